@@ -1,0 +1,95 @@
+"""What a scenario is. Nothing here imports torch: ``list``, ``check`` and ``--dry-run`` must answer at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: ``progress(what, done, total)``, called while images are decoded.
+Progress = Callable[[str, int, int], None]
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A Progress that says nothing."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Training augmentation of one task, done batch by batch on the device; METHODS.md 1.0.
+
+    The test view is always the centre crop of ``Scenario.image_size``, without any of these.
+    """
+
+    crop_padding: int = 0  #: pixels of zero padding around a random crop of the image's own size (CIFAR: 4)
+    flip: bool = False  #: horizontal flip with probability 1/2
+    random_resized_crop: bool = False  #: torchvision's RandomResizedCrop to ``image_size``
+    cutout: int = 0  #: side of one square hole in pixels, after normalisation; 0: none
+
+
+@dataclass(frozen=True)
+class Split:
+    """``images``: uint8 (n, channels, height, width), possibly a read-only memory map; ``labels``: int64 (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. ``labels`` run from 0 to ``len(class_names) - 1`` within the task."""
+
+    index: int  #: 1-based position in the scenario
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    mean: tuple[float, ...]  #: per channel, of pixels scaled to [0, 1]
+    std: tuple[float, ...]
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclass(frozen=True)
+class ScenarioData:
+    """The tasks asked for, and a fingerprint of the source's content (sha256, hex) that goes into the record."""
+
+    tasks: tuple[Task, ...]
+    fingerprint: str
+
+
+#: ``read(data_root, task_indices, progress)``: the tasks with these 1-based indices, every image decoded and checked.
+#: Raises RequestError: data absent (says what is expected where and how to get it) or faulty (names file and fault).
+Reader = Callable[[Path | None, Sequence[int], Progress], ScenarioData]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A definition shared by all methods. ``settings`` maps a method family (``methods.registry``) to the
+    values in which this scenario's protocol differs from that family's defaults, for example
+    ``{"scratch": {"epochs": 100}, "masked": {"lr": 1e-4}}``."""
+
+    name: str
+    summary: str  #: one line for ``list``
+    task_names: tuple[str, ...]
+    classes: tuple[int, ...]  #: classes per task, as far as known without the data; 0: unknown
+    read: Reader
+    backbone: str  #: key of ``benchmark.backbones``
+    image_size: int  #: side in pixels of what the network sees
+    channels: int = 3
+    backbone_options: Mapping[str, Any] = field(default_factory=dict)  #: e.g. {"width": 1.0}
+    pretrained: bool = False  #: True: the backbone comes from ``--weights`` and every task is masked/fine-tuned from it;
+    #: False: the initial task is trained from scratch and its network is the backbone
+    weights: Path | None = None  #: a user's scenario may name its own weights
+    weights_help: str = ""  #: which file to get and where it must lie, for the error message
+    batch_size: int = 32
+    eval_batch_size: int = 100
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data_help: str = ""  #: what is expected under the data root and how to get it
+    source: str = ""  #: the paper whose protocol this reproduces

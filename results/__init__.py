@@ -1,0 +1,1 @@
+"""Run records: their schema, their reader, the papers' numbers, and the reference runs kept in git."""

@@ -1,0 +1,185 @@
+"""The run record, version 1: the one thing that a run leaves for the report (``result.json``).
+
+Units everywhere: accuracies are fractions in [0, 1], sizes bytes, times seconds, energies joules. Percent and MiB
+are the report's business. Later versions may add fields, never change the meaning of one; unknown fields are kept
+out of the way (ignored on reading), so an older reader still reads a newer record of the same version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "result.json"
+
+FINISHED = "finished"
+FAILED = "failed"
+
+#: Phases whose time is training time (ARCHITECTURE: train + prune + choose + retrain).
+TRAINING_PHASES = ("train", "prune", "choose", "retrain")
+
+
+class SchemaError(ValueError):
+    """A file is no run record of this version; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One epoch of one phase of one task. ``train``, ``validation`` and ``test`` are accuracies."""
+
+    phase: str
+    epoch: int
+    lr: float
+    loss: float
+    train: float
+    validation: float | None = None
+    test: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """What one task brought and cost, in the order in which tasks were learned."""
+
+    index: int  #: 1-based position in the scenario's own order (table 1's column)
+    name: str
+    classes: int
+    train_images: int
+    test_images: int
+    accuracy: float  #: test accuracy when learned
+    accuracy_at_end: float  #: test accuracy after the last task
+    epochs: int  #: epochs spent in training phases
+    seconds: dict[str, float] = field(default_factory=dict)  #: phase -> seconds
+    seconds_per_epoch: float | None = None
+    images_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    energy_joules: float | None = None
+    goal: float | None = None  #: CPG's accuracy goal
+    goal_met: bool | None = None
+    status: str = "learned"  #: "learned", "goal missed", "task-1 network"
+    curve: tuple[CurvePoint, ...] = ()
+    peak_memory: dict[str, dict[str, int]] = field(default_factory=dict)  #: phase -> kind -> bytes
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds in training phases; loading, evaluation, goals, warm-up and saving are never in it."""
+        return sum(self.seconds.get(phase, 0.0) for phase in TRAINING_PHASES)
+
+
+@dataclass(frozen=True)
+class SizeComponent:
+    """``count`` numbers of ``bits`` each, needed to restore ``task`` (None: shared by all tasks)."""
+
+    name: str
+    task: str | None
+    count: int
+    bits: int
+    dtype: str
+    purpose: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes, each packed tensor rounded up to a whole byte."""
+        return (self.count * self.bits + 7) // 8
+
+
+@dataclass(frozen=True)
+class Size:
+    """Itemised storage, the totals under each accounting rule, and what was really written."""
+
+    components: tuple[SizeComponent, ...]
+    rules: dict[str, int | None]  #: "itemised", "cpg_table" -> bytes
+    written_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class MaskStatistic:
+    """Mask units of one layer for one task: ``ones + soft + zeros == units`` (figure 6)."""
+
+    task: str
+    layer: str
+    units: int
+    ones: int
+    soft: int
+    zeros: int
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that one run leaves; see the module's units."""
+
+    run_id: str
+    status: str
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+    error: str | None = None
+    tasks: tuple[TaskRow, ...] = ()
+    accuracy_matrix: tuple[tuple[float | None, ...], ...] = ()
+    mean_accuracy: float | None = None
+    forgetting: float | None = None
+    backward_transfer: float | None = None
+    training_seconds_total: float | None = None
+    trainable_parameters: int | None = None
+    size: Size | None = None
+    mask_statistics: tuple[MaskStatistic, ...] = ()
+    task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
+    wall_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def finished(self) -> bool:
+        """True for a run that ended as it should."""
+        return self.status == FINISHED
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain JSON value, ``schema_version`` first."""
+        value = dataclasses.asdict(self)
+        return {"schema_version": value.pop("schema_version"), **value}
+
+    @classmethod
+    def from_json(cls, value: Any) -> RunRecord:
+        """Read a record back.
+
+        Raises:
+            SchemaError: not a record, another version, or a field of the wrong shape.
+        """
+        if not isinstance(value, dict) or "schema_version" not in value or "run_id" not in value:
+            raise SchemaError("it is no run record (no schema_version and run_id)")
+        if value["schema_version"] != SCHEMA_VERSION:
+            raise SchemaError(f"it has schema version {value['schema_version']!r}, this reader knows {SCHEMA_VERSION}")
+        try:
+            plain = _known(cls, value)
+            plain["tasks"] = tuple(_task_row(row) for row in value.get("tasks") or ())
+            plain["accuracy_matrix"] = tuple(tuple(row) for row in value.get("accuracy_matrix") or ())
+            plain["size"] = _size(value["size"]) if value.get("size") else None
+            plain["mask_statistics"] = tuple(
+                MaskStatistic(**_known(MaskStatistic, row)) for row in value.get("mask_statistics") or ()
+            )
+            plain["warnings"] = tuple(value.get("warnings") or ())
+            record = cls(**plain)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise SchemaError(f"a field has the wrong shape ({error})") from error
+        if record.status not in (FINISHED, FAILED):
+            raise SchemaError(f"its status is {record.status!r}, neither {FINISHED!r} nor {FAILED!r}")
+        if not isinstance(record.spec, dict) or not isinstance(record.provenance, dict):
+            raise SchemaError("spec or provenance is no mapping")
+        return record
+
+
+def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in dataclasses.fields(kind)}
+    return {key: item for key, item in value.items() if key in names}
+
+
+def _task_row(value: dict[str, Any]) -> TaskRow:
+    plain = _known(TaskRow, value)
+    plain["curve"] = tuple(CurvePoint(**_known(CurvePoint, point)) for point in value.get("curve") or ())
+    return TaskRow(**plain)
+
+
+def _size(value: dict[str, Any]) -> Size:
+    plain = _known(Size, value)
+    plain["components"] = tuple(SizeComponent(**_known(SizeComponent, row)) for row in value["components"])
+    return Size(**plain)
