@@ -1,0 +1,1 @@
+"""Mask-based continual-learning methods as Avalanche strategies, usable alone in any Avalanche script."""
