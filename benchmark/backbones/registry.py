@@ -58,12 +58,15 @@ def build(name: str, width: float = 1.0, channels: int = 3) -> nn.Module:
         RequestError: unknown name, a width that is no positive number, or no channels.
     """
     entry = _entry(name)
-    if not (math.isfinite(width) and width > 0):
+    if not isinstance(width, int | float) or not (math.isfinite(width) and width > 0):
         raise RequestError(f"backbone.width is {width!r}, it must be a positive number such as 0.25 or 1.")
-    if channels < 1:
+    if not isinstance(channels, int) or channels < 1:
         raise RequestError(f"A backbone needs at least 1 input channel, not {channels!r}.")
     module, function = entry.target.split(":")
-    return cast("nn.Module", getattr(importlib.import_module(module), function)(width=float(width), channels=channels))
+    return cast(
+        "nn.Module",
+        getattr(importlib.import_module(module), function)(width=float(width), channels=channels),
+    )
 
 
 def _entry(name: str) -> _Entry:
