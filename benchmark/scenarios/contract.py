@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # ``list`` answers without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: ``progress(what, done, total)``, called while images are decoded.
 Progress = Callable[[str, int, int], None]
@@ -58,7 +59,8 @@ class Task:
 
 @dataclass(frozen=True)
 class ScenarioData:
-    """The tasks asked for, and a fingerprint of the source's content (sha256, hex) that goes into the record."""
+    """The tasks asked for, and a fingerprint (sha256, hex) that goes into the record: of their names, class names,
+    decoded images and labels, so that two layouts of the same images have the same one."""
 
     tasks: tuple[Task, ...]
     fingerprint: str
@@ -84,7 +86,9 @@ class Scenario:
     image_size: int  #: side in pixels of what the network sees
     channels: int = 3
     backbone_options: Mapping[str, Any] = field(default_factory=dict)  #: e.g. {"width": 1.0}
-    pretrained: bool = False  #: True: the backbone comes from ``--weights`` and every task is masked/fine-tuned from it;
+    pretrained: bool = (
+        False  #: True: the backbone comes from ``--weights`` and every task is masked/fine-tuned from it;
+    )
     #: False: the initial task is trained from scratch and its network is the backbone
     weights: Path | None = None  #: a user's scenario may name its own weights
     weights_help: str = ""  #: which file to get and where it must lie, for the error message
@@ -92,4 +96,7 @@ class Scenario:
     eval_batch_size: int = 100
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data_help: str = ""  #: what is expected under the data root and how to get it
+    images: tuple[
+        tuple[int, int], ...
+    ] = ()  #: (train, test) images per task in the source; ``check`` notes what differs
     source: str = ""  #: the paper whose protocol this reproduces

@@ -1,0 +1,161 @@
+"""Decoded images on disk: decoded once, read back as memory maps by every later process.
+
+An entry is a folder of ``.npy`` files and one ``entry.json``, written last, that names their shapes and checksums.
+It is keyed by its source's content, so any process that builds it writes the same bytes: two at once are merely slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from benchmark.errors import RequestError
+from results.atomic import write_json
+
+VARIABLE = "MASKBENCH_CACHE"  #: environment variable that moves the cache
+VERSION = 1  #: of the decoding; part of every key, raised when decoding changes what comes out
+STALE_SECONDS = 24 * 3600  #: an unfinished entry older than this was left behind by a killed process
+
+
+class Create(Protocol):
+    """``create(name, shape, dtype)``: a new array of the entry, to be filled."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]: ...
+
+
+#: Fills the arrays of an entry and returns what else is to be kept beside them (JSON).
+Build = Callable[[Create], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``arrays``: read-only memory maps by name; ``meta``: what the builder returned; ``digests``: sha256 per array."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    meta: Mapping[str, Any]
+    digests: Mapping[str, str]
+
+
+def cache_folder() -> Path:
+    """``$MASKBENCH_CACHE``, else ``$XDG_CACHE_HOME/maskbench``, else ``~/.cache/maskbench``; not created here."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "maskbench"
+
+
+def key_of(*parts: object) -> str:
+    """A key (sha256, hex) of everything that decides what an entry holds."""
+    return hashlib.sha256(json.dumps([VERSION, *parts]).encode()).hexdigest()
+
+
+def open_or_build(kind: str, key: str, build: Build) -> Entry:
+    """The entry ``key``, built when it is absent, truncated or corrupt. ``kind`` only makes the folder's name readable.
+
+    Raises RequestError when it must be built and the cache folder cannot be written or is full.
+    """
+    folder = cache_folder() / "decoded" / f"{kind}-{key[:24]}"
+    found = _open(folder)
+    if found is None:
+        _write(folder, build)
+        found = _open(folder)
+        if found is None:
+            raise RequestError(f"The cache entry {folder} changed while it was written; delete it and try again.")
+    return found
+
+
+def _open(folder: Path) -> Entry | None:
+    """The entry when it is whole, else None. A file touched since it was written must still match its checksum."""
+    try:
+        entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, about in entry["arrays"].items():
+            path = folder / f"{name}.npy"
+            status = path.stat()
+            if [status.st_size, status.st_mtime_ns] != about["stat"] and file_digest(path) != about["sha256"]:
+                return None
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if list(array.shape) != about["shape"] or str(array.dtype) != about["dtype"]:
+                return None
+            arrays[name] = array
+        return Entry(arrays, entry["meta"], {name: about["sha256"] for name, about in entry["arrays"].items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None
+
+
+def _write(folder: Path, build: Build) -> None:
+    """Build beside ``folder``, then move the files in, ``entry.json`` last."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        arrays: dict[str, Any] = {}
+
+        def create(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+            needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            free = shutil.disk_usage(temporary).free
+            if needed > free:  # writing a memory map to a full disk would kill the process
+                raise RequestError(
+                    f"The decoded images need {needed / 2**30:.1f} GiB in {cache_folder()}, where {free / 2**30:.1f} "
+                    f"GiB are free; set {VARIABLE} to a folder on a larger disk."
+                )
+            arrays[name] = np.lib.format.open_memmap(temporary / f"{name}.npy", mode="w+", shape=shape, dtype=dtype)
+            return arrays[name]  # type: ignore[no-any-return]
+
+        meta = build(create)
+        about = {name: _seal(temporary / f"{name}.npy", array) for name, array in arrays.items()}
+        arrays.clear()
+        for name in about:
+            (temporary / f"{name}.npy").replace(folder / f"{name}.npy")
+        write_json(folder / "entry.json", {"version": VERSION, "arrays": about, "meta": meta})
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _seal(path: Path, array: Any) -> dict[str, Any]:
+    array.flush()
+    status = path.stat()
+    return {
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "sha256": file_digest(path),
+        "stat": [status.st_size, status.st_mtime_ns],
+    }
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_stale(folder: Path) -> None:
+    for left in folder.glob(".*.part"):
+        try:
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:  # another process was faster
+            continue
+
+
+def _unwritable(folder: Path, error: OSError) -> RequestError:
+    return RequestError(
+        f"The cache folder {cache_folder()} cannot be written ({error.strerror or error}); "
+        f"set {VARIABLE} to a folder that can."
+    )

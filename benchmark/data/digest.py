@@ -1,0 +1,58 @@
+"""What a source holds, as one sha256; remembered per size and time of its files, so that a second start is instant."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.data.cache import cache_folder, file_digest
+from benchmark.errors import RequestError
+from benchmark.scenarios.contract import Progress, silent
+from results.atomic import write_json
+
+REPORT_EVERY = 500  #: files between two calls of ``progress``
+
+
+def content_digest(root: Path, files: Sequence[Path], progress: Progress = silent) -> str:
+    """sha256 (hex) of the files' names below ``root`` and their bytes, in the order given.
+
+    Reads the files only when one of them has another size or modification time than when they were last read.
+    Raises RequestError when a file cannot be read.
+    """
+    root = root.absolute()
+    memo = cache_folder() / "digests" / f"{_sha256(str(root), *map(str, files))}.json"
+    seen = _sha256(*(_status(file) for file in files))
+    try:
+        remembered = json.loads(memo.read_text(encoding="utf-8"))
+        if remembered["seen"] == seen:
+            return str(remembered["content"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    parts: list[str] = []
+    for number, file in enumerate(files):
+        if number % REPORT_EVERY == 0:
+            progress(f"reading {root.name}", number, len(files))
+        try:
+            parts += [file.absolute().relative_to(root).as_posix(), file_digest(file)]
+        except OSError as error:
+            raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
+    content = _sha256(*parts)
+    try:
+        write_json(memo, {"root": str(root), "files": len(files), "seen": seen, "content": content})
+    except OSError:  # a cache that is complete but read-only still serves
+        pass
+    return content
+
+
+def _status(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
+    return f"{file.name} {status.st_size} {status.st_mtime_ns}"
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

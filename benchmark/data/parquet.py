@@ -1,0 +1,161 @@
+"""Images in parquet files, as Hugging Face lays them out: an image column (bytes inside) and a label column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from benchmark.data.images import Encoded
+from benchmark.data.tasks import Listing, TaskSource
+from benchmark.errors import RequestError, did_you_mean
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "fine_label", "coarse_label")
+ROWS = 512  #: rows held in memory at a time
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the two columns; None: the first of the usual names that is there."""
+
+    image: str | None = None
+    label: str | None = None
+
+
+def parquet_source(train: Sequence[Path], test: Sequence[Path], columns: Columns = Columns()) -> TaskSource:
+    """A task from its train and test files. Raises RequestError when one is absent."""
+    files = {"train": tuple(train), "test": tuple(test)}
+    for file in (*train, *test):
+        if not file.is_file():
+            raise RequestError(f"There is no file {file}.")
+    return TaskSource(
+        root=train[0].absolute().parent,
+        files=tuple(file.absolute() for file in (*train, *test)),
+        listing=lambda split: list_files(files[split], columns),
+        options=("parquet", len(train), columns.image, columns.label),
+    )
+
+
+def list_files(files: Sequence[Path], columns: Columns = Columns()) -> Listing:
+    """The rows of one split, its files in the order given.
+
+    Class names come from the schema metadata (``class_names``, or Hugging Face's features), else from the labels
+    themselves: texts, or whole numbers, each one present being a class. Raises RequestError naming file and fault.
+    """
+    schemas = [read_schema(file) for file in files]
+    image = pick_column(files[0], schemas[0], columns.image, IMAGE_COLUMNS, "image")
+    label = pick_column(files[0], schemas[0], columns.label, LABEL_COLUMNS, "label")
+    labels = np.concatenate([read_labels(file, label) for file in files])
+    names = class_names(files[0], schemas[0], label)
+    for file, schema in zip(files, schemas, strict=True):
+        if class_names(file, schema, label) != names:
+            raise RequestError(f"The class names in {file} differ from those in {files[0]}.")
+    where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+    if not len(labels):
+        raise RequestError(f"{where} holds no images.")
+    if names is None:
+        present, labels = np.unique(labels, return_inverse=True)
+        names = tuple(str(value) for value in present)
+    elif labels.dtype.kind not in "iu":
+        labels = _numbered(labels, names, where)
+    return Listing(where, names, labels.astype(np.int64), lambda: read_images(files, image))
+
+
+def _numbered(labels: NDArray[Any], names: tuple[str, ...], where: str) -> NDArray[np.int64]:
+    """Labels that are class names, as indices."""
+    index = {name: at for at, name in enumerate(names)}
+    for label in labels.tolist():
+        if label not in index:
+            raise RequestError(f"{where}: label {label!r} is not among the file's class names.")
+    return np.array([index[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def read_schema(file: Path) -> Any:
+    """The file's Arrow schema. Raises RequestError when it is no whole parquet file."""
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _broken(file, error) from error
+
+
+def pick_column(file: Path, schema: Any, named: str | None, usual: Sequence[str], what: str) -> str:
+    """The column ``named``, or the first of the ``usual`` names. Raises RequestError when it is not there."""
+    if named is not None and named not in schema.names:
+        raise RequestError(f"{file} has no column {named!r}.{did_you_mean(named, schema.names)}")
+    for name in [named] if named is not None else usual:
+        if name in schema.names:
+            return name
+    raise RequestError(
+        f"{file} has no {what} column ({' or '.join(usual)}); its columns are {', '.join(schema.names)}: "
+        f"name one with {what}_column."
+    )
+
+
+def read_labels(file: Path, column: str) -> NDArray[Any]:
+    """One column of whole numbers (n,) or of texts. Raises RequestError when it holds nulls or something else."""
+    try:
+        values = pq.read_table(file, columns=[column]).column(column)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _broken(file, error) from error
+    if values.null_count:
+        raise RequestError(f"{file}: column {column!r} has {values.null_count} rows without a label.")
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_integer(values.type):
+        return np.asarray(values.to_numpy(), dtype=np.int64)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return np.asarray(values.to_pylist(), dtype=str)
+    raise RequestError(f"{file}: column {column!r} holds {values.type}, not whole numbers or names.")
+
+
+def class_names(file: Path, schema: Any, label: str) -> tuple[str, ...] | None:
+    """The names in the schema's metadata: ``class_names`` (a list, or lists by column) or Hugging Face's features."""
+    metadata = schema.metadata or {}
+    try:
+        if b"class_names" in metadata:
+            names = json.loads(metadata[b"class_names"])
+            names = names.get(label) if isinstance(names, dict) else names
+        elif b"huggingface" in metadata:
+            names = json.loads(metadata[b"huggingface"])["info"]["features"].get(label, {}).get("names")
+        else:
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{file}: the class names in its metadata cannot be read ({error!r}).") from error
+    return None if names is None else tuple(str(name) for name in names)
+
+
+def read_images(files: Sequence[Path], column: str) -> Iterator[tuple[str, Encoded]]:
+    """(name, encoded image) of every row, file after file. Raises RequestError for a row without image bytes."""
+    for file in files:
+        row = 0
+        try:
+            with pq.ParquetFile(file) as opened:
+                for batch in opened.iter_batches(batch_size=ROWS, columns=[column]):
+                    for value in _bytes_of(file, batch.column(column)):
+                        if value is None:
+                            raise RequestError(f"{file}, row {row} has no image bytes.")
+                        yield f"{file}, row {row}", value
+                        row += 1
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(file, error) from error
+
+
+def _bytes_of(file: Path, values: Any) -> list[bytes | None]:
+    if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
+        values = values.field("bytes")
+    if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        raise RequestError(f"{file}: the image column holds {values.type}, not encoded images.")
+    return list(values.to_pylist())
+
+
+def _broken(file: Path, error: Exception) -> RequestError:
+    detail = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return RequestError(f"{file} is not a whole parquet file ({detail}); get it again.")
