@@ -63,10 +63,7 @@ def build(name: str, width: float = 1.0, channels: int = 3) -> nn.Module:
     if not isinstance(channels, int) or channels < 1:
         raise RequestError(f"A backbone needs at least 1 input channel, not {channels!r}.")
     module, function = entry.target.split(":")
-    return cast(
-        "nn.Module",
-        getattr(importlib.import_module(module), function)(width=float(width), channels=channels),
-    )
+    return cast("nn.Module", getattr(importlib.import_module(module), function)(width=float(width), channels=channels))
 
 
 def _entry(name: str) -> _Entry:

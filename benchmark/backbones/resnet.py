@@ -16,11 +16,7 @@ class ResNet(nn.Module):
     """torchvision's blocks in torchvision's order, under torchvision's names (He et al., 2016)."""
 
     def __init__(
-        self,
-        block: type[BasicBlock | Bottleneck],
-        depths: Sequence[int],
-        width: float,
-        channels: int,
+        self, block: type[BasicBlock | Bottleneck], depths: Sequence[int], width: float, channels: int
     ) -> None:
         super().__init__()
         inputs = scaled(PLANES[0], width)
@@ -30,10 +26,7 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         for number, (size, depth) in enumerate(zip(PLANES, depths, strict=True), start=1):
             planes = scaled(size, width)
-            self.add_module(
-                f"layer{number}",
-                _stage(block, inputs, planes, depth, stride=1 if number == 1 else 2),
-            )
+            self.add_module(f"layer{number}", _stage(block, inputs, planes, depth, stride=1 if number == 1 else 2))
             inputs = planes * block.expansion
         self.feature_dim = inputs
         initialise(self)
@@ -45,20 +38,11 @@ class ResNet(nn.Module):
         return x.mean(dim=(2, 3))
 
 
-def _stage(
-    block: type[BasicBlock | Bottleneck],
-    inputs: int,
-    planes: int,
-    depth: int,
-    stride: int,
-) -> nn.Sequential:
+def _stage(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
     outputs = planes * block.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:
-        shortcut = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
     blocks = [block(inputs, planes, stride, shortcut)]
     blocks += [block(outputs, planes) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)

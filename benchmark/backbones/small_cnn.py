@@ -17,10 +17,7 @@ class SmallCNN(nn.Module):
         first, second, third = (scaled(size, width) for size in WIDTHS)
         self.feature_dim = third
         self.features = nn.Sequential(
-            *_convolution(channels, first),
-            *_convolution(first, second),
-            nn.MaxPool2d(2),
-            *_convolution(second, third),
+            *_convolution(channels, first), *_convolution(first, second), nn.MaxPool2d(2), *_convolution(second, third)
         )
         initialise(self)
 
@@ -31,11 +28,7 @@ class SmallCNN(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return (
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+    return (nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def small_cnn(width: float = 1.0, channels: int = 3) -> nn.Module:

@@ -11,18 +11,7 @@ from torchvision.models.squeezenet import Fire  # type: ignore[import-untyped]
 from benchmark.backbones.layers import scaled
 
 #: Squeeze and expand channels of each Fire module (the two expansions are equally wide); None is a max pooling.
-FIRES = (
-    (16, 64),
-    (16, 64),
-    None,
-    (32, 128),
-    (32, 128),
-    None,
-    (48, 192),
-    (48, 192),
-    (64, 256),
-    (64, 256),
-)
+FIRES = ((16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 192), (64, 256), (64, 256))
 
 
 class SqueezeNet(nn.Module):
@@ -31,11 +20,7 @@ class SqueezeNet(nn.Module):
     def __init__(self, width: float, channels: int) -> None:
         super().__init__()
         stem = scaled(64, width)
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, stem, 3, stride=2),
-            nn.ReLU(inplace=True),
-            _pool(),
-        ]
+        layers: list[nn.Module] = [nn.Conv2d(channels, stem, 3, stride=2), nn.ReLU(inplace=True), _pool()]
         inputs = stem
         for fire in FIRES:
             if fire is None:

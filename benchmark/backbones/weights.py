@@ -138,10 +138,7 @@ def _require_match(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
     if missing or unexpected:
         faults = [
             f"{len(names)} {kind} (such as {names[0]})"
-            for names, kind in (
-                (missing, f"of {len(needed)} tensors missing"),
-                (unexpected, "unexpected"),
-            )
+            for names, kind in ((missing, f"of {len(needed)} tensors missing"), (unexpected, "unexpected"))
             if names
         ]
         raise RequestError(f"{path} holds weights of another network than the backbone: {' and '.join(faults)}.")
