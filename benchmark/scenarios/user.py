@@ -1,13 +1,230 @@
-"""A user's own scenario from a YAML file."""
+"""A user's own scenario from a YAML file; its keys are described in docs/own-scenario.md."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError
-from benchmark.scenarios.contract import Scenario
+from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+from benchmark.scenarios.yaml_values import choice, flag, known_keys, load_mapping, numbers, section, text, whole
+
+if TYPE_CHECKING:
+    from benchmark.data.images import Preparation
+    from benchmark.data.tasks import Normalisation, TaskSource
+
+KEYS = (
+    "name",
+    "summary",
+    "tasks",
+    "backbone",
+    "backbone_options",
+    "width",
+    "weights",
+    "image_size",
+    "resize",
+    "channels",
+    "normalisation",
+    "augmentation",
+    "batch_size",
+    "eval_batch_size",
+    "settings",
+)
+TASK_KEYS = ("name", "folder", "train", "test", "image_column", "label_column", "augmentation")
+AUGMENTATION_KEYS = ("crop_padding", "flip", "random_resized_crop", "cutout")
+STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, under random_resized_crop: 256 for 224
+
+
+@dataclass(frozen=True)
+class UserTask:
+    """One task as the file names it: a ``folder``, or parquet files for ``train`` and ``test``."""
+
+    name: str
+    augmentation: Augmentation
+    folder: Path | None
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+    image_column: str | None
+    label_column: str | None
 
 
 def load_user_scenario(path: Path) -> Scenario:
-    """The scenario that ``path`` defines."""
-    raise RequestError(f"{path}: scenarios of one's own cannot be read yet.")
+    """The scenario that ``path`` defines; no image is read. Raises RequestError naming the key that is wrong."""
+    from benchmark.backbones.registry import known_backbones
+    from benchmark.data.images import RESIZE_MODES, SHORT_SIDE, Preparation
+
+    content, where = load_mapping(path), str(path)
+    known_keys(content, KEYS, where)
+    name = text(content, "name", where, path.stem)
+    image_size = whole(content, "image_size", where)
+    channels = whole(content, "channels", where, 3)
+    if channels not in (1, 3):
+        raise RequestError(f"{where}: channels must be 3 (colour) or 1 (grey), not {channels}.")
+    augmentation = _augmentation(section(content, "augmentation", where), Augmentation(), f"{where}, augmentation")
+    tasks = _tasks(content, path, augmentation)
+    resize = choice(content, "resize", where, RESIZE_MODES, SHORT_SIDE)
+    normalisation = _normalisation(content, channels, where)
+    weights = path.parent / Path(text(content, "weights", where)).expanduser() if "weights" in content else None
+    if weights is not None and not weights.is_file():
+        raise RequestError(f"{where}: there is no weights file {weights}.")
+    backbone = choice(content, "backbone", where, known_backbones())
+    options = dict(section(content, "backbone_options", where))
+    if "width" in content:
+        options["width"] = content["width"]
+    preparations = tuple(_preparation(task, Preparation(image_size, resize, channels)) for task in tasks)
+    return Scenario(
+        name=name,
+        summary=text(content, "summary", where, f"{len(tasks)} tasks of {path.name}"),
+        task_names=tuple(task.name for task in tasks),
+        classes=(0,) * len(tasks),
+        read=functools.partial(_read, tasks, preparations, normalisation),
+        backbone=backbone,
+        image_size=image_size,
+        channels=channels,
+        backbone_options=options,
+        pretrained=weights is not None,
+        weights=weights,
+        batch_size=whole(content, "batch_size", where, 32),
+        eval_batch_size=whole(content, "eval_batch_size", where, 100),
+        settings=_settings(content, where),
+        data_help=f"the folders and files that {path} names, relative to it.",
+        source=where,
+    )
+
+
+def _read(
+    tasks: Sequence[UserTask],
+    preparations: Sequence[Preparation],
+    normalisation: Normalisation,
+    data_root: Path | None,
+    indices: Sequence[int],
+    progress: Progress,
+) -> ScenarioData:
+    """The scenario's reader; ``data_root`` has no say, since the file's paths are relative to the file."""
+    from benchmark.data.tasks import fingerprint, read_task
+
+    found = [
+        read_task(
+            index,
+            tasks[index - 1].name,
+            _source(tasks[index - 1]),
+            preparations[index - 1],
+            normalisation,
+            tasks[index - 1].augmentation,
+            progress,
+        )
+        for index in indices
+    ]
+    return ScenarioData(tuple(task for task, _ in found), fingerprint(mark for _, mark in found))
+
+
+def _source(task: UserTask) -> TaskSource:
+    if task.folder is not None:
+        from benchmark.data.folders import folder_source
+
+        return folder_source(task.folder)
+    from benchmark.data.parquet import Columns, parquet_source
+
+    return parquet_source(task.train, task.test, Columns(task.image_column, task.label_column))
+
+
+def _preparation(task: UserTask, plain: Preparation) -> Preparation:
+    """Images that are cropped at random are stored somewhat larger than the network sees them."""
+    import dataclasses
+
+    if not task.augmentation.random_resized_crop:
+        return plain
+    return dataclasses.replace(plain, size=round(plain.size * STORED_SHARE))
+
+
+def _tasks(content: Mapping[str, Any], path: Path, augmentation: Augmentation) -> tuple[UserTask, ...]:
+    listed = content.get("tasks")
+    if not isinstance(listed, list) or not listed:
+        raise RequestError(f"{path}: tasks must be a list of at least one task.")
+    tasks: list[UserTask] = []
+    for number, entry in enumerate(listed, start=1):
+        where = f"{path}, task {number}"
+        if not isinstance(entry, dict):
+            raise RequestError(f"{where}: a task has keys such as name and folder, not {entry!r}.")
+        known_keys(entry, TASK_KEYS, where)
+        tasks.append(_task(entry, path.parent, augmentation, where))
+        if tasks[-1].name in [task.name for task in tasks[:-1]]:
+            raise RequestError(f"{where}: there is already a task named {tasks[-1].name!r}.")
+    return tuple(tasks)
+
+
+def _task(entry: Mapping[str, Any], base: Path, augmentation: Augmentation, where: str) -> UserTask:
+    has_folder, has_files = "folder" in entry, "train" in entry or "test" in entry
+    if has_folder == has_files:
+        raise RequestError(f"{where}: name either a folder, or train and test parquet files.")
+    for column in ("image_column", "label_column"):
+        if has_folder and column in entry:
+            raise RequestError(f"{where}: {column} belongs to parquet files, not to a folder.")
+    return UserTask(
+        name=text(entry, "name", where),
+        augmentation=_augmentation(section(entry, "augmentation", where), augmentation, f"{where}, augmentation"),
+        folder=base / Path(text(entry, "folder", where)).expanduser() if has_folder else None,
+        train=_files(entry, "train", base, where) if has_files else (),
+        test=_files(entry, "test", base, where) if has_files else (),
+        image_column=text(entry, "image_column", where) if "image_column" in entry else None,
+        label_column=text(entry, "label_column", where) if "label_column" in entry else None,
+    )
+
+
+def _files(entry: Mapping[str, Any], key: str, base: Path, where: str) -> tuple[Path, ...]:
+    """One path, a pattern such as ``train-*.parquet``, or a list of these."""
+    value = entry.get(key)
+    named = [value] if isinstance(value, str) else value
+    if not isinstance(named, list) or not named or not all(isinstance(item, str) and item for item in named):
+        raise RequestError(f"{where}: {key} must be a parquet file or a list of them, not {value!r}.")
+    files: list[Path] = []
+    for item in named:
+        path = base / Path(item).expanduser()
+        matching = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+        if not matching:
+            raise RequestError(f"{where}: no file matches {path}.")
+        files += matching
+    return tuple(files)
+
+
+def _augmentation(given: Mapping[str, Any], base: Augmentation, where: str) -> Augmentation:
+    known_keys(given, AUGMENTATION_KEYS, where)
+    return Augmentation(
+        crop_padding=whole(given, "crop_padding", where, base.crop_padding, least=0),
+        flip=flag(given, "flip", where, base.flip),
+        random_resized_crop=flag(given, "random_resized_crop", where, base.random_resized_crop),
+        cutout=whole(given, "cutout", where, base.cutout, least=0),
+    )
+
+
+def _normalisation(content: Mapping[str, Any], channels: int, where: str) -> Normalisation:
+    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD
+
+    value = content.get("normalisation", "per-task")
+    where = f"{where}, normalisation"
+    if isinstance(value, dict):
+        known_keys(value, ("mean", "std"), where)
+        mean, std = numbers(value, "mean", where, channels), numbers(value, "std", where, channels)
+        if min(std) <= 0:
+            raise RequestError(f"{where}: every std must be above 0, not {list(std)}.")
+        return mean, std
+    if choice({"normalisation": value}, "normalisation", where, ("imagenet", "per-task")) == "per-task":
+        return None
+    if channels != 3:
+        raise RequestError(f"{where}: imagenet needs 3 channels.")
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
+def _settings(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    """Per method family; which families and knobs there are, the methods say. Lists become tuples."""
+    settings = section(content, "settings", where)
+    return {
+        family: {
+            knob: tuple(value) if isinstance(value, list) else value
+            for knob, value in section(settings, family, f"{where}, settings").items()
+        }
+        for family in settings
+    }

@@ -1,0 +1,115 @@
+"""``imagenet2sketch``: five fine-grained tasks on a ResNet-50 that knows ImageNet (METHODS.md 1.0 a)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RequestError
+from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+
+FOLDER = "imagenet2sketch"  #: below the data root
+IMAGE_SIZE = 224
+STORED_SIZE = 256  #: short side of the tasks that are cropped at random
+
+#: In CPG's order, without ImageNet itself, which is where every task starts from.
+TASK_NAMES = ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches")
+CLASSES = (200, 196, 102, 195, 250)
+IMAGES = ((5994, 5794), (8144, 8041), (2040, 6149), (42129, 10628), (16000, 4000))
+
+#: Per method family: how the protocol on these tasks differs from the one on CIFAR-100.
+SETTINGS: dict[str, dict[str, Any]] = {
+    # Piggyback's "individual networks" (METHODS.md 1.1 a)
+    "finetune": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
+    "finetune-sequential": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
+    "head-only": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
+    # CPG's goal maker; its plateau rule becomes two fixed milestones (METHODS.md 1.1 a)
+    "scratch": {"epochs": 100, "lr": 1e-3, "milestones": (50, 80)},
+    # the original PackNet (METHODS.md 1.2 a)
+    "packnet": {
+        "epochs": 20,
+        "lr": 1e-3,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "milestones": (10,),
+        "prune_ratio": (0.75,),
+        "ratio_of": "current",
+        "prune_last": False,
+        "retrain_epochs": 10,
+        "retrain_lr": 1e-4,
+        "retrain_milestones": (),
+    },
+    # Piggyback and KSM (METHODS.md 1.3, 2.2 row 15)
+    "masked": {"epochs": 30, "lr": 1e-4, "head_lr": 1e-4, "milestones": (15,)},
+    # CPG (METHODS.md 1.4 a): picks never fixed, no bound on the training accuracy, half a point of tolerance, no step 4
+    "cpg": {
+        "epochs": 100,
+        "lr": 1e-3,
+        "milestones": (50, 80),
+        "pick_lr": 1e-4,
+        "pick_milestone": 50,
+        "pick_stop": 100,
+        "min_train_accuracy": 0.0,
+        "prune_every": 50,
+        "retrain_epochs": 0,
+        "goal_tolerance": 0.005,
+    },
+}
+
+DATA_HELP = (
+    f"the data root must hold {FOLDER}/{{{','.join(TASK_NAMES)}}}/{{train,test}}/CLASS/*.jpg: CUBS-200-2011 and "
+    "Stanford Cars cropped to their bounding boxes, Oxford Flowers (training and validation images merged), WikiArt "
+    "and TU-Berlin Sketches, as the authors of Piggyback and CPG share them (links in the README of each of their "
+    "repositories)."
+)
+WEIGHTS_HELP = (
+    "torchvision's ResNet-50 trained on ImageNet, resnet50-19c8e357.pth (or resnet50-0676ba61.pth), from "
+    "https://download.pytorch.org/models/; name the file with --weights."
+)
+
+
+def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+    """Images uint8 (n, 3, 224, 224) of the two cropped tasks, (n, 3, 256, 256) of the others; only those asked for.
+
+    Each of the others is stored as the centre square of its short side at 256, so that a random crop is taken from
+    that square, not from the whole image.
+    """
+    from benchmark.data.folders import folder_source
+    from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
+    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, fingerprint, read_task
+
+    if data_root is None:
+        raise RequestError(f"imagenet2sketch needs a data root: {DATA_HELP}")
+    root = data_root if data_root.name == FOLDER else data_root / FOLDER
+    read_tasks = []
+    for index in indices:
+        name = TASK_NAMES[index - 1]
+        if not (root / name).is_dir():
+            raise RequestError(f"There is no folder {root / name}: {DATA_HELP}")
+        cropped = name.endswith("_cropped")
+        preparation = Preparation(IMAGE_SIZE, EXACT) if cropped else Preparation(STORED_SIZE, SHORT_SIDE)
+        augmentation = Augmentation(flip=True, random_resized_crop=not cropped)
+        source = folder_source(root / name)
+        normalisation = (IMAGENET_MEAN, IMAGENET_STD)
+        read_tasks.append(read_task(index, name, source, preparation, normalisation, augmentation, progress))
+    return ScenarioData(tuple(task for task, _ in read_tasks), fingerprint(mark for _, mark in read_tasks))
+
+
+SCENARIO = Scenario(
+    name="imagenet2sketch",
+    summary="birds, cars, flowers, paintings, sketches on an ImageNet ResNet-50 (Piggyback's, CPG's, KSM's second table)",
+    task_names=TASK_NAMES,
+    classes=CLASSES,
+    read=read,
+    backbone="resnet50",
+    image_size=IMAGE_SIZE,
+    pretrained=True,
+    weights_help=WEIGHTS_HELP,
+    batch_size=32,
+    eval_batch_size=100,
+    settings=SETTINGS,
+    data_help=DATA_HELP,
+    images=IMAGES,
+    source="Piggyback (Mallya et al., ECCV 2018); CPG (Hung et al., NeurIPS 2019), experiment 2; KSM, table 2",
+)

@@ -1,0 +1,92 @@
+"""Values out of a YAML mapping, their keys and types checked; every fault is a RequestError that names file and key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RequestError, did_you_mean
+
+
+def load_mapping(path: Path) -> Mapping[str, Any]:
+    """The mapping that a YAML file holds."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RequestError(f"There is no file {path}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} must hold keys with values, such as 'tasks:'.")
+    return content
+
+
+def known_keys(mapping: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raises RequestError for a key that is not ``known``."""
+    known = tuple(known)
+    for key in mapping:
+        if key not in known:
+            raise RequestError(
+                f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)} Known are {', '.join(known)}."
+            )
+
+
+def text(mapping: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
+    """A text that is not empty; required when there is no default."""
+    value = mapping.get(key, default)
+    if value is None:
+        raise RequestError(f"{where}: the key {key!r} is missing.")
+    if not isinstance(value, str) or not value:
+        raise RequestError(f"{where}: {key} must be a text, not {value!r}.")
+    return value
+
+
+def choice(mapping: Mapping[str, Any], key: str, where: str, known: Iterable[str], default: str | None = None) -> str:
+    """One of the ``known`` texts."""
+    known = tuple(known)
+    value = text(mapping, key, where, default)
+    if value not in known:
+        raise RequestError(
+            f"{where}: {key} {value!r} is not known.{did_you_mean(value, known)} Known are {', '.join(known)}."
+        )
+    return value
+
+
+def whole(mapping: Mapping[str, Any], key: str, where: str, default: int | None = None, least: int = 1) -> int:
+    """A whole number of at least ``least``; required when there is no default."""
+    value = mapping.get(key, default)
+    if value is None:
+        raise RequestError(f"{where}: the key {key!r} is missing.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise RequestError(f"{where}: {key} must be a whole number of at least {least}, not {value!r}.")
+    return value
+
+
+def flag(mapping: Mapping[str, Any], key: str, where: str, default: bool = False) -> bool:
+    """true or false."""
+    value = mapping.get(key, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"{where}: {key} must be true or false, not {value!r}.")
+    return value
+
+
+def section(mapping: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
+    """A mapping inside; empty when absent."""
+    value = mapping.get(key, {})
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise RequestError(f"{where}: {key} must hold keys with values, not {value!r}.")
+    return value
+
+
+def numbers(mapping: Mapping[str, Any], key: str, where: str, count: int) -> tuple[float, ...]:
+    """A list of ``count`` numbers."""
+    value = mapping.get(key)
+    is_list = isinstance(value, list) and len(value) == count
+    if not is_list or any(isinstance(item, bool) or not isinstance(item, int | float) for item in value or ()):
+        raise RequestError(f"{where}: {key} must be a list of {count} numbers, not {value!r}.")
+    return tuple(float(item) for item in value or ())
