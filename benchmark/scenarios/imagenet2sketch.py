@@ -82,11 +82,12 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     if data_root is None:
         raise RequestError(f"imagenet2sketch needs a data root: {DATA_HELP}")
     root = data_root if data_root.name == FOLDER else data_root / FOLDER
+    absent = [name for name in TASK_NAMES if not (root / name).is_dir()]
+    if any(TASK_NAMES[index - 1] in absent for index in indices):
+        raise RequestError(f"{root} does not hold {', '.join(absent)}: {DATA_HELP}")
     read_tasks = []
     for index in indices:
         name = TASK_NAMES[index - 1]
-        if not (root / name).is_dir():
-            raise RequestError(f"There is no folder {root / name}: {DATA_HELP}")
         cropped = name.endswith("_cropped")
         preparation = Preparation(IMAGE_SIZE, EXACT) if cropped else Preparation(STORED_SIZE, SHORT_SIDE)
         augmentation = Augmentation(flip=True, random_resized_crop=not cropped)
