@@ -1,0 +1,192 @@
+"""Results folder in, report folder out. A pure function of the run records and the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports import formats, page, provenance, published
+from reports.claims import Checked, check_claims
+from reports.figures import draw
+from reports.grouping import Panel, group
+from reports.naming import scenario_title
+from reports.records import Loaded, load
+from reports.setting import PAPER, departures
+from reports.tables import accuracy, cost, size, training_time
+from reports.tables.grid import Grid
+from reports.tables.ranking import ranking_sheet
+from reports.tables.sheet import Sheet
+from reports.tables.views import views
+from results.atomic import write_text
+
+TABLES = "tables"
+FIGURES = "figures"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a report consists of: the page, the tables' keys, the figures' keys, and a line for all that was left out."""
+
+    index: Path
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def build(results: Path, out: Path) -> Built:
+    """Write the report on the run folders below ``results`` into ``out``.
+
+    Raises:
+        ReportError: ``results`` does not exist or holds no usable record; nothing is written then.
+    """
+    loaded = load(results)
+    panels, repeated = group(loaded.finished)
+    left_out = loaded.left_out + repeated
+    checked = [(panel, check_claims(panel)) for panel in panels]
+    shown = [_panel(panel, claims, loaded, out) for panel, claims in checked]
+    configurations = provenance.configuration_sheet(panels)
+    configurations_view = _write_sheet(configurations, out)
+    files = ["runs.csv", "claims.csv", "tables.md"]
+    tables = [table for view in shown for table in (view.ranking, *view.tables)]
+    figures = [figure for view in shown for figure in view.figures]
+    write_text(out / "runs.csv", formats.runs_csv(panels))
+    write_text(out / "claims.csv", formats.claims_csv(checked))
+    write_text(out / "tables.md", formats.markdown([sheet for table in tables for sheet in table.sheets]))
+    absent = _absent(panels, loaded)
+    warnings = provenance.warnings(loaded.all)
+    title = "Mask-based continual learning, measured"
+    html = page.render(
+        "index.html.j2",
+        title,
+        page.index_contents(
+            shown,
+            {
+                "not-run": bool(absent),
+                "failed": bool(loaded.failed),
+                "left-out": bool(left_out),
+                "warnings": bool(warnings),
+            },
+        ),
+        {
+            "lead": _lead(loaded, panels),
+            "notices": _notices(loaded, left_out),
+            "facts": provenance.facts(loaded, panels),
+            "panels": shown,
+            "looks": page.looks({item.label: item.method for panel in panels for item in panel.everything}),
+            "absent": absent,
+            "failed": provenance.failures(loaded.failed),
+            "left_out": left_out,
+            "warnings": warnings,
+            "configurations": configurations_view,
+            "origin": provenance.origin(loaded),
+            "commands": provenance.commands(loaded.all),
+            "slips": [note.note for note in published.notes() if note.kind == "slip"],
+            "files": files,
+        },
+    )
+    write_text(out / "index.html", html)
+    return Built(out / "index.html", tuple(t.key for t in tables), tuple(f.key for f in figures), left_out)
+
+
+def _panel(panel: Panel, claims: tuple[Checked, ...], loaded: Loaded, out: Path) -> page.PanelView:
+    failed = loaded.failed
+    grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
+    tables = [_write_grid(grid, out) for grid in grids if grid]
+    tables += [_write_sheet(sheet, out) for sheet in cost.costs(panel)]
+    sizes = size.sizes(panel, failed)
+    tables += [_write_grid(sizes, out)] if sizes else []
+    parts = size.components(panel)
+    tables += [_write_sheet(parts, out)] if parts else []
+    tables += [_write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
+    ablation = accuracy.ablation(panel, failed)
+    tables += [_write_grid(ablation, out)] if ablation else []
+    return page.PanelView(
+        key=panel.slug,
+        title=panel.title,
+        setting=panel.describe(),
+        notices=_panel_notices(panel),
+        ranking=_write_sheet(ranking_sheet(panel), out),
+        claims=claims,
+        tables=tuple(tables),
+        figures=draw(panel, out / FIGURES, FIGURES),
+    )
+
+
+def _write_grid(grid: Grid, out: Path) -> page.TableView:
+    return _write(grid.key, grid.title, views(grid), formats.grid_csv(grid), out)
+
+
+def _write_sheet(sheet: Sheet, out: Path) -> page.TableView:
+    return _write(sheet.key, sheet.title, (sheet,), formats.sheet_csv(sheet), out)
+
+
+def _write(key: str, title: str, sheets: tuple[Sheet, ...], csv: str, out: Path) -> page.TableView:
+    texts = {"csv": csv, "tex": formats.latex(sheets), "md": formats.markdown(sheets)}
+    for suffix, text in texts.items():
+        write_text(out / TABLES / f"{key}.{suffix}", text)
+    return page.TableView(key, title, sheets, tuple(f"{TABLES}/{key}.{suffix}" for suffix in texts))
+
+
+def _lead(loaded: Loaded, panels: Sequence[Panel]) -> str:
+    scenarios = len({panel.scenario for panel in panels})
+    methods = len({item.method for panel in panels for item in panel.everything})
+    parts = [
+        _count(len(loaded.finished), "finished run"),
+        _count(methods, "method"),
+        _count(scenarios, "scenario"),
+        _count(len(loaded.failed), "failed run") if loaded.failed else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _notices(loaded: Loaded, left_out: Sequence[str]) -> list[str]:
+    found = []
+    if loaded.failed:
+        found.append(f"{_count(len(loaded.failed), 'run')} failed; nothing of them is in any number (see Failed runs).")
+    if left_out:
+        found.append(f"{_count(len(left_out), 'record')} left out: {left_out[0]}{' …' if len(left_out) > 1 else ''}")
+    if not loaded.finished:
+        found.append("No run finished: there is nothing to tabulate.")
+    return found
+
+
+def _panel_notices(panel: Panel) -> tuple[str, ...]:
+    found = []
+    if panel.setting.get("selection") == "legacy-test":
+        found.append(
+            "legacy-test: epochs were selected on the test set, as the official codes do; accuracies are optimistic."
+        )
+    one = [item.label for item in panel.configurations if len(item.seeds) == 1]
+    if one:
+        whose = "Everything here rests" if len(one) == len(panel.configurations) else f"{', '.join(one[:4])}: rests"
+        found.append(f"{whose} on one seed: no interval, no verdict.")
+    away = departures(panel)
+    if away:
+        found.append(f"Not the paper's setting ({', '.join(away)}): published numbers stand beside for orientation.")
+    if len(panel.hardware) > 1:
+        found.append(
+            f"Timed on {len(panel.hardware)} different devices: times stand in one table per device, never averaged."
+        )
+    return tuple(found)
+
+
+def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
+    """The paper's scenarios that no finished run belongs to, one line each."""
+    tables = {"cifar100-20": "tables 1 and 3, figure 5", "imagenet2sketch": "tables 2 and 4, figures 4 and 6"}
+    run = {panel.scenario for panel in panels}
+    found = []
+    for scenario in PAPER:
+        if scenario in run:
+            continue
+        failed = sum(record.spec.get("scenario") == scenario for record in loaded.failed)
+        why = f"{_count(failed, 'run')} failed" if failed else "no run among the records"
+        found.append(
+            f"{scenario_title(scenario)} ({tables[scenario]} of the paper): {why}. "
+            f"`python -m benchmark check --scenario {scenario}` says whether its data are there."
+        )
+    return found

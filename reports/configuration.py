@@ -1,0 +1,100 @@
+"""One method with one specification: the unit whose seeds may be averaged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reports.hardware import Hardware, hardware_of
+from reports.naming import slug
+from results.schema import RunRecord, TaskRow
+
+#: Status of the row of the task whose network a frozen-backbone method starts from.
+TASK_1_NETWORK = "task-1 network"
+
+
+@dataclass(frozen=True)
+class TaskRef:
+    """A task of a panel: its 1-based position in the scenario, and its name."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One method with one specification; ``runs`` differ in seed (and perhaps hardware) only."""
+
+    method: str
+    label: str  #: unique among the panel's configurations of one initial task
+    spec: Mapping[str, Any]  #: without the seed
+    runs: tuple[RunRecord, ...]
+    variant: int = 0  #: 0 for the method's first configuration of an initial task, 1 for the second, …
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The distinct seeds, ascending."""
+        return tuple(sorted({run.spec["seed"] for run in self.runs}))
+
+    @property
+    def initial_task(self) -> int:
+        """1-based index of the task that was learned first."""
+        return int(self.spec.get("initial_task") or 1)
+
+    @cached_property
+    def slug(self) -> str:
+        """The label as a file name and HTML id."""
+        return slug(self.label)
+
+    @cached_property
+    def hardware(self) -> tuple[Hardware, ...]:
+        """Everything that the runs were timed on."""
+        return tuple(sorted({hardware_of(run) for run in self.runs}))
+
+    @cached_property
+    def accuracy(self) -> dict[tuple[int, int], float]:
+        """Test accuracy after the last task, a fraction, by (task index, seed)."""
+        return self._by_task_and_seed(lambda row: row.accuracy_at_end)
+
+    @cached_property
+    def accuracy_when_learned(self) -> dict[tuple[int, int], float]:
+        """Test accuracy when the task was learned, a fraction, by (task index, seed)."""
+        return self._by_task_and_seed(lambda row: row.accuracy)
+
+    def on(self, hardware: Hardware) -> tuple[RunRecord, ...]:
+        """The runs that were timed on ``hardware``."""
+        return tuple(run for run in self.runs if hardware_of(run) == hardware)
+
+    def training_seconds(self, hardware: Hardware) -> dict[tuple[int, int], float]:
+        """Training seconds on ``hardware`` by (task index, seed); tasks that the method did not train are absent."""
+        return self._by_task_and_seed(own_training_seconds, self.on(hardware))
+
+    def seconds_per_epoch(self, hardware: Hardware) -> dict[tuple[int, int], float]:
+        """Training seconds per epoch on ``hardware`` by (task index, seed)."""
+        return self._by_task_and_seed(own_seconds_per_epoch, self.on(hardware))
+
+    def _by_task_and_seed(
+        self, value: Callable[[TaskRow], float | None], runs: Iterable[RunRecord] | None = None
+    ) -> dict[tuple[int, int], float]:
+        collected: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for run in self.runs if runs is None else runs:
+            for row in run.tasks:
+                number = value(row)
+                if number is not None:
+                    collected[row.index, run.spec["seed"]].append(number)
+        return {key: sum(numbers) / len(numbers) for key, numbers in collected.items()}
+
+
+def own_training_seconds(row: TaskRow) -> float | None:
+    """Seconds in training phases; None for a task that the method itself did not train."""
+    seconds = row.training_seconds
+    return seconds if seconds > 0 and row.status != TASK_1_NETWORK else None
+
+
+def own_seconds_per_epoch(row: TaskRow) -> float | None:
+    """Training seconds over training epochs; None for a task that the method itself did not train."""
+    seconds = own_training_seconds(row)
+    return seconds / row.epochs if seconds is not None and row.epochs else None

@@ -1,0 +1,149 @@
+"""What a claim's check answers, and how a paired difference becomes a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reports.configuration import Configuration
+from reports.grouping import Panel
+from reports.hardware import Hardware
+from reports.naming import method_title
+from reports.statistics import MINIMUM_SEEDS, Difference, more_seeds_needed
+from reports.tables.views import signed
+
+HOLDS = "holds"
+FAILS = "fails"
+UNDECIDED = "undecided"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The verdict on a claim in one panel, and the numbers behind it."""
+
+    verdict: str  #: HOLDS, FAILS, UNDECIDED or NOT_RUN
+    statistic: str  #: one line with the numbers
+    numbers: Mapping[str, float] = field(default_factory=dict)  #: the same, for the CSV
+    more_seeds: int | None = None  #: how many further seeds it would take; only for UNDECIDED
+    compared: tuple[str, ...] = ()  #: labels of the configurations
+
+    @property
+    def seeds_text(self) -> str:
+        """``about 3 more seeds``; empty for anything decided."""
+        if self.verdict != UNDECIDED:
+            return ""
+        if self.more_seeds is None:
+            return "no number of seeds below a thousand would decide it"
+        return f"about {self.more_seeds} more seed{'' if self.more_seeds == 1 else 's'} would decide it"
+
+
+def not_run(*methods: str) -> Evidence:
+    """The methods that a check would need and the panel lacks."""
+    return Evidence(NOT_RUN, "needs " + " and ".join(method_title(method) for method in methods))
+
+
+def missing(panel: Panel, *methods: str) -> tuple[str, ...]:
+    """Which of ``methods`` have no main configuration in the panel."""
+    return tuple(method for method in methods if not panel.of(method))
+
+
+def best_pair(panel: Panel, a: str, b: str, *, same_bn: bool = False) -> tuple[Configuration, Configuration] | None:
+    """The two configurations to compare: most shared seeds first, then most alike in BN policy and epochs."""
+    pairs = [
+        (first, second)
+        for first in panel.of(a)
+        for second in panel.of(b)
+        if first is not second and (not same_bn or _alike(first, second, "bn_policy"))
+    ]
+
+    def weight(pair: tuple[Configuration, Configuration]) -> tuple[int, ...]:
+        first, second = pair
+        shared = len(set(first.seeds) & set(second.seeds))
+        alike = [_alike(first, second, key) for key in ("epochs", "bn_policy", "batch_size")]
+        return -shared, -sum(alike), first.variant + second.variant
+
+    return min(pairs, key=weight) if pairs else None
+
+
+def shared_hardware(a: Configuration, b: Configuration) -> Hardware | None:
+    """The hardware that both were timed on, with most seeds of both."""
+
+    def seeds(hardware: Hardware) -> int:
+        first, second = ({run.spec["seed"] for run in item.on(hardware)} for item in (a, b))
+        return len(first & second)
+
+    shared = [hardware for hardware in a.hardware if hardware in b.hardware]
+    return max(shared, key=seeds) if shared else None
+
+
+def _alike(a: Configuration, b: Configuration, key: str) -> bool:
+    return bool(a.spec.get(key) == b.spec.get(key))
+
+
+def decide_above(difference: Difference | None, bound: float, statistic: str, names: tuple[str, ...]) -> Evidence:
+    """HOLDS when both intervals lie above ``bound``, FAILS when both lie below it."""
+    if difference is None:
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names)
+    numbers = numbers_of(difference) | {"bound": bound}
+    if difference.above(bound):
+        return Evidence(HOLDS, statistic, numbers, None, names)
+    if difference.below(bound):
+        return Evidence(FAILS, statistic, numbers, None, names)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, bound), names)
+
+
+def decide_within(difference: Difference | None, margin: float, statistic: str, names: tuple[str, ...]) -> Evidence:
+    """HOLDS when both intervals lie within ±``margin``, FAILS when both lie outside on one side."""
+    if difference is None:
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names)
+    numbers = numbers_of(difference) | {"bound": margin}
+    if difference.above(-margin) and difference.below(margin):
+        return Evidence(HOLDS, statistic, numbers, None, names)
+    if difference.above(margin) or difference.below(-margin):
+        return Evidence(FAILS, statistic, numbers, None, names)
+    nearest = math.copysign(margin, difference.mean)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, nearest), names)
+
+
+def numbers_of(difference: Difference) -> dict[str, float]:
+    """A difference as named numbers."""
+    numbers: dict[str, float] = {"difference": difference.mean, "seeds": difference.seeds.n, "pairs": difference.pairs}
+    ends = {
+        "seeds_low": difference.seeds.low,
+        "seeds_high": difference.seeds.high,
+        "bootstrap_low": difference.low,
+        "bootstrap_high": difference.high,
+    }
+    return numbers | {name: value for name, value in ends.items() if value is not None}
+
+
+def points(difference: Difference | None, what: str) -> str:
+    """``KSM − Piggyback: +1.4 points; 95 % over 5 seeds [+0.8, +2.0], bootstrap [+0.9, +1.8]``."""
+    if difference is None:
+        return what
+    return f"{what}: {signed(100 * difference.mean, 2)} points; " + _ends(difference, lambda v: signed(100 * v, 2))
+
+
+def ratio(difference: Difference | None, what: str) -> str:
+    """The same for a difference of logarithms, shown as a ratio."""
+    if difference is None:
+        return what
+    return f"{what}: {math.exp(difference.mean):.3g}×; " + _ends(difference, lambda v: f"{math.exp(v):.3g}")
+
+
+def _ends(difference: Difference, show: object) -> str:
+    assert callable(show)
+    if difference.seeds.low is None or difference.low is None:
+        return "one seed, no interval"
+    return (
+        f"95 % over {difference.seeds.n} seeds [{show(difference.seeds.low)}, {show(difference.seeds.high)}], "
+        f"bootstrap over {difference.pairs} pairs [{show(difference.low)}, {show(difference.high)}]"
+    )
+
+
+def _more(difference: Difference, bound: float) -> int | None:
+    if difference.seeds.n == 1:
+        return MINIMUM_SEEDS - 1
+    return more_seeds_needed(difference, bound)

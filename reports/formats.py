@@ -1,0 +1,223 @@
+"""Tables as CSV, LaTeX (booktabs) and Markdown; all runs as one tidy CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+from reports.claims import Checked
+from reports.grouping import Panel
+from reports.hardware import hardware_of
+from reports.tables.grid import NOT_RUN, Grid
+from reports.tables.sheet import Entry, Heading, Sheet
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "—": "---", "·": r"$\cdot$", "…": r"\ldots{}",
+    "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
+}  # fmt: skip
+
+
+def grid_csv(grid: Grid) -> str:
+    """Tidy: one line per cell with measured mean, interval, seeds, published number, difference and verdict."""
+    header = ("row", "column", "unit", "seeds", "mean", "half_width", "published", "difference", "verdict", "best")
+    lines = []
+    for row in grid.rows:
+        for column in grid.columns:
+            cell = grid.cell(row, column)
+            verdict = grid.verdict(row, column)
+            if cell.published is None and verdict == NOT_RUN:
+                continue
+            interval = cell.interval
+            lines.append((
+                row.title, column.title, grid.unit, len(cell.samples),
+                number(interval.mean if interval else None), number(interval.half_width if interval else None),
+                number(cell.published), number(cell.difference), verdict,
+                "yes" if (row.key, column.key) in grid.best else "",
+            ))  # fmt: skip
+    return written(header, lines)
+
+
+def sheet_csv(sheet: Sheet) -> str:
+    """The table as it stands, raw numbers, and a ``±`` column beside every column that has intervals."""
+    spread = [any(line.entries[i].spread is not None for line in sheet.lines) for i in range(len(sheet.headings) - 1)]
+    header = [sheet.headings[0].text]
+    for heading, has in zip(sheet.headings[1:], spread, strict=True):
+        name = full_heading(heading)
+        header += [name, f"{name} ±"] if has else [name]
+    lines = []
+    for line in sheet.lines:
+        row = [line.head.text]
+        for entry, has in zip(line.entries, spread, strict=True):
+            row += [_raw(entry), number(entry.spread)] if has else [_raw(entry)]
+        lines.append(row)
+    return written(header, lines)
+
+
+def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
+    """Every claim on every panel, with the numbers behind the verdict."""
+    keys = ("difference", "bound", "seeds_low", "seeds_high", "bootstrap_low", "bootstrap_high", "seeds", "pairs",
+            "ratio", "share", "changed", "tasks", "largest")  # fmt: skip
+    header = (
+        "panel",
+        "claim",
+        "statement",
+        "source",
+        "printed",
+        "verdict",
+        "more_seeds",
+        "compared",
+        "statistic",
+        *keys,
+    )
+    lines = []
+    for panel, checked in panels:
+        for item in checked:
+            claim, evidence = item.claim, item.evidence
+            lines.append((
+                panel.slug, claim.key, claim.statement, claim.source, claim.printed, evidence.verdict,
+                "" if evidence.more_seeds is None else evidence.more_seeds, " / ".join(evidence.compared),
+                evidence.statistic, *(number(evidence.numbers.get(key)) for key in keys),
+            ))  # fmt: skip
+    return written(header, lines)
+
+
+def runs_csv(panels: Iterable[Panel]) -> str:
+    """One line per run and task, everything in the record's own units (fractions, seconds, bytes)."""
+    header = ("panel", "scenario", "method", "configuration", "seed", "run_id", "initial_task", "hardware", "task_index",
+              "task", "status", "classes", "train_images", "test_images", "accuracy", "accuracy_at_end", "epochs",
+              "training_seconds", "seconds_per_epoch", "images_per_second", "peak_memory_bytes", "energy_joules",
+              "goal", "goal_met", "mean_accuracy", "forgetting", "backward_transfer", "training_seconds_total",
+              "itemised_bytes", "started", "commit")  # fmt: skip
+    lines = []
+    for panel in panels:
+        for item in panel.everything:
+            for run in item.runs:
+                commit = (run.provenance.get("git") or {}).get("commit", "")
+                size = run.size.rules.get("itemised") if run.size else None
+                hardware = hardware_of(run).label
+                for row in run.tasks:
+                    lines.append((
+                        panel.slug, panel.scenario, item.method, item.label, run.spec["seed"], run.run_id,
+                        item.initial_task, hardware, row.index, row.name, row.status, row.classes, row.train_images,
+                        row.test_images, number(row.accuracy), number(row.accuracy_at_end), row.epochs,
+                        number(row.training_seconds), number(row.seconds_per_epoch), number(row.images_per_second),
+                        row.peak_memory_bytes, row.energy_joules, row.goal, row.goal_met, number(run.mean_accuracy),
+                        number(run.forgetting), number(run.backward_transfer), number(run.training_seconds_total),
+                        size, run.provenance.get("started", ""), commit,
+                    ))  # fmt: skip
+    return written(header, lines)
+
+
+def latex(sheets: Sequence[Sheet]) -> str:
+    r"""One ``table`` environment per view; needs ``booktabs`` and ``graphicx``."""
+    return "\n\n".join(_latex_table(sheet) for sheet in sheets) + "\n"
+
+
+def _latex_table(sheet: Sheet) -> str:
+    columns = "l" + "r" * (len(sheet.headings) - 1)
+    head = " & ".join(_latex_heading(heading) for heading in sheet.headings)
+    body: list[str] = []
+    previous = False
+    for line in sheet.lines:
+        if line.summary and not previous and body:
+            body.append(r"\midrule")
+        previous = line.summary
+        body.append(" & ".join(_latex_entry(entry) for entry in (line.head, *line.entries)) + r" \\")
+    caption = escape_latex(
+        " ".join(
+            [
+                f"{sheet.title}{' (' + sheet.view_title.lower() + ')' if sheet.view else ''}.",
+                sheet.caption,
+                *sheet.remarks,
+            ]
+        )
+    )
+    return "\n".join([
+        r"\begin{table}[htbp]", r"\centering\small", rf"\caption{{{caption}}}", rf"\label{{tab:{sheet.key}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%", rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule", head + r" \\", r"\midrule", *body, r"\bottomrule", r"\end{tabular}}", r"\end{table}",
+    ])  # fmt: skip
+
+
+def markdown(sheets: Sequence[Sheet]) -> str:
+    """GitHub tables, one per view, for a pull request."""
+    parts = []
+    for sheet in sheets:
+        title = sheet.title + (f", {sheet.view_title.lower()}" if sheet.view else "")
+        rows = [
+            "| " + " | ".join(escape_markdown(full_heading(heading)) for heading in sheet.headings) + " |",
+            "|" + "|".join(["---"] + ["---:"] * (len(sheet.headings) - 1)) + "|",
+            *("| " + " | ".join(_markdown_entry(e) for e in (line.head, *line.entries)) + " |" for line in sheet.lines),
+        ]
+        notes = [escape_markdown(text) for text in (sheet.caption, *sheet.remarks) if text]
+        parts.append(f"**{escape_markdown(title)}**\n\n" + "\n".join(rows) + "\n\n" + "  \n".join(notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Every character that LaTeX reads as markup, made to print itself; what no font prints becomes ``?``."""
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return "".join(c if c == "\n" or " " <= c <= "~" or "\u00a1" <= c <= "\u017f" else "?" for c in escaped)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stays text: no markup, no HTML, no cell break."""
+    for character in "\\`*_{}[]<>|#!":
+        text = text.replace(character, "\\" + character)
+    return " ".join(text.split())
+
+
+def full_heading(heading: Heading) -> str:
+    """``Training (seconds)``."""
+    return f"{heading.text} ({heading.note})" if heading.note else heading.text
+
+
+def number(value: float | None) -> str:
+    """Nine significant digits, empty for None: enough to recompute anything, short enough to read."""
+    return "" if value is None else f"{value:.9g}"
+
+
+def written(header: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
+    """Comma-separated text; cells that a spreadsheet would run as a formula are quoted with an apostrophe."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_harmless(value) for value in line] for line in lines)
+    return stream.getvalue()
+
+
+def _harmless(value: object) -> object:
+    if isinstance(value, str) and value[:1] in "=+@\t\r-" and value and not _is_number(value):
+        return "'" + value
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _raw(entry: Entry) -> str:
+    return number(entry.value) if entry.value is not None else ("" if entry.kind == "missing" else entry.text)
+
+
+def _latex_heading(heading: Heading) -> str:
+    if not heading.note:
+        return escape_latex(heading.text)
+    return rf"\shortstack{{{escape_latex(heading.text)}\\{{\scriptsize {escape_latex(heading.note)}}}}}"
+
+
+def _latex_entry(entry: Entry) -> str:
+    text = escape_latex(entry.text)
+    return rf"\textbf{{{text}}}" if entry.bold else text
+
+
+def _markdown_entry(entry: Entry) -> str:
+    text = escape_markdown(entry.text)
+    return f"**{text}**" if entry.bold else text

@@ -1,0 +1,237 @@
+"""Which runs may be averaged, and which may stand in one table.
+
+A *configuration* is a method with one specification, whatever the seed: only its seeds are averaged. A *panel* is a
+scenario with everything that must agree before two methods may be compared: tasks, images, backbone, selection,
+precision, device.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reports.configuration import Configuration, TaskRef
+from reports.hardware import Hardware, hardware_of
+from reports.naming import key_title, method_order, method_title, scenario_title, slug, value_title
+from results.schema import RunRecord
+
+#: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
+PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
+#: Keys that say the same in every record of a configuration and never tell two of them apart.
+_NOT_COMPARED = ("seed", "scenario", "scenario_title", "method")
+#: Where two configurations differ in much, these keys name the difference first.
+_TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Configurations of one scenario that may stand in one table."""
+
+    scenario: str
+    title: str
+    setting: Mapping[str, Any]  #: the shared part of the specification, keys of ``PANEL_KEYS``
+    tasks: tuple[TaskRef, ...]  #: in the scenario's own order
+    everything: tuple[Configuration, ...]  #: all configurations, every initial task
+
+    @cached_property
+    def initial_task(self) -> int:
+        """The initial task of the main tables: the one that most methods, then most runs, were run with."""
+        methods: dict[int, set[str]] = defaultdict(set)
+        runs: Counter[int] = Counter()
+        for item in self.everything:
+            methods[item.initial_task].add(item.method)
+            runs[item.initial_task] += len(item.runs)
+        return min(methods, key=lambda task: (-len(methods[task]), -runs[task], task))
+
+    @cached_property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """Those of the main initial task, in the methods' usual order."""
+        return tuple(item for item in self.everything if item.initial_task == self.initial_task)
+
+    @cached_property
+    def hardware(self) -> tuple[Hardware, ...]:
+        """Everything that the main configurations were timed on."""
+        return tuple(sorted({hardware for item in self.configurations for hardware in item.hardware}))
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The distinct seeds over all configurations."""
+        return tuple(sorted({seed for item in self.everything for seed in item.seeds}))
+
+    @cached_property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Every run of the panel."""
+        return tuple(run for item in self.everything for run in item.runs)
+
+    @cached_property
+    def slug(self) -> str:
+        """A file name and HTML id that is unique among the panels of ``group``."""
+        return str(self.setting["slug"])
+
+    def of(self, method: str) -> tuple[Configuration, ...]:
+        """The main configurations of ``method``, most seeds first."""
+        found = [item for item in self.configurations if item.method == method]
+        return tuple(sorted(found, key=lambda item: (-len(item.seeds), item.variant)))
+
+    def describe(self) -> str:
+        """The shared setting in one line."""
+        return describe_setting(self.setting, len(self.tasks))
+
+
+def describe_setting(setting: Mapping[str, Any], tasks: int) -> str:
+    """``5 tasks · vgg16_bn, width 0.125 · selection on validation images · …``"""
+    parts = [f"{tasks} task{'' if tasks == 1 else 's'}"]
+    backbone = setting.get("backbone")
+    if isinstance(backbone, Mapping):
+        words = [str(backbone.get("name", "backbone"))]
+        words += [f"width {backbone['width']:g}"] if isinstance(backbone.get("width"), int | float) else []
+        words += ["pretrained"] if backbone.get("weights") else []
+        parts.append(", ".join(words))
+    elif backbone:
+        parts.append(str(backbone))
+    selection = {
+        "validation": "epoch selected on validation images",
+        "last": "last epoch kept",
+        "legacy-test": "epoch selected on the TEST set (legacy-test, as the official codes do)",
+    }
+    if setting.get("selection"):
+        parts.append(selection.get(str(setting["selection"]), f"selection {setting['selection']}"))
+    for key, what in (("train_limit", "training"), ("test_limit", "test")):
+        if setting.get(key):
+            parts.append(f"at most {setting[key]} {what} images per task")
+    parts += [str(setting[key]) for key in ("precision", "device") if setting.get(key)]
+    return " · ".join(parts)
+
+
+def group(records: Sequence[RunRecord]) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
+    """Sort finished records into panels, the most telling first, and say which repeated runs were left out."""
+    kept, repeated = _without_repeats(records)
+    by_panel: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in kept:
+        by_panel[_panel_key(record)].append(record)
+    ordered = sorted(by_panel.values(), key=_importance)
+    per_scenario: Counter[str] = Counter()
+    panels = []
+    for members in ordered:
+        scenario = str(members[0].spec["scenario"])
+        per_scenario[scenario] += 1
+        number = per_scenario[scenario]
+        panels.append(_panel(members, slug(scenario) + (f"-{number}" if number > 1 else "")))
+    return tuple(_with_unique_slugs(panels)), tuple(repeated)
+
+
+def _panel(members: Sequence[RunRecord], name: str) -> Panel:
+    first = members[0]
+    tasks = {row.index: row.name for record in members for row in record.tasks}
+    return Panel(
+        scenario=str(first.spec["scenario"]),
+        title=scenario_title(str(first.spec["scenario"]), first.spec.get("scenario_title")),
+        setting={**{key: first.spec.get(key) for key in PANEL_KEYS}, "slug": name},
+        tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
+        everything=_configurations(members),
+    )
+
+
+def _with_unique_slugs(panels: Sequence[Panel]) -> Iterable[Panel]:
+    taken: Counter[str] = Counter()
+    for panel in panels:
+        taken[panel.slug] += 1
+        if taken[panel.slug] > 1:
+            setting = {**panel.setting, "slug": f"{panel.slug}-{taken[panel.slug]}-b"}
+            panel = Panel(panel.scenario, panel.title, setting, panel.tasks, panel.everything)
+        yield panel
+
+
+def _importance(members: Sequence[RunRecord]) -> tuple[Any, ...]:
+    scenario = str(members[0].spec["scenario"])
+    paper = {"cifar100-20": 0, "imagenet2sketch": 1}.get(scenario, 2)
+    return paper, -len({str(record.spec["method"]) for record in members}), -len(members), _panel_key(members[0])
+
+
+def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """The same specification, seed and hardware twice is the same run twice: the later one counts."""
+    latest: dict[tuple[str, Hardware], RunRecord] = {}
+    repeated = []
+    for record in sorted(records, key=lambda record: (str(record.provenance.get("finished") or ""), record.run_id)):
+        key = (canonical(record.spec), hardware_of(record))
+        if key in latest:
+            repeated.append(f"{latest[key].run_id}: the same run as {record.run_id}, which finished later")
+        latest[key] = record
+    return list(latest.values()), repeated
+
+
+def _panel_key(record: RunRecord) -> str:
+    tasks = sorted(row.index for row in record.tasks)
+    return canonical(
+        {"scenario": record.spec["scenario"], "tasks": tasks, **{key: record.spec.get(key) for key in PANEL_KEYS}}
+    )
+
+
+def canonical(value: Any) -> str:
+    """One string per JSON value, whatever the order of its keys."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def configuration_key(record: RunRecord) -> str:
+    """The specification without the seed, as one string."""
+    return canonical({key: value for key, value in record.spec.items() if key != "seed"})
+
+
+def _configurations(members: Sequence[RunRecord]) -> tuple[Configuration, ...]:
+    by_key: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in members:
+        by_key[configuration_key(record)].append(record)
+    alike: dict[tuple[str, int], list[list[RunRecord]]] = defaultdict(list)
+    for runs in by_key.values():
+        spec = runs[0].spec
+        ordered = sorted(runs, key=lambda run: (run.spec["seed"], run.run_id))
+        alike[str(spec["method"]), int(spec.get("initial_task") or 1)].append(ordered)
+    found = []
+    for method, start in sorted(alike, key=lambda key: (method_order(key[0]), key[1])):
+        groups = sorted(alike[method, start], key=lambda runs: (-len(runs), configuration_key(runs[0])))
+        suffixes = telling_differences([runs[0].spec for runs in groups])
+        for variant, (runs, suffix) in enumerate(zip(groups, suffixes, strict=True)):
+            spec = {key: value for key, value in runs[0].spec.items() if key != "seed"}
+            label = method_title(method) + (f" ({suffix})" if suffix else "")
+            found.append(Configuration(method, label, spec, tuple(runs), variant))
+    return tuple(found)
+
+
+def telling_differences(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each specification the few key-value pairs that tell it from the others; empty strings for a single one.
+
+    Keys are taken one by one, the telling ones first, as long as they separate more of the specifications.
+    """
+    if len(specs) == 1:
+        return [""]
+    flat = [flatten({key: value for key, value in spec.items() if key not in _NOT_COMPARED}) for spec in specs]
+    keys = sorted({key for item in flat for key in item}, key=lambda key: (_telling_order(key), key))
+    chosen: list[str] = []
+    classes = 1
+    for key in keys:
+        refined = len({tuple(canonical(item.get(name)) for name in [*chosen, key]) for item in flat})
+        if refined > classes:
+            chosen.append(key)
+            classes = refined
+        if classes == len(specs):
+            break
+    return [", ".join(f"{key_title(key)} {value_title(item.get(key))}" for key in chosen) for item in flat]
+
+
+def _telling_order(key: str) -> int:
+    return _TELLING.index(key) if key in _TELLING else len(_TELLING)
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: ``{"mask": {"units": "kernel"}}`` -> ``{"mask.units": "kernel"}``."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat.update(flatten(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat

@@ -1,0 +1,118 @@
+"""The page: one self-contained HTML file from tables, figures and claims. Jinja escapes whatever comes from records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.claims import Checked
+from reports.style import css_variables, look
+from reports.tables.sheet import Sheet
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class TableView:
+    """A table in one or three views, and the files beside the page."""
+
+    key: str
+    title: str
+    sheets: tuple[Sheet, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure for the page; ``svg`` is safe markup that carries its own title and description."""
+
+    key: str
+    title: str
+    caption: str
+    svg: Markup
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PanelView:
+    """One scenario setting on the page."""
+
+    key: str
+    title: str
+    setting: str
+    notices: tuple[str, ...]
+    ranking: TableView
+    claims: tuple[Checked, ...]
+    tables: tuple[TableView, ...]
+    figures: tuple[FigureView, ...]
+
+    @property
+    def score(self) -> str:
+        """``6 hold, 1 fails, 4 undecided``."""
+        counts = Counter(item.evidence.verdict for item in self.claims)
+        words = [("hold" if counts["holds"] != 1 else "holds", counts["holds"]),
+                 ("fail" if counts["fails"] != 1 else "fails", counts["fails"]),
+                 ("undecided", counts["undecided"]), ("not run", counts["not run"])]  # fmt: skip
+        return ", ".join(f"{count} {word}" for word, count in words if count) or "none"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the contents."""
+
+    key: str
+    title: str
+    inside: tuple[Entry, ...] = ()
+
+
+def environment() -> Environment:
+    """Jinja with autoescape everywhere; an unknown name is an error, not an empty string."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, title: str, contents: Sequence[Entry], values: Mapping[str, Any]) -> str:
+    """One page as HTML text."""
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            title=title,
+            contents=contents,
+            css=Markup(css_variables() + (TEMPLATES / "style.css").read_text(encoding="utf-8")),
+            js=Markup((TEMPLATES / "script.js").read_text(encoding="utf-8")),
+            **values,
+        )
+    )
+
+
+def index_contents(panels: Sequence[PanelView], has: Mapping[str, bool]) -> tuple[Entry, ...]:
+    """The contents of the index page."""
+    entries = [Entry("top", "Overview")]
+    for number, panel in enumerate(panels):
+        inside = [Entry(panel.ranking.key, "Ranking"), Entry(f"{panel.key}-claims", "Claims")]
+        inside += [Entry(item.key, item.title) for item in panel.tables]
+        inside += [Entry(item.key, item.title) for item in panel.figures]
+        entries.append(Entry(panel.key if number else f"{panel.key}", panel.title, tuple(inside)))
+    inside = [Entry(key, title) for key, title in (
+        ("not-run", "Not run"), ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"),
+        ("configurations", "Configurations"), ("origin", "Made with"), ("slips", "Printed slips"), ("files", "Files"),
+    ) if has.get(key, True)]  # fmt: skip
+    entries.append(Entry("provenance", "Provenance", tuple(inside)))
+    return tuple(entries)
+
+
+def looks(labels_and_methods: Mapping[str, str]) -> dict[str, str]:
+    """CSS variable of the colour of every configuration label."""
+    return {label: look(method).name for label, method in labels_and_methods.items()}

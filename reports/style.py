@@ -1,0 +1,85 @@
+"""One colour and one marker per method, everywhere: figures, legends, tables; readable by colour-blind people.
+
+Every colour has a light-page and a dark-page shade with a contrast of at least 3:1 against its page. Figures are drawn
+in the light shades; the page swaps them through CSS variables, so the same SVG serves both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from reports.naming import METHOD_TITLES
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn."""
+
+    name: str  #: CSS variable without dashes: ``m-ksm``
+    light: str
+    dark: str
+    marker: str  #: matplotlib's
+
+
+@dataclass(frozen=True)
+class Ink:
+    """A colour of the page that figures share with it."""
+
+    name: str
+    light: str
+    dark: str
+
+
+INK = Ink("ink", "#1c2127", "#e3e7ec")
+MUTED = Ink("muted", "#59636e", "#9aa4af")
+GRID = Ink("rule", "#d8dde3", "#2f3740")
+PAPER = Ink("paper", "#ffffff", "#12161b")
+INKS = (INK, MUTED, GRID, PAPER)
+
+LOOKS: dict[str, Look] = {
+    "scratch": Look("m-scratch", "#8a6a00", "#d6b544", "P"),
+    "head-only": Look("m-head-only", "#7b4a2d", "#cf9c7c", "X"),
+    "finetune": Look("m-finetune", "#646d79", "#aab3be", "s"),
+    "finetune-sequential": Look("m-finetune-sequential", "#a8324a", "#f0899b", "v"),
+    "packnet": Look("m-packnet", "#00785b", "#45c6a0", "D"),
+    "piggyback": Look("m-piggyback", "#c65102", "#ff9a5a", "^"),
+    "cpg": Look("m-cpg", "#8b3a91", "#d594da", "p"),
+    "ksm": Look("m-ksm", "#0a63a6", "#6cb3f0", "o"),
+    "piggyback-kernelwise": Look("m-piggyback-kernelwise", "#a06a1f", "#e0b06c", "<"),
+    "piggyback-soft": Look("m-piggyback-soft", "#d1495b", "#f59aa6", ">"),
+    "ksm-softmax": Look("m-ksm-softmax", "#23808f", "#68c7d6", "h"),
+    "ksm-elementwise": Look("m-ksm-elementwise", "#4f5bb8", "#a3abf2", "d"),
+}
+
+#: For methods that the papers do not have; chosen by name, so a method keeps its colour from report to report.
+SPARE: tuple[Look, ...] = (
+    Look("m-spare-1", "#5f7d16", "#aacb5c", "*"),
+    Look("m-spare-2", "#b03a9c", "#ee92df", "8"),
+    Look("m-spare-3", "#2f6f4f", "#7cc49f", "H"),
+    Look("m-spare-4", "#77528f", "#c3a0da", "s"),
+    Look("m-spare-5", "#946046", "#dcae95", "D"),
+    Look("m-spare-6", "#3f6f9f", "#8fbbe6", "^"),
+)
+
+LINES = ("-", "--", ":", "-.")
+
+
+def look(method: str) -> Look:
+    """The look of a method; a plugin's is drawn from the spare ones by its name."""
+    if method in LOOKS:
+        return LOOKS[method]
+    return SPARE[hashlib.sha256(method.encode()).digest()[0] % len(SPARE)]
+
+
+def line_style(variant: int) -> str:
+    """A method's second configuration keeps its colour and changes its line."""
+    return LINES[variant % len(LINES)]
+
+
+def css_variables() -> str:
+    """``:root`` rules with every colour, light first, dark by ``prefers-color-scheme``; print is always light."""
+    shades: list[Look | Ink] = [*INKS, *(LOOKS[method] for method in METHOD_TITLES), *SPARE]
+    light = "".join(f"--{item.name}:{item.light};" for item in shades)
+    dark = "".join(f"--{item.name}:{item.dark};" for item in shades)
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

@@ -1,0 +1,104 @@
+"""Epochs, seconds per epoch and total seconds together: most of the published gap between CPG and KSM is epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.configuration import Configuration, own_training_seconds
+from reports.grouping import Panel
+from reports.hardware import Hardware
+from reports.naming import slug
+from reports.statistics import Interval, mean_interval
+from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.size import MIB
+from reports.tables.views import DASH, decimals_for, with_spread
+from results.schema import RunRecord
+
+KILOJOULE = 1000.0
+
+
+def costs(panel: Panel) -> tuple[Sheet, ...]:
+    """One table per hardware."""
+    alone = len(panel.hardware) == 1
+    return tuple(
+        _sheet(panel, hardware, alone)
+        for hardware in panel.hardware
+        if any(item.training_seconds(hardware) for item in panel.configurations)
+    )
+
+
+def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
+    items = [item for item in panel.configurations if item.training_seconds(hardware)]
+    energy = any(row.energy_joules is not None for item in items for run in item.on(hardware) for row in run.tasks)
+    headings = [
+        Heading("Method", numeric=False),
+        Heading("Tasks trained"),
+        Heading("Epochs", "all tasks"),
+        Heading("Per epoch", "seconds"),
+        Heading("Total", "seconds"),
+        Heading("Throughput", "images per second"),
+        Heading("Peak memory", "MiB"),
+        *([Heading("Energy", "kJ")] if energy else []),
+        Heading("Wall", "seconds"),
+    ]
+    return Sheet(
+        key=f"{panel.slug}-cost" + ("" if alone else f"-{slug(hardware.label)}"),
+        title="What training costs" + ("" if alone else f", {hardware.label}"),
+        caption=f"On {hardware.label}, mean ± 95 % t-interval over seeds, over the tasks that a method trained itself. "
+        "Wall is the whole run with loading and evaluation.",
+        headings=tuple(headings),
+        lines=tuple(_line(item, hardware, energy) for item in items),
+    )
+
+
+def _line(item: Configuration, hardware: Hardware, energy: bool) -> Line:
+    def over(value: Callable[[RunRecord], float | None]) -> Interval | None:
+        by_seed = {run.spec["seed"]: value(run) for run in item.on(hardware)}
+        return mean_interval(number for number in by_seed.values() if number is not None)
+
+    entries = [
+        _entry(over(lambda run: float(len(_trained(run)))), 0),
+        _entry(over(_epochs), 0),
+        _entry(over(lambda run: _seconds(run) / _epochs(run) if _epochs(run) else None)),
+        _entry(over(_seconds)),
+        _entry(over(_throughput)),
+        _entry(over(lambda run: _largest(run, "peak_memory_bytes", MIB))),
+        *([_entry(over(_energy))] if energy else []),
+        _entry(over(lambda run: run.wall_seconds)),
+    ]
+    return Line(Entry(item.label), tuple(entries))
+
+
+def _trained(run: RunRecord) -> list[int]:
+    return [number for number, row in enumerate(run.tasks) if own_training_seconds(row) is not None]
+
+
+def _epochs(run: RunRecord) -> float:
+    return float(sum(run.tasks[number].epochs for number in _trained(run)))
+
+
+def _seconds(run: RunRecord) -> float:
+    return sum(run.tasks[number].training_seconds for number in _trained(run))
+
+
+def _throughput(run: RunRecord) -> float | None:
+    rates = [rate for number in _trained(run) if (rate := run.tasks[number].images_per_second) is not None]
+    return sum(rates) / len(rates) if rates else None
+
+
+def _largest(run: RunRecord, name: str, unit: float) -> float | None:
+    values = [value for row in run.tasks if (value := getattr(row, name)) is not None]
+    return max(values) / unit if values else None
+
+
+def _energy(run: RunRecord) -> float | None:
+    values = [row.energy_joules for row in run.tasks if row.energy_joules is not None]
+    return sum(values) / KILOJOULE if values else None
+
+
+def _entry(interval: Interval | None, decimals: int | None = None) -> Entry:
+    if interval is None:
+        return Entry(DASH, kind="missing")
+    digits = decimals_for(interval.mean) if decimals is None else decimals
+    half = interval.half_width if interval.half_width else None
+    return Entry(with_spread(interval.mean, half, digits), interval.mean, interval.half_width)

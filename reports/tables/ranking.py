@@ -1,0 +1,177 @@
+"""The first table of the page: every method of a panel in one line, best mean accuracy first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reports.configuration import Configuration
+from reports.grouping import Panel
+from reports.hardware import Hardware
+from reports.statistics import Difference, Interval, mean_interval, paired_difference
+from reports.tables.grid import per_seed_mean
+from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.size import MIB
+from reports.tables.views import DASH, decimals_for, signed, with_spread
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A configuration's standing. Accuracies and their differences are fractions, times seconds, sizes bytes."""
+
+    configuration: Configuration
+    accuracy: Interval
+    behind_best: Difference | None  #: this minus the best, paired; None for the best itself or without shared seeds
+    forgetting: Interval | None
+    backward_transfer: Interval | None
+    transfer: Difference | None  #: accuracy when learned minus scratch's; None where scratch was not run
+    seconds: Interval | None  #: training seconds in total on the panel's main hardware
+    size: Interval | None  #: itemised bytes
+    parameters: int | None
+
+
+def main_hardware(panel: Panel) -> Hardware | None:
+    """The hardware that most configurations, then most runs, were timed on."""
+
+    def weight(hardware: Hardware) -> tuple[int, int, Hardware]:
+        runs = [len(item.on(hardware)) for item in panel.configurations]
+        return -sum(1 for count in runs if count), -sum(runs), hardware
+
+    return min(panel.hardware, key=weight) if panel.hardware else None
+
+
+def ranking(panel: Panel) -> tuple[Ranked, ...]:
+    """Every main configuration, best mean accuracy first."""
+    tasks = [task.index for task in panel.tasks]
+    means = {item.label: mean_interval(per_seed_mean(item.accuracy, tasks).values()) for item in panel.configurations}
+    order = sorted(
+        (item for item in panel.configurations if means[item.label]), key=lambda item: -_mean(means[item.label])
+    )
+    hardware = main_hardware(panel)
+    scratch = next(iter(panel.of("scratch")), None)
+    found = []
+    for item in order:
+        accuracy = means[item.label]
+        assert accuracy is not None
+        found.append(
+            Ranked(
+                configuration=item,
+                accuracy=accuracy,
+                behind_best=None if item is order[0] else paired_difference(item.accuracy, order[0].accuracy),
+                forgetting=_over_seeds(item, "forgetting"),
+                backward_transfer=_over_seeds(item, "backward_transfer"),
+                transfer=_transfer(item, scratch),
+                seconds=_over_seeds(item, "training_seconds_total", hardware),
+                size=mean_interval(_sizes(item).values()),
+                parameters=next((run.trainable_parameters for run in item.runs if run.trainable_parameters), None),
+            )
+        )
+    return tuple(found)
+
+
+def ranking_sheet(panel: Panel) -> Sheet:
+    """The ranking as a table, in percent, points, seconds and MiB."""
+    ranked = ranking(panel)
+    hardware = main_hardware(panel)
+    has_scratch = any(item.transfer for item in ranked)
+    headings = [
+        Heading("Method", numeric=False),
+        Heading("Mean accuracy", "percent"),
+        Heading("Against the best", "points"),
+        Heading("Forgetting", "points"),
+        Heading("Backward transfer", "points"),
+        *([Heading("Against scratch", "points")] if has_scratch else []),
+        Heading("Training", "seconds"),
+        Heading("Model size", "MiB"),
+        Heading("Trainable", "parameters"),
+        Heading("Seeds"),
+    ]
+    remarks = (
+        [
+            "* cannot be told apart from the best: one of the two 95 % intervals (over seeds; bootstrap over task and "
+            "seed) reaches zero, or there is one seed only."
+        ]
+        if any(item.behind_best and not item.behind_best.below(0) for item in ranked)
+        else []
+    )
+    if hardware:
+        remarks.append(
+            f"Training seconds: all tasks that the method trained itself, on {hardware.label}; "
+            "the shared task-1 network apart."
+        )
+    return Sheet(
+        key=f"{panel.slug}-ranking",
+        title="Ranking",
+        caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds.",
+        headings=tuple(headings),
+        lines=tuple(_line(item, has_scratch) for item in ranked),
+        remarks=tuple(remarks),
+    )
+
+
+def _line(item: Ranked, has_scratch: bool) -> Line:
+    entries = [
+        _interval(item.accuracy, 100, 1),
+        _behind(item),
+        _interval(item.forgetting, 100, 1),
+        _interval(item.backward_transfer, 100, 1),
+        *([_signed(item.transfer)] if has_scratch else []),
+        _interval(item.seconds),
+        _interval(item.size, 1 / MIB),
+        Entry(DASH, kind="missing") if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
+        Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
+    ]
+    return Line(Entry(item.configuration.label), tuple(entries))
+
+
+def _behind(item: Ranked) -> Entry:
+    if item.behind_best is None:
+        return Entry("best" if item.behind_best is None else DASH, 0.0)
+    doubt = "" if item.behind_best.below(0) else " *"
+    return Entry(signed(100 * item.behind_best.mean, 1) + doubt, 100 * item.behind_best.mean, _half(item.behind_best))
+
+
+def _signed(difference: Difference | None) -> Entry:
+    if difference is None:
+        return Entry(DASH, kind="missing")
+    half = _half(difference)
+    text = signed(100 * difference.mean, 1) + ("" if half is None else f" ± {half:.1f}")
+    return Entry(text, 100 * difference.mean, half)
+
+
+def _half(difference: Difference) -> float | None:
+    return None if difference.seeds.half_width is None else 100 * difference.seeds.half_width
+
+
+def _interval(interval: Interval | None, scale: float = 1.0, decimals: int | None = None) -> Entry:
+    if interval is None:
+        return Entry(DASH, kind="missing")
+    mean = interval.mean * scale
+    half = None if interval.half_width is None else interval.half_width * scale
+    digits = decimals_for(mean) if decimals is None else decimals
+    shown = None if decimals is None and half is not None and half == 0 else half
+    return Entry(with_spread(mean, shown, digits), mean, half)
+
+
+def _over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:
+    runs = item.runs if hardware is None else item.on(hardware)
+    by_seed = {run.spec["seed"]: getattr(run, name) for run in runs if getattr(run, name) is not None}
+    return mean_interval(by_seed.values())
+
+
+def _sizes(item: Configuration) -> Mapping[int, float]:
+    return {
+        run.spec["seed"]: float(size)
+        for run in item.runs
+        if run.size is not None and (size := run.size.rules.get("itemised")) is not None
+    }
+
+
+def _transfer(item: Configuration, scratch: Configuration | None) -> Difference | None:
+    if scratch is None or item is scratch:
+        return None
+    return paired_difference(item.accuracy_when_learned, scratch.accuracy_when_learned)
+
+
+def _mean(interval: Interval | None) -> float:
+    return interval.mean if interval else 0.0

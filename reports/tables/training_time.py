@@ -1,0 +1,132 @@
+"""Table 1's times, and figures 4 and 5: training seconds per task and method, one table per hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports import published
+from reports.configuration import Configuration
+from reports.grouping import Panel
+from reports.hardware import Hardware
+from reports.naming import method_title, slug, task_title
+from reports.setting import PAPER, departure_remark, why_not_run
+from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.tables.views import decimals_for
+from results.schema import RunRecord
+
+MEAN = Axis("mean", "Mean", summary=True)
+TOTAL = Axis("total", "Total", summary=True, ranked=False)
+BACKBONE = Axis(
+    "task-1-network",
+    "Task-1 network",
+    summary=True,
+    ranked=False,
+    hint="trained once, shared by the frozen-backbone methods",
+)
+NOT_TRAINED = "the shared task-1 network, whose time is a row of its own"
+
+
+def training_times(panel: Panel, failed: Sequence[RunRecord] = ()) -> tuple[Grid, ...]:
+    """One grid per hardware: training seconds are never averaged, nor shown in one table, across hardware."""
+    return tuple(
+        _grid(panel, hardware, failed, alone=len(panel.hardware) == 1)
+        for hardware in panel.hardware
+        if any(item.training_seconds(hardware) for item in panel.configurations)
+    )
+
+
+def common_tasks(panel: Panel, hardware: Hardware) -> list[int]:
+    """Tasks that every method timed on ``hardware`` trained itself: the only fair basis for a mean time."""
+    trained = [
+        {task for task, _ in seconds} for item in panel.configurations if (seconds := item.training_seconds(hardware))
+    ]
+    return [task.index for task in panel.tasks if trained and all(task.index in tasks for tasks in trained)]
+
+
+def task1_seconds(item: Configuration, hardware: Hardware) -> dict[int, float]:
+    """Training seconds of the shared task-1 network by seed, where a run trained or reused one."""
+    return {
+        int(run.spec["seed"]): float(run.task1_network["seconds"])
+        for run in item.on(hardware)
+        if run.task1_network and isinstance(run.task1_network.get("seconds"), int | float)
+    }
+
+
+def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: bool) -> Grid:
+    table = published.training_seconds(panel.scenario)
+    common = common_tasks(panel, hardware)
+    cells: dict[tuple[str, str], Cell] = {}
+    columns = []
+    for item in panel.configurations:
+        seconds = item.training_seconds(hardware)
+        if seconds:
+            columns.append(Axis(item.label, item.label, hint=method_title(item.method)))
+            _fill(cells, panel, columns[-1].key, item.method, seconds, common, task1_seconds(item, hardware))
+    present = {item.method for item in panel.configurations if item.training_seconds(hardware)}
+    paper = PAPER.get(panel.scenario)
+    absent = [method for method in (paper.methods if paper else ()) if method not in present]
+    if table:
+        for method in absent:
+            columns.append(Axis(method_title(method), method_title(method), hint=method_title(method)))
+            _fill(cells, panel, columns[-1].key, method, {}, common, {})
+    largest = max((cell.interval.mean for cell in cells.values() if cell.interval), default=0.0)
+    rows = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
+    return Grid(
+        key=f"{panel.slug}-training-seconds" + ("" if alone else f"-{slug(hardware.label)}"),
+        title=("Table 1: training time" if panel.scenario == "cifar100-20" else "Training time")
+        + ("" if alone else f", {hardware.label}"),
+        caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation and "
+        f"saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every method "
+        "trained itself.",
+        row_title="Task",
+        unit="seconds",
+        decimals=min(decimals_for(largest), 2),
+        rows=(*rows, MEAN, TOTAL, BACKBONE),
+        columns=tuple(columns),
+        cells=cells,
+        higher_is_better=False,
+        comparable=False,
+        remarks=_remarks(panel, hardware, table is not None),
+        missing=why_not_run(panel, absent, failed) if table else (),
+        published_name=f"Table 1 of the KSM paper, seconds on a {published.TIMES_DEVICE}" if table else "",
+    )
+
+
+def _fill(
+    cells: dict[tuple[str, str], Cell],
+    panel: Panel,
+    column: str,
+    method: str,
+    seconds: dict[tuple[int, int], float],
+    common: Sequence[int],
+    backbone: dict[int, float],
+) -> None:
+    table = published.training_seconds(panel.scenario)
+    for task in panel.tasks:
+        printed = table.get(method, str(task.index)) if table else None
+        measured = of_task(seconds, task.index)
+        cells[str(task.index), column] = Cell(measured, printed, NOT_TRAINED if seconds and not measured else "")
+    trained = sorted({task for task, _ in seconds})
+    names = [str(task) for task in common]
+    cells[MEAN.key, column] = Cell(
+        per_seed_mean(seconds, common), table.mean(method, names) if table and names else None
+    )
+    cells[TOTAL.key, column] = Cell(
+        scaled(per_seed_mean(seconds, trained), len(trained)), None, "of the tasks it trained"
+    )
+    cells[BACKBONE.key, column] = Cell(backbone)
+
+
+def _remarks(panel: Panel, hardware: Hardware, has_published: bool) -> tuple[str, ...]:
+    remarks = list(departure_remark(panel)) if has_published else []
+    busy = sorted(
+        {
+            str(note)
+            for item in panel.configurations
+            for run in item.on(hardware)
+            for note in run.provenance.get("notes") or ()
+            if "busy" in str(note).lower()
+        }
+    )
+    remarks += [f"Some of these times are doubtful: {note}" for note in busy[:3]]
+    return tuple(remarks)
