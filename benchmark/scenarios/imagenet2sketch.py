@@ -22,7 +22,6 @@ IMAGES = ((5994, 5794), (8144, 8041), (2040, 6149), (42129, 10628), (16000, 4000
 SETTINGS: dict[str, dict[str, Any]] = {
     # Piggyback's "individual networks" (METHODS.md 1.1 a)
     "finetune": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
-    "finetune-sequential": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
     "head-only": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
     # CPG's goal maker; its plateau rule becomes two fixed milestones (METHODS.md 1.1 a)
     "scratch": {"epochs": 100, "lr": 1e-3, "milestones": (50, 80)},

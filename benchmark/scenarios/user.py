@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+from benchmark.scenarios.protocol import checked_settings
 from benchmark.scenarios.yaml_values import choice, flag, known_keys, load_mapping, numbers, section, text, whole
 
 if TYPE_CHECKING:
@@ -34,13 +35,14 @@ KEYS = (
     "settings",
 )
 TASK_KEYS = ("name", "folder", "train", "test", "image_column", "label_column", "augmentation")
+BACKBONE_OPTIONS = ("width",)
 AUGMENTATION_KEYS = ("crop_padding", "flip", "random_resized_crop", "cutout")
 STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, under random_resized_crop: 256 for 224
 
 
 @dataclass(frozen=True)
 class UserTask:
-    """One task as the file names it: a ``folder``, or parquet files for ``train`` and ``test``."""
+    """One task as the file names it: a ``folder``, or parquet files (or patterns) for ``train`` and ``test``."""
 
     name: str
     augmentation: Augmentation
@@ -53,7 +55,7 @@ class UserTask:
 
 def load_user_scenario(path: Path) -> Scenario:
     """The scenario that ``path`` defines; no image is read. Raises RequestError naming the key that is wrong."""
-    from benchmark.backbones.registry import known_backbones
+    from benchmark.backbones.registry import known_backbones, smallest_image
     from benchmark.data.images import RESIZE_MODES, SHORT_SIDE, Preparation
 
     content, where = load_mapping(path), str(path)
@@ -71,9 +73,8 @@ def load_user_scenario(path: Path) -> Scenario:
     if weights is not None and not weights.is_file():
         raise RequestError(f"{where}: there is no weights file {weights}.")
     backbone = choice(content, "backbone", where, known_backbones())
-    options = dict(section(content, "backbone_options", where))
-    if "width" in content:
-        options["width"] = content["width"]
+    if image_size < smallest_image(backbone):
+        raise RequestError(f"{where}: {backbone} needs an image_size of at least {smallest_image(backbone)} pixels.")
     preparations = tuple(_preparation(task, Preparation(image_size, resize, channels)) for task in tasks)
     return Scenario(
         name=name,
@@ -84,12 +85,12 @@ def load_user_scenario(path: Path) -> Scenario:
         backbone=backbone,
         image_size=image_size,
         channels=channels,
-        backbone_options=options,
+        backbone_options=_backbone_options(content, where),
         pretrained=weights is not None,
         weights=weights,
         batch_size=whole(content, "batch_size", where, 32),
         eval_batch_size=whole(content, "eval_batch_size", where, 100),
-        settings=_settings(content, where),
+        settings=checked_settings(section(content, "settings", where), f"{where}, settings"),
         data_help=f"the folders and files that {path} names, relative to it.",
         source=where,
     )
@@ -128,7 +129,7 @@ def _source(task: UserTask) -> TaskSource:
         return folder_source(task.folder)
     from benchmark.data.parquet import Columns, parquet_source
 
-    return parquet_source(task.train, task.test, Columns(task.image_column, task.label_column))
+    return parquet_source(_matching(task.train), _matching(task.test), Columns(task.image_column, task.label_column))
 
 
 def _preparation(task: UserTask, plain: Preparation) -> Preparation:
@@ -167,27 +168,42 @@ def _task(entry: Mapping[str, Any], base: Path, augmentation: Augmentation, wher
         name=text(entry, "name", where),
         augmentation=_augmentation(section(entry, "augmentation", where), augmentation, f"{where}, augmentation"),
         folder=base / Path(text(entry, "folder", where)).expanduser() if has_folder else None,
-        train=_files(entry, "train", base, where) if has_files else (),
-        test=_files(entry, "test", base, where) if has_files else (),
+        train=_paths(entry, "train", base, where) if has_files else (),
+        test=_paths(entry, "test", base, where) if has_files else (),
         image_column=text(entry, "image_column", where) if "image_column" in entry else None,
         label_column=text(entry, "label_column", where) if "label_column" in entry else None,
     )
 
 
-def _files(entry: Mapping[str, Any], key: str, base: Path, where: str) -> tuple[Path, ...]:
-    """One path, a pattern such as ``train-*.parquet``, or a list of these."""
+def _paths(entry: Mapping[str, Any], key: str, base: Path, where: str) -> tuple[Path, ...]:
+    """One path, a pattern such as ``train-*.parquet``, or a list of these; patterns are resolved when read."""
     value = entry.get(key)
     named = [value] if isinstance(value, str) else value
     if not isinstance(named, list) or not named or not all(isinstance(item, str) and item for item in named):
         raise RequestError(f"{where}: {key} must be a parquet file or a list of them, not {value!r}.")
+    return tuple(base / Path(item).expanduser() for item in named)
+
+
+def _matching(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
-    for item in named:
-        path = base / Path(item).expanduser()
-        matching = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-        if not matching:
-            raise RequestError(f"{where}: no file matches {path}.")
-        files += matching
-    return tuple(files)
+    for path in paths:
+        found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
+        if not found:
+            raise RequestError(f"There is no file {path}.")
+        files += found
+    return files
+
+
+def _backbone_options(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``backbone_options`` as given; ``width`` beside it is the usual one of them."""
+    options = dict(section(content, "backbone_options", where))
+    if "width" in content:
+        options["width"] = content["width"]
+    known_keys(options, BACKBONE_OPTIONS, f"{where}, backbone_options")
+    width = options.get("width", 1.0)
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
+        raise RequestError(f"{where}: width must be a number above 0, not {width!r}.")
+    return options
 
 
 def _augmentation(given: Mapping[str, Any], base: Augmentation, where: str) -> Augmentation:
@@ -216,15 +232,3 @@ def _normalisation(content: Mapping[str, Any], channels: int, where: str) -> Nor
     if channels != 3:
         raise RequestError(f"{where}: imagenet needs 3 channels.")
     return IMAGENET_MEAN, IMAGENET_STD
-
-
-def _settings(content: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
-    """Per method family; which families and knobs there are, the methods say. Lists become tuples."""
-    settings = section(content, "settings", where)
-    return {
-        family: {
-            knob: tuple(value) if isinstance(value, list) else value
-            for knob, value in section(settings, family, f"{where}, settings").items()
-        }
-        for family in settings
-    }
