@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from benchmark.scenarios.contract import Progress, Scenario, ScenarioData, Task
 
 BAR_WIDTH = 30
+CLEAR = "\r\033[K"  #: a terminal's code for an empty line
 NAMES_WIDTH = 40  #: characters of class names shown per task
 
 
@@ -73,6 +74,8 @@ def _read(scenario: Scenario, root: Path | None, count: int, faults: list[str]) 
         try:
             (task,) = scenario.read(root, [index], progress).tasks
         except RequestError as error:
+            if sys.stderr.isatty():  # the bar that was under way
+                print(CLEAR, end="", file=sys.stderr)
             print(f"{index:>3} {scenario.task_names[index - 1]:<{width}} {'-':>8} {'-':>8} {'-':>8}")
             if str(error) not in faults:
                 faults.append(str(error))
@@ -113,8 +116,8 @@ def decoding_progress() -> Progress:
         if terminal:
             filled = BAR_WIDTH * done // max(total, 1)
             bar = "█" * filled + "·" * (BAR_WIDTH - filled)
-            line = f"\r\033[K{what} {bar} {done:,}/{total:,}"
-            print("\r\033[K" if finished else line, end="", file=sys.stderr, flush=True)
+            line = f"{CLEAR}{what} {bar} {done:,}/{total:,}"
+            print(CLEAR if finished else line, end="", file=sys.stderr, flush=True)
         elif finished or not done:
             print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
 

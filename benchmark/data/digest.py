@@ -38,6 +38,7 @@ def content_digest(root: Path, files: Sequence[Path], progress: Progress = silen
             parts += [file.absolute().relative_to(root).as_posix(), file_digest(file)]
         except OSError as error:
             raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
+    progress(f"reading {root.name}", len(files), len(files))
     content = _sha256(*parts)
     try:
         write_json(memo, {"root": str(root), "files": len(files), "seen": seen, "content": content})

@@ -1,0 +1,223 @@
+"""A scenario of one's own from a YAML file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from benchmark.errors import RequestError
+from benchmark.scenarios.contract import Augmentation, Scenario, silent
+from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.user import KEYS, TASK_KEYS
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("BENCHMARK_DATA_ROOT", ROOT.parent / "shared/data")) / "multidomain"
+real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real images in {DATA}; set BENCHMARK_DATA_ROOT")
+
+MINIMAL: dict[str, Any] = {
+    "tasks": [{"name": "one", "folder": "images/one"}, {"name": "two", "folder": "images/two"}],
+    "backbone": "small_cnn",
+    "image_size": 8,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MASKBENCH_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Scenario]:
+    """Write and load a file: ``load(MINIMAL, image_size=16)``."""
+
+    def write(base: dict[str, Any] = MINIMAL, **changes: Any) -> Scenario:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({**base, **changes}))
+        return load_scenario(str(path))
+
+    return write
+
+
+def write_images(root: Path, size: tuple[int, int] = (8, 8)) -> None:
+    for folder in ("train/a", "train/b", "test/a", "test/b"):
+        (root / folder).mkdir(parents=True)
+        Image.new("RGB", size, (10, 20, 30) if folder.endswith("a") else (50, 60, 70)).save(root / folder / "0.png")
+
+
+def test_defaults(load: Callable[..., Scenario]) -> None:
+    scenario = load()
+    assert (scenario.name, scenario.task_names, scenario.classes) == ("mine", ("one", "two"), (0, 0))
+    assert (scenario.batch_size, scenario.eval_batch_size, scenario.channels) == (32, 100, 3)
+    assert not scenario.pretrained and scenario.weights is None and scenario.settings == {}
+
+
+def test_paths_are_relative_to_the_file(
+    load: Callable[..., Scenario], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        write_images(tmp_path / "images" / name, (10, 6))
+    monkeypatch.chdir("/")
+    tasks = load().read(None, [1, 2], silent).tasks
+    assert [task.name for task in tasks] == ["one", "two"] and tasks[0].class_names == ("a", "b")
+    assert tasks[0].train.images.shape == (2, 3, 8, 8) and tasks[0].train.images[1, :, 0, 0].tolist() == [50, 60, 70]
+    assert tasks[0].mean == pytest.approx((30 / 255, 40 / 255, 50 / 255))
+
+
+def test_only_the_tasks_asked_for_need_to_be_there(load: Callable[..., Scenario], tmp_path: Path) -> None:
+    write_images(tmp_path / "images/two")
+    assert load().read(None, [2], silent).tasks[0].index == 2
+    with pytest.raises(RequestError, match=r"There is no folder .*images/one/train"):
+        load().read(None, [1, 2], silent)
+
+
+def test_everything_said(load: Callable[..., Scenario], tmp_path: Path) -> None:
+    write_images(tmp_path / "images/one")
+    write_images(tmp_path / "images/two")
+    (tmp_path / "w.safetensors").write_bytes(b"")
+    scenario = load(
+        name="animals",
+        summary="cats",
+        weights="w.safetensors",
+        backbone="resnet18",
+        width=0.5,
+        image_size=14,
+        resize="exact",
+        channels=1,
+        normalisation={"mean": [0.5], "std": [0.25]},
+        augmentation={"flip": True, "crop_padding": 2},
+        tasks=[
+            {"name": "one", "folder": "images/one", "augmentation": {"random_resized_crop": True, "flip": False}},
+            {"name": "two", "folder": "images/two"},
+        ],
+        batch_size=8,
+        eval_batch_size=9,
+        settings={"masked": {"epochs": 5, "lr": 1, "milestones": [2]}, "packnet": {"prune_ratio": 0.5}},
+    )
+    assert (scenario.name, scenario.summary, scenario.backbone_options) == ("animals", "cats", {"width": 0.5})
+    assert scenario.pretrained and scenario.weights == tmp_path / "w.safetensors"
+    assert (scenario.batch_size, scenario.eval_batch_size) == (8, 9)
+    assert scenario.settings == {
+        "masked": {"epochs": 5, "lr": 1.0, "milestones": (2,)},
+        "packnet": {"prune_ratio": (0.5,)},
+    }
+    one, two = scenario.read(None, [1, 2], silent).tasks
+    assert one.augmentation == Augmentation(crop_padding=2, random_resized_crop=True)
+    assert two.augmentation == Augmentation(crop_padding=2, flip=True)
+    assert one.train.images.shape == (2, 1, 16, 16) and two.train.images.shape == (2, 1, 14, 14)
+    assert (one.mean, one.std) == ((0.5,), (0.25,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbon": "x"}, r"unknown key 'backbon'\. Did you mean 'backbone'\?"),
+        ({"tasks": []}, r"tasks must be a list of at least one task"),
+        ({"tasks": "one"}, r"tasks must be a list of at least one task"),
+        ({"tasks": ["one"]}, r"task 1: a task has keys such as name and folder, not 'one'"),
+        ({"tasks": [{"folder": "x"}]}, r"task 1: the key 'name' is missing"),
+        ({"tasks": [{"name": "a"}]}, r"task 1: name either a folder, or train and test"),
+        ({"tasks": [{"name": "a", "folder": "x", "train": "y"}]}, r"task 1: name either a folder, or train and test"),
+        ({"tasks": [{"name": "a", "train": "x"}]}, r"task 1: test must be a parquet file or a list of them, not None"),
+        ({"tasks": [{"name": "a", "folder": "x", "label_colum": "y"}]}, r"task 1: unknown key 'label_colum'"),
+        ({"tasks": [{"name": "a", "folder": "x", "label_column": "y"}]}, r"task 1: label_column belongs to parquet"),
+        ({"tasks": [{"name": "a", "folder": "x"}] * 2}, r"task 2: there is already a task named 'a'"),
+        ({"tasks": [{"name": 3, "folder": "x"}]}, r"task 1: name must be a text, not 3"),
+        ({"image_size": "8"}, r"image_size must be a whole number of at least 1, not '8'"),
+        ({"image_size": True}, r"image_size must be a whole number of at least 1, not True"),
+        ({"image_size": 0}, r"image_size must be a whole number of at least 1, not 0"),
+        ({"image_size": None}, r"the key 'image_size' is missing"),
+        ({"channels": 4}, r"channels must be 3 \(colour\) or 1 \(grey\), not 4"),
+        ({"backbone": "resnet8"}, r"backbone 'resnet8' is not known\. Did you mean 'resnet"),
+        ({"backbone": "vgg16_bn"}, r"vgg16_bn needs an image_size of at least 32 pixels"),
+        ({"weights": "nowhere.pt"}, r"there is no weights file .*nowhere\.pt"),
+        ({"resize": "short"}, r"resize 'short' is not known\. Did you mean 'short-side'"),
+        ({"normalisation": "imagnet"}, r"Did you mean 'imagenet'"),
+        ({"normalisation": "imagenet", "channels": 1}, r"imagenet needs 3 channels"),
+        ({"normalisation": {"mean": [0.5], "std": [1, 1, 1]}}, r"mean must be a list of 3 numbers, not \[0\.5\]"),
+        ({"normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, r"every std must be above 0"),
+        ({"augmentation": {"flipp": True}}, r"augmentation: unknown key 'flipp'\. Did you mean 'flip'"),
+        ({"augmentation": {"flip": 1}}, r"flip must be true or false, not 1"),
+        ({"augmentation": {"cutout": -1}}, r"cutout must be a whole number of at least 0, not -1"),
+        ({"augmentation": [1]}, r"augmentation must hold keys with values, not \[1\]"),
+        ({"width": 0}, r"width must be a number above 0, not 0"),
+        ({"backbone_options": {"widht": 1}}, r"unknown key 'widht'\. Did you mean 'width'"),
+        ({"settings": {"maskd": {}}}, r"unknown method family 'maskd'\. Did you mean 'masked'"),
+        ({"settings": {"masked": {"epoch": 3}}}, r"masked: unknown key 'epoch'\. Did you mean 'epochs'"),
+        ({"settings": {"masked": {"epochs": 3.5}}}, r"masked, epochs must be a whole number, not 3\.5"),
+        ({"settings": {"masked": {"lr": "big"}}}, r"masked, lr must be a number, not 'big'"),
+        ({"settings": {"masked": {"lr": -1.0}}}, r"masked, lr must be a finite number of at least 0"),
+        ({"settings": {"packnet": {"prune_last": 1}}}, r"packnet, prune_last must be true or false, not 1"),
+        ({"settings": {"packnet": {"milestones": ["a"]}}}, r"packnet, milestones must be a whole number, not 'a'"),
+    ],
+)
+def test_faults_name_file_and_key(load: Callable[..., Scenario], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=r"mine\.yaml.*" + message) as caught:
+        load(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"tasks: [", r"mine\.yaml is not valid YAML: "),
+        (b"- a\n- b\n", r"mine\.yaml must hold keys with values"),
+        (b"", r"mine\.yaml must hold keys with values"),
+        (b"\xff\xfe\x00", r"mine\.yaml "),
+        (b"!!python/object/apply:os.system ['touch x']", r"mine\.yaml is not valid YAML: "),
+    ],
+)
+def test_files_that_are_no_yaml(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match=message):
+        load_scenario(str(path))
+
+
+def test_an_absent_file() -> None:
+    with pytest.raises(RequestError, match=r"There is no file nowhere\.yaml\."):
+        load_scenario("nowhere.yaml")
+
+
+def test_the_example_is_right_and_every_key_is_documented() -> None:
+    example = yaml.safe_load((ROOT / "docs/own-scenario.example.yaml").read_text())
+    page = (ROOT / "docs/own-scenario.md").read_text()
+    assert set(example) <= set(KEYS)
+    for key in (*KEYS, *TASK_KEYS):
+        assert re.search(rf"`{key}[:`]", page), key
+
+
+def test_the_example_loads(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/squeezenet1_1_imagenet.safetensors").write_bytes(b"")
+    path = tmp_path / "example.yaml"
+    path.write_text((ROOT / "docs/own-scenario.example.yaml").read_text())
+    scenario = load_scenario(str(path))
+    assert scenario.name == "signs-and-sketches" and scenario.backbone == "squeezenet1_1"
+    with pytest.raises(RequestError, match=r"There is no file .*data/signs/train-\*\.parquet"):
+        scenario.read(None, [1], silent)
+
+
+@real_data
+def test_real_domains_of_both_layouts(load: Callable[..., Scenario], tmp_path: Path) -> None:
+    (tmp_path / "real").symlink_to(DATA)
+    tasks = [
+        {"name": "signs", "train": "real/gtsrb/tr*.parquet", "test": ["real/gtsrb/test.parquet"]},
+        {"name": "sketches", "folder": "real/pacs_sketch"},
+    ]
+    data = load(tasks=tasks, image_size=16, backbone="resnet18", normalisation="imagenet").read(None, [1, 2], silent)
+    assert [(len(task.class_names), len(task.train), len(task.test)) for task in data.tasks] == [
+        (43, 4300, 2150),
+        (7, 2947, 982),
+    ]
+    assert all(task.train.images.shape[1:] == (3, 16, 16) for task in data.tasks)
+    assert np.bincount(data.tasks[0].test.labels).tolist() == [50] * 43
