@@ -79,6 +79,7 @@ class PackNetSettings(Settings):
     equal_share: bool = False  #: leave every task the same share 1/N of each layer instead of ``prune_ratio``
     prune_last: bool = True  #: the original does not prune the last task, CPG's PackNet does
     ratio_of: str = "free"  #: ratio counted over "free" (current and free weights, CPG's) or "current" (original)
+    initial_prune: float = 0.5  #: share of a pretrained backbone that is freed first (the original's ImageNet step)
     retrain_epochs: int = 30
     retrain_lr: float = 1e-3
     retrain_milestones: tuple[int, ...] = (25,)
@@ -110,6 +111,7 @@ class CPGSettings(Settings):
     retrain_lr: float = 1e-3
     retrain_pick_lr: float = 1e-4
     retrain_patience: int = 5  #: epochs without a better accuracy before retraining stops
+    initial_prune: float = 0.5  #: share of a pretrained backbone that is freed before the first task
     goal_tolerance: float = 0.0  #: how far below the goal still counts as met
 
     SCALED = (

@@ -1,0 +1,197 @@
+"""Shared weights with one owner each: what PackNet and CPG have in common.
+
+``owner`` gives, per weight, the position (1, 2, ...) of the task that owns it, 0 where it is free. A task trains the
+weights it owns and sees those of earlier tasks; gradients of others' weights are zeroed after weight decay was added
+by hand, so a frozen weight does not move by a single bit, whatever decay or momentum do (METHODS.md 1.2, 1.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods import batchnorm
+from methods.contract import MaskCount, StoredItem
+from methods.fitting import Snapshot
+from methods.layout import layout_of
+from methods.optimise import Group, Schedule
+from methods.packing import bits_for
+from methods.pruning import FREE, prune_layers
+from methods.strategy import OVERRIDE, LearningTask, TaskStrategy
+
+POSITION = "position"
+
+
+class OwnedWeights(TaskStrategy):
+    """Base of PackNet and CPG: flat shared weights, an owner per weight, biases and BN per task.
+
+    Biases and (BN policy "per-task") the BN set go on from the previous task's values and are stored per task; with
+    BN policy "frozen" both stay as task 1 left them. A pretrained backbone is owner 1; ``settings.initial_prune`` of
+    it is freed first, without the retraining on its own data that the original does.
+    """
+
+    head_std = 0.01
+    shared_changes = True
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.layout = layout_of(self.view.backbone)
+        self.weights = self.layout.flatten(dict(self.view.backbone.named_parameters())).requires_grad_()
+        self.owner = torch.zeros(self.layout.elements, dtype=torch.int16, device=self.device)
+        #: biases and BN set that the next task starts from, by name in the backbone
+        self.latest: dict[str, Tensor] = {
+            name: tensor.detach().clone() for name, tensor in self._task_specific().items()
+        }
+        if self.pretrained:
+            self.owner.fill_(1)
+            prune_layers(self.weights, self.owner, self.layout, 1, self.settings.initial_prune, "current")
+
+    @property
+    def bn_trains(self) -> bool:
+        """BN learns with task 1 in any case, later under policy "per-task" only."""
+        first = not self.learned and not self.pretrained
+        return first or super().bn_trains
+
+    def _task_specific(self) -> dict[str, Tensor]:
+        """Everything in the backbone but the owned weights: biases and the BN set."""
+        owned = set(self.layout.names)
+        backbone = self.view.backbone
+        every = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
+        return {name: tensor for name, tensor in every.items() if name not in owned}
+
+    def position_of(self, task: LearningTask) -> int:
+        """The task's number among the owners: pretrained weights are number 1, the first task then 2."""
+        return task.position + int(self.pretrained)
+
+    @property
+    def current_position(self) -> int:
+        """``position_of`` the task under way."""
+        return len(self.learned) + 1 + int(self.pretrained)
+
+    @property
+    def positions(self) -> int:
+        """How many owners there will be.
+
+        Raises:
+            ValueError: the number of tasks is not known.
+        """
+        if self.task_count is None:
+            raise ValueError(f"{type(self).__name__} divides capacity between tasks: pass task_count")
+        return self.task_count + int(self.pretrained)
+
+    def begin(self, task: LearningTask) -> None:
+        """All free weights become the task's; biases and BN continue from the task before."""
+        self.owner.masked_fill_(self.owner == FREE, self.position_of(task))
+        parameters = dict(self.view.backbone.named_parameters())
+        self.current = self.new_head(task.classes)
+        if self.bn_trains:
+            for name, tensor in self.latest.items():
+                self.current[OVERRIDE + name] = tensor.clone().requires_grad_(name in parameters)
+
+    def training_tensors(self) -> dict[str, Tensor]:
+        """Every weight, pruned ones being zero, and the task's biases and BN set."""
+        return self.layout.views(self.weights) | self._frozen_specific() | self.overrides(self.current)
+
+    def _frozen_specific(self) -> dict[str, Tensor]:
+        return {} if self.bn_trains else self.latest
+
+    def mutable(self) -> Snapshot:
+        """What the task trains, the shared weights, and their owners."""
+        return self.current | {"weights": self.weights, "owner": self.owner}
+
+    def shared(self) -> Snapshot:
+        """Flat weights, owners, and the biases and BN set to go on from."""
+        return {"weights": self.weights, "owner": self.owner} | {
+            f"latest.{name}": tensor for name, tensor in self.latest.items()
+        }
+
+    @torch.no_grad()
+    def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put ``shared`` tensors back."""
+        self.weights.copy_(tensors["weights"])
+        self.owner.copy_(tensors["owner"])
+        self.latest = {
+            name.removeprefix("latest."): tensor.to(self.device, copy=True)
+            for name, tensor in tensors.items()
+            if name.startswith("latest.")
+        }
+        self._viewed = None
+
+    def keep(self, task: LearningTask) -> Snapshot:
+        """The head, biases and BN set, and the task's position among the owners."""
+        kept = super().keep(task)
+        if self.bn_trains:
+            self.latest = {name: tensor.clone() for name, tensor in self.overrides(kept).items()}
+        kept[POSITION] = torch.tensor([self.position_of(task)], dtype=torch.int16)
+        if not super().bn_trains:  # task 1 under policy "frozen": its BN set is everybody's, kept once
+            kept = {name: tensor for name, tensor in kept.items() if not name.startswith(OVERRIDE)}
+        return kept
+
+    def visible(self, learned: Snapshot) -> Tensor:
+        """bool (elements,): the weights that a learned task's network uses, owners 1 to its own."""
+        return (self.owner != FREE) & (self.owner <= int(learned[POSITION]))
+
+    def restored_tensors(self, learned: Snapshot, label: int) -> dict[str, Tensor]:
+        """The visible weights, zero elsewhere, with the task's biases and BN set."""
+        weights = torch.where(self.visible(learned), self.weights, 0.0)
+        return self.layout.views(weights) | self.latest | self.overrides(learned)
+
+    def decay_and_mask(self, position: int) -> None:
+        """After backward: add weight decay by hand, then zero the gradient of every weight of another owner."""
+        assert self.weights.grad is not None
+        gradient = self.weights.grad
+        if self.settings.weight_decay:
+            gradient.add_(self.weights.detach(), alpha=self.settings.weight_decay)
+        gradient.mul_(self.owner == position)
+
+    def weight_groups(self, lr: float, schedule: Schedule) -> list[Group]:
+        """SGD groups: shared weights (decay by hand), and the task's head, biases and BN without decay."""
+        settings = self.settings
+        own = [tensor for name, tensor in self.current.items() if tensor.requires_grad and not self.is_score(name)]
+        return [
+            Group(tensors, "sgd", lr, schedule, settings.momentum, settings.nesterov)
+            for tensors in ([self.weights], own)
+        ]
+
+    @staticmethod
+    def is_score(name: str) -> bool:
+        """Tensors in ``current`` that are mask scores, trained apart."""
+        return name == "scores"
+
+    def trainable_parameters(self) -> int:
+        """The task's own weights, head, biases and BN."""
+        return super().trainable_parameters() + int((self.owner == self.current_position).sum())
+
+    def storage(self) -> list[StoredItem]:
+        """Shared weights, the owner index, and per task head, biases and BN set."""
+        bits = bits_for(max((int(learned[POSITION]) for learned in self.learned.values()), default=1))
+        rest = sum(tensor.numel() for tensor in self.latest.values())
+        elements = self.layout.elements
+        items = [
+            StoredItem("backbone", None, elements, 32, "float32", "the weights that all tasks share"),
+            StoredItem("owner index", None, elements, bits, f"uint{bits}", "which task owns each weight"),
+        ]
+        if not self._stores_own_sets():
+            items.append(StoredItem("backbone", None, rest, 32, "float32", "the biases and BN set that all tasks share"))
+        for label, tensors in self.learned.items():
+            items += self._items(label, tensors)
+        return items
+
+    def _stores_own_sets(self) -> bool:
+        return self.bn_policy == batchnorm.PER_TASK
+
+    def _own_purpose(self) -> str:
+        return "the task's own biases and BN set"
+
+    def mask_statistics(self) -> list[MaskCount]:
+        """Per learned task and layer: weights that the task's network uses, and those it does not."""
+        counts = []
+        for label, learned in self.learned.items():
+            visible = self.visible(learned)
+            for slot in self.layout.slots:
+                ones = int(visible[slot.element_slice].sum())
+                counts.append(MaskCount(label, slot.name, slot.elements, ones, 0, slot.elements - ones))
+        return counts

@@ -1,0 +1,48 @@
+"""Numbers of a few bits each, packed into bytes: masks (1 bit) and owner indices (as many as the tasks need)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_BYTE = 8
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """bool (n,) -> uint8 (ceil(n / 8),), first bit lowest; the last byte is padded with zeros."""
+    padded = torch.nn.functional.pad(bits.to(torch.uint8), (0, -len(bits) % _BYTE)).view(-1, _BYTE)
+    packed = padded[:, 0].clone()
+    for position in range(1, _BYTE):
+        packed |= padded[:, position] << position
+    return packed
+
+
+def unpack_bits(packed: Tensor, count: int) -> Tensor:
+    """uint8 (ceil(count / 8),) -> bool (count,).
+
+    Raises:
+        ValueError: the bytes do not fit ``count`` bits.
+    """
+    if len(packed) != -(-count // _BYTE):
+        raise ValueError(f"{len(packed)} bytes cannot hold exactly {count} bits")
+    positions = torch.arange(_BYTE, dtype=torch.uint8, device=packed.device)
+    return ((packed[:, None] >> positions) & 1).view(-1)[:count].to(torch.bool)
+
+
+def bits_for(highest: int) -> int:
+    """Bits that hold 0 to ``highest``: 5 for twenty tasks and "free"."""
+    return max(1, highest.bit_length())
+
+
+def pack_numbers(numbers: Tensor, bits: int) -> Tensor:
+    """Integers (n,) of ``bits`` bits each -> uint8 (ceil(n bits / 8),), one bit plane after another."""
+    return pack_bits(torch.cat([(numbers >> bit) & 1 for bit in range(bits)]).to(torch.bool))
+
+
+def unpack_numbers(packed: Tensor, bits: int, count: int) -> Tensor:
+    """The inverse of ``pack_numbers``: int16 (count,)."""
+    planes = unpack_bits(packed, bits * count).view(bits, count)
+    numbers = torch.zeros(count, dtype=torch.int16, device=packed.device)
+    for bit in range(bits):
+        numbers |= planes[bit].to(torch.int16) << bit
+    return numbers

@@ -1,0 +1,102 @@
+"""Images that live in memory as one uint8 tensor, on the training device; batches are cut, augmented and normalised there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from methods.augment import Augmenting, augmented, centre_crop, cut_out
+
+
+@dataclass(frozen=True)
+class TensorImages:
+    """One split of one task.
+
+    Attributes:
+        images: uint8 (n, channels, height, width).
+        labels: int64 (n,), 0 to classes - 1 within the task, same device.
+        mean, std: per channel, of pixels scaled to [0, 1].
+        augmenting: what training batches go through; evaluation takes the centre crop.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augmenting: Augmenting
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 (n, channels, h, w) -> float32, standardised per channel."""
+        scale, shift = self._affine()
+        return torch.addcmul(shift, images.float(), scale)
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass; the last batch may be smaller, a last batch of one joins the one before (BN needs two)."""
+        permutation = torch.randperm(len(self), generator=order, device=order.device).to(self.labels.device)
+        scale, shift = self._affine()
+        for start, stop in batch_bounds(len(self), batch_size):
+            index = permutation[start:stop]
+            batch = augmented(self.images[index], self.augmenting, augmentation)
+            inputs = torch.addcmul(shift, batch.float(), scale)
+            if self.augmenting.cutout:
+                inputs = cut_out(inputs, self.augmenting.cutout, augmentation)
+            yield inputs, self.labels[index]
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass in order: centre crop, normalised."""
+        scale, shift = self._affine()
+        for start in range(0, len(self), batch_size):
+            batch = centre_crop(self.images[start : start + batch_size], self.augmenting.size)
+            yield torch.addcmul(shift, batch.float(), scale), self.labels[start : start + batch_size]
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
+        device = self.images.device
+        std = torch.tensor(self.std, dtype=torch.float64)
+        scale = (1 / (255 * std)).float().to(device)[:, None, None]
+        shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float().to(device)[:, None, None]
+        return scale, shift
+
+
+def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
+    """(start, stop) of each batch of one pass over ``count`` images.
+
+    >>> batch_bounds(65, 32)
+    [(0, 32), (32, 65)]
+    """
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count], strict=True))
+
+
+@dataclass(frozen=True)
+class TaskImages:
+    """What a strategy learns a task from: training images and, unless the last epoch counts, those it selects on."""
+
+    train: TensorImages
+    selection: TensorImages | None = None
+
+
+class ImageDataset(Dataset[tuple[Tensor, int]]):
+    """A ``TensorImages`` as an ordinary torch data set with ``targets``, for Avalanche's benchmark builders."""
+
+    def __init__(self, images: TensorImages) -> None:
+        self.source = images
+        self.targets: list[int] = images.labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = centre_crop(self.source.images[index : index + 1], self.source.augmenting.size)
+        return self.source.normalised(image)[0].cpu(), self.targets[index]
