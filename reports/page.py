@@ -54,12 +54,10 @@ class PanelView:
 
     @property
     def score(self) -> str:
-        """``6 hold, 1 fails, 4 undecided``."""
+        """``holds 6 · fails 1 · undecided 4``."""
         counts = Counter(item.evidence.verdict for item in self.claims)
-        words = [("hold" if counts["holds"] != 1 else "holds", counts["holds"]),
-                 ("fail" if counts["fails"] != 1 else "fails", counts["fails"]),
-                 ("undecided", counts["undecided"]), ("not run", counts["not run"])]  # fmt: skip
-        return ", ".join(f"{count} {word}" for word, count in words if count) or "none"
+        words = ("holds", "fails", "undecided", "not run")
+        return " · ".join(f"{word} {counts[word]}" for word in words if counts[word])
 
 
 @dataclass(frozen=True)

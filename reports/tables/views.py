@@ -91,7 +91,7 @@ def difference(grid: Grid) -> Sheet:
 
 def with_spread(mean: float, half_width: float | None, decimals: int) -> str:
     """``78.9 ± 0.4``, or ``78.9`` for a single seed."""
-    text = f"{mean:,.{decimals}f}"
+    text = f"{mean:,.{decimals}f}".replace("-", MINUS)
     return text if half_width is None else f"{text} ± {half_width:,.{decimals}f}"
 
 

@@ -1,0 +1,160 @@
+"""One figure, four times: inline in the page (colours are the page's own variables), and as SVG, PNG and PDF beside it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from reports.configuration import Configuration
+from reports.page import FigureView
+from reports.style import GRID, INK, INKS, LOOKS, MUTED, PAPER, SPARE, Ink, Look, line_style, look
+from results.atomic import replacing, write_text
+
+PNG_DPI = 160
+PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
+#: Widths in inches of everything that stands in the page's text column.
+WIDTH = 10.0
+
+_STYLE: Any = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.labelsize": 9, "axes.edgecolor": MUTED.light, "axes.labelcolor": INK.light, "axes.titlecolor": INK.light,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "axes.linewidth": 0.8,
+    "grid.color": GRID.light, "grid.linewidth": 0.7, "text.color": INK.light, "xtick.color": MUTED.light,
+    "ytick.color": MUTED.light, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "legend.fontsize": 8.5,
+    "lines.linewidth": 1.4, "lines.markersize": 5, "figure.facecolor": "none", "axes.facecolor": "none",
+    "savefig.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "maskbench", "pdf.fonttype": 42,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure and the words that go with it."""
+
+    key: str
+    title: str
+    caption: str
+    alt: str  #: what somebody who cannot see the figure should know, numbers included
+    figure: Figure
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw inside this: fonts, grid and inks of the page."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def blank(
+    rows: int = 1, columns: int = 1, *, height: float, width: float = WIDTH, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of ``width`` by ``height`` inches and its axes, row by row."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, [axis for row in axes for axis in row]
+
+
+def drawn_as(item: Configuration) -> dict[str, Any]:
+    """Colour, marker and line of a configuration: the same in every figure."""
+    chosen = look(item.method)
+    return {
+        "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant), "label": item.label,
+        "markerfacecolor": chosen.light if item.variant == 0 else "none",
+    }  # fmt: skip
+
+
+def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
+    """Make ``which`` ("x" or "y") logarithmic, with plain numbers at the powers of ten, and at 2 and 5 when ``fine``."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, axis: Axes, *, columns: int = 1) -> None:
+    """One legend for the whole figure, outside of the axes, on the right."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", ncols=columns, handlelength=2.4, labelspacing=0.7)
+
+
+def name_tasks(axis: Axes, names: Sequence[str], positions: Sequence[float]) -> None:
+    """Task names where there is room; with more than eight tasks the numbers, whose names the tables give."""
+    if len(names) <= 8:
+        axis.set_xticks(positions, names, rotation=20, ha="right", rotation_mode="anchor")
+    else:
+        axis.set_xticks(positions, [name.split(" ")[0] for name in names])
+        axis.set_xlabel("Task (numbered as in the tables)")
+
+
+def save(drawing: Drawing, folder: Path, prefix: str) -> FigureView:
+    """Write SVG, PNG and PDF into ``folder`` and return the figure for the page.
+
+    The canvases are asked to print directly: ``Figure.savefig`` would draw everything twice per format.
+    """
+    figure = drawing.figure
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the layout is found once, not once per format
+    stream = io.StringIO()
+    figure.set_dpi(PNG_DPI)
+    FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": "maskbench"})  # type: ignore[no-untyped-call]
+    svg = stream.getvalue()
+    write_text(folder / f"{drawing.key}.svg", _with_white_page(svg))
+    figure.set_facecolor(PAPER.light)
+    figure.set_dpi(PNG_DPI)  # the SVG canvas leaves its own 72 behind
+    with replacing(folder / f"{drawing.key}.png") as path:
+        FigureCanvasAgg(figure).print_png(path, metadata={"Software": "maskbench"})  # type: ignore[no-untyped-call]
+    with replacing(folder / f"{drawing.key}.pdf") as path:
+        FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
+    files = tuple(f"{prefix}/{drawing.key}.{suffix}" for suffix in ("svg", "png", "pdf"))
+    return FigureView(drawing.key, drawing.title, drawing.caption, inline(svg, drawing), files)
+
+
+def inline(svg: str, drawing: Drawing) -> Markup:
+    """The SVG as an element of the page: page colours, page font, unique ids, title and description."""
+    key = drawing.key
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", body)
+    body = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', body)
+    body = body.replace("'DejaVu Sans'", PAGE_FONT)
+    shades: list[Look | Ink] = [*INKS, *LOOKS.values(), *SPARE]
+    for shade in shades:
+        body = body.replace(shade.light, f"var(--{shade.name})")
+    opening = re.match(r"<svg[^>]*>", body)
+    assert opening is not None
+    box = re.search(r'viewBox="[^"]+"', opening.group())
+    assert box is not None
+    words = f'<title id="{key}-title">{escape(drawing.title)}</title><desc id="{key}-desc">{escape(drawing.alt)}</desc>'
+    root = (
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" {box.group()} role="img" '
+        f'style="max-width:{figure_width(drawing):.0f}px" '
+        f'aria-labelledby="{key}-title {key}-desc">'
+    )
+    return Markup(root + words + body[opening.end() :])
+
+
+def figure_width(drawing: Drawing) -> float:
+    """Pixels at which the figure's letters are as large as the page's small print."""
+    return 100 * float(drawing.figure.get_figwidth())
+
+
+def _with_white_page(svg: str) -> str:
+    """A file that is looked at alone needs its page behind it."""
+    opening = re.search(r"<svg[^>]*>", svg)
+    assert opening is not None
+    return svg[: opening.end()] + f'<rect width="100%" height="100%" fill="{PAPER.light}"/>' + svg[opening.end() :]

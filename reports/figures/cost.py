@@ -1,0 +1,64 @@
+"""Figures 4 and 5: training cost per task and method, ours and the published, on one logarithmic axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports import published
+from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic, name_tasks
+from reports.grouping import Panel
+from reports.hardware import Hardware
+from reports.naming import METHOD_TITLES, method_title, slug, task_title
+from reports.statistics import mean_interval
+from reports.style import look
+from reports.tables.grid import of_task
+
+
+def training_cost(panel: Panel) -> list[Drawing]:
+    """One drawing per hardware."""
+    timed = [h for h in panel.hardware if any(item.training_seconds(h) for item in panel.configurations)]
+    return [_drawing(panel, hardware, alone=len(timed) == 1) for hardware in timed]
+
+
+def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
+    table = published.training_seconds(panel.scenario)
+    figure, axes = blank(1, 2 if table else 1, height=4.6, sharey=True)
+    names = [f"{task.index} {task_title(task.name)}" for task in panel.tasks]
+    places = np.arange(len(names), dtype=float)
+    means = []
+    for item in panel.configurations:
+        seconds = item.training_seconds(hardware)
+        if not seconds:
+            continue
+        intervals = [mean_interval(of_task(seconds, task.index).values()) for task in panel.tasks]
+        heights = np.array([interval.mean if interval else np.nan for interval in intervals])
+        reach = np.array([(interval.half_width or 0.0) if interval else 0.0 for interval in intervals])
+        low = np.minimum(reach, heights * 0.9)  # an interval that reaches zero has no place on a logarithmic axis
+        axes[0].errorbar(places, heights, yerr=[low, reach], elinewidth=0.8, **drawn_as(item))
+        means.append(f"{item.label} {np.nanmean(heights):.3g} s")
+    axes[0].set_title(f"Measured: {hardware.label}")
+    axes[0].set_ylabel("Training seconds per task")
+    if table:
+        for method in (method for method in METHOD_TITLES if method in table.values):
+            heights = np.array([table.get(method, str(task.index)) or np.nan for task in panel.tasks])
+            chosen = look(method)
+            label = (
+                "" if any(item.method == method for item in panel.configurations) else f"{method_title(method)} (paper)"
+            )
+            axes[1].plot(places, heights, color=chosen.light, marker=chosen.marker, label=label or "_")
+        axes[1].set_title(f"Published: {published.TIMES_DEVICE}")
+    for axis in axes:
+        logarithmic(axis, "y")
+        axis.grid(axis="x", visible=False)
+        name_tasks(axis, names, places.tolist())
+    legend(figure, axes[0])
+    number = {"cifar100-20": "Figure 5: ", "imagenet2sketch": "Figure 4: "}.get(panel.scenario, "")
+    return Drawing(
+        key=f"{panel.slug}-training-cost" + ("" if alone else f"-{slug(hardware.label)}"),
+        title=f"{number}training cost per task" + ("" if alone else f", {hardware.label}"),
+        caption="Seconds in training phases, logarithmic; whiskers are 95 % t-intervals over seeds. A gap: the task's "
+        "network is the shared task-1 network, which the method did not train itself."
+        + (" The paper prints no numbers for figure 4." if panel.scenario == "imagenet2sketch" else ""),
+        alt=f"Training seconds per task on {hardware.label}; mean over tasks: {'; '.join(means)}.",
+        figure=figure,
+    )

@@ -1,0 +1,77 @@
+"""The spread over initial tasks: mean accuracy by the task that was learned first."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from reports import published
+from reports.configuration import Configuration
+from reports.families import initial_task_families
+from reports.figures.canvas import Drawing, blank, drawn_as, legend
+from reports.grouping import Panel
+from reports.naming import task_title
+from reports.statistics import mean_interval
+from reports.style import look
+from reports.tables.grid import per_seed_mean
+
+
+def initial_tasks(panel: Panel) -> list[Drawing]:
+    """One drawing of every method that was run from at least two initial tasks."""
+    families = [family for family in initial_task_families(panel) if len(family) > 1]
+    if not families:
+        return []
+    table = published.initial_task(panel.scenario)
+    starts = sorted(
+        {start for family in families for start in family} | {int(row) for row in (table.values if table else ())}
+    )
+    figure, (axis,) = blank(height=3.6, width=8.0)
+    names = {task.index: task_title(task.name) for task in panel.tasks}
+    words = []
+    for number, family in enumerate(families):
+        shift = 0.16 * (number - (len(families) - 1) / 2)
+        words += _draw(axis, family, starts, panel, shift)
+    if table:
+        columns = [published.column(panel.scenario, task.index, task.name) for task in panel.tasks]
+        means = [table.mean(str(start), columns) for start in starts]
+        axis.plot([place for place, mean in enumerate(means) if mean is not None], [mean for mean in means if mean is not None],
+                  linestyle="none", marker="_", markersize=22, markeredgewidth=1.6, color=look("ksm").light,
+                  label="KSM, published")  # fmt: skip
+    axis.set_xticks(range(len(starts)), [f"{start} {names.get(start, '')}" for start in starts], rotation=12, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    axis.margins(x=0.1)
+    axis.set_xlabel("Initial task")
+    axis.set_ylabel("Mean accuracy in percent")
+    axis.grid(axis="x", visible=False)
+    legend(figure, axis)
+    return [
+        Drawing(
+            key=f"{panel.slug}-initial-tasks-spread",
+            title="Spread over initial tasks",
+            caption="Mean accuracy over all tasks: small dots are seeds, whiskers 95 % t-intervals, bars the paper's single runs.",
+            alt=f"Mean accuracy by initial task: {'; '.join(words)}.",
+            figure=figure,
+        )
+    ]
+
+
+def _draw(axis: Axes, family: dict[int, Configuration], starts: list[int], panel: Panel, shift: float) -> list[str]:
+    words = []
+    tasks = [task.index for task in panel.tasks]
+    first = True
+    for place, start in enumerate(starts):
+        if start not in family:
+            continue
+        item = family[start]
+        means = [100 * value for value in per_seed_mean(item.accuracy, tasks).values()]
+        interval = mean_interval(means)
+        if interval is None:
+            continue
+        shown = drawn_as(item) | {"linestyle": "none", "markersize": 7}
+        if not first:
+            shown["label"] = "_"
+        first = False
+        axis.errorbar([place + shift], [interval.mean], yerr=interval.half_width or 0, elinewidth=1, **shown)
+        axis.plot([place + shift + 0.09] * len(means), means, linestyle="none", marker=".", markersize=5,
+                  color=look(item.method).light, alpha=0.6, label="_")  # fmt: skip
+        words.append(f"{item.label} from task {start} {interval.mean:.1f} percent")
+    return words
