@@ -94,17 +94,13 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 def _draw(axis: Axes, placed: Sequence[Placed]) -> list[str]:
     """Draw the methods and their front; the labels of those on it."""
     for item in placed:
-        whiskers = {
-            "xerr": (item.cost.half_width or 0.0) * item.scale,
+        shown: dict[str, Any] = drawn_as(item.ranked.configuration)
+        shown |= {"linestyle": "none", "markersize": 7, "alpha": 0.9, "elinewidth": 0.8}
+        shown |= {
+            "xerr": (item.cost.half_width or 0) * item.scale,
             "yerr": 100 * (item.ranked.accuracy.half_width or 0),
         }
-        shown: dict[str, Any] = drawn_as(item.ranked.configuration) | {
-            "linestyle": "none",
-            "markersize": 7,
-            "alpha": 0.9,
-            "elinewidth": 0.8,
-        }
-        axis.errorbar([item.point[0]], [item.point[1]], **whiskers, elinewidth=0.8, **shown)
+        axis.errorbar([item.point[0]], [item.point[1]], **shown)
     points = [item.point for item in placed]
     front = pareto_front(points)
     xs, ys = [points[i][0] for i in front], [points[i][1] for i in front]
