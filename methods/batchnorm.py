@@ -13,6 +13,9 @@ FROZEN = "frozen"
 PER_TASK = "per-task"
 POLICIES = (FROZEN, PER_TASK)
 
+#: counts the batches a BN layer has seen; no network here reads it, so it is never stored
+COUNTER = "num_batches_tracked"
+
 
 def batch_norms(backbone: nn.Module) -> list[tuple[str, _BatchNorm]]:
     """(module name, module) of every BN layer."""

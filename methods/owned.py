@@ -18,7 +18,7 @@ from methods.contract import MaskCount, StoredItem
 from methods.fitting import Snapshot
 from methods.layout import layout_of
 from methods.optimise import Group, Schedule
-from methods.packing import bits_for
+from methods.packing import bits_for, pack_numbers
 from methods.pruning import FREE, prune_layers
 from methods.strategy import OVERRIDE, LearningTask, TaskStrategy
 
@@ -108,6 +108,19 @@ class OwnedWeights(TaskStrategy):
             f"latest.{name}": tensor for name, tensor in self.latest.items()
         }
 
+    def stored_shared(self) -> Snapshot:
+        """Weights, the owner index in as few bits as the tasks need, and what BN policy "frozen" shares."""
+        stored = {"weights": self.weights.detach(), "owner": pack_numbers(self.owner, self._owner_bits())}
+        if not self._stores_own_sets():
+            stored |= {f"latest.{name}": item for name, item in self._stored_latest().items()}
+        return stored
+
+    def _stored_latest(self) -> dict[str, Tensor]:
+        return {name: item for name, item in self.latest.items() if not name.endswith(batchnorm.COUNTER)}
+
+    def _owner_bits(self) -> int:
+        return bits_for(max((int(learned[POSITION]) for learned in self.learned.values()), default=1))
+
     @torch.no_grad()
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
         """Put ``shared`` tensors back."""
@@ -124,7 +137,7 @@ class OwnedWeights(TaskStrategy):
         """The head, biases and BN set, and the task's position among the owners."""
         kept = super().keep(task)
         if self.bn_trains:
-            self.latest = {name: tensor.clone() for name, tensor in self.overrides(kept).items()}
+            self.latest |= {name: tensor.clone() for name, tensor in self.overrides(kept).items()}
         kept[POSITION] = torch.tensor([self.position_of(task)], dtype=torch.int16)
         if not super().bn_trains:  # task 1 under policy "frozen": its BN set is everybody's, kept once
             kept = {name: tensor for name, tensor in kept.items() if not name.startswith(OVERRIDE)}
@@ -167,8 +180,8 @@ class OwnedWeights(TaskStrategy):
 
     def storage(self) -> list[StoredItem]:
         """Shared weights, the owner index, and per task head, biases and BN set."""
-        bits = bits_for(max((int(learned[POSITION]) for learned in self.learned.values()), default=1))
-        rest = sum(tensor.numel() for tensor in self.latest.values())
+        bits = self._owner_bits()
+        rest = sum(tensor.numel() for tensor in self._stored_latest().values())
         elements = self.layout.elements
         items = [
             StoredItem("backbone", None, elements, 32, "float32", "the weights that all tasks share"),
@@ -178,6 +191,7 @@ class OwnedWeights(TaskStrategy):
             items.append(StoredItem("backbone", None, rest, 32, "float32", "the biases and BN set that all tasks share"))
         for label, tensors in self.learned.items():
             items += self._items(label, tensors)
+            items.append(StoredItem("position", label, 1, 16, "int16", "the task's number among the owners"))
         return items
 
     def _stores_own_sets(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 SettingsType = TypeVar("SettingsType", bound="Settings")
 
@@ -25,7 +25,7 @@ class Settings:
     epochs: int = 100
 
     #: fields that are lengths or positions in epochs, scaled with ``epochs``
-    SCALED = ("milestones",)
+    SCALED: ClassVar[tuple[str, ...]] = ("milestones",)
 
     def with_epochs(self: SettingsType, epochs: int) -> SettingsType:
         """These settings with the main phase ``epochs`` long and every other phase and milestone in proportion."""
@@ -84,7 +84,7 @@ class PackNetSettings(Settings):
     retrain_lr: float = 1e-3
     retrain_milestones: tuple[int, ...] = (25,)
 
-    SCALED = ("milestones", "retrain_epochs", "retrain_milestones")
+    SCALED: ClassVar[tuple[str, ...]] = ("milestones", "retrain_epochs", "retrain_milestones")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CPGSettings(Settings):
     initial_prune: float = 0.5  #: share of a pretrained backbone that is freed before the first task
     goal_tolerance: float = 0.0  #: how far below the goal still counts as met
 
-    SCALED = (
+    SCALED: ClassVar[tuple[str, ...]] = (
         "milestones",
         "pick_milestone",
         "pick_stop",

@@ -138,7 +138,11 @@ class TaskStrategy(SupervisedTemplate):
 
     def keep(self, task: LearningTask) -> Snapshot:
         """What must be stored of the finished task, by name; packed, detached, on the training device."""
-        return {name: tensor.detach().clone() for name, tensor in self.current.items()}
+        return {
+            name: tensor.detach().clone()
+            for name, tensor in self.current.items()
+            if not name.endswith(batchnorm.COUNTER)
+        }
 
     def restored_tensors(self, learned: Snapshot, label: int) -> dict[str, Tensor]:
         """Replacements for the backbone's tensors that make a learned task's network."""
@@ -150,13 +154,18 @@ class TaskStrategy(SupervisedTemplate):
 
     def shared(self) -> Snapshot:
         """What all tasks share, by name: the backbone's parameters and buffers."""
-        return {f"backbone.{name}": tensor for name, tensor in self.view.backbone.state_dict().items()}
+        state = self.view.backbone.state_dict()
+        return {f"backbone.{name}": item for name, item in state.items() if not name.endswith(batchnorm.COUNTER)}
 
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
         """Put ``shared`` tensors back."""
         state = {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()}
-        self.view.backbone.load_state_dict(state)
+        self.view.backbone.load_state_dict(state, strict=False)
         self._viewed = None
+
+    def stored_shared(self) -> Snapshot:
+        """``shared`` as it is stored: packed, and without what no learned task needs."""
+        return self.shared()
 
     @property
     def bn_trains(self) -> bool:

@@ -21,6 +21,7 @@ class TensorImages:
         labels: int64 (n,), 0 to classes - 1 within the task, same device.
         mean, std: per channel, of pixels scaled to [0, 1].
         augmenting: what training batches go through; evaluation takes the centre crop.
+        rows: int64 (n,), where the split's images stand in ``images``; None: ``images`` holds just them, in order.
     """
 
     images: Tensor
@@ -28,14 +29,16 @@ class TensorImages:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmenting: Augmenting
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """uint8 (n, channels, h, w) -> float32, standardised per channel."""
+    def single(self, index: int) -> Tensor:
+        """One image as the network sees it in evaluation, float32 (channels, h, w), on the CPU."""
         scale, shift = self._affine()
-        return torch.addcmul(shift, images.float(), scale)
+        image = centre_crop(self._take(slice(index, index + 1)), self.augmenting.size)
+        return torch.addcmul(shift, image.float(), scale)[0].cpu()
 
     def training_batches(
         self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
@@ -45,7 +48,7 @@ class TensorImages:
         scale, shift = self._affine()
         for start, stop in batch_bounds(len(self), batch_size):
             index = permutation[start:stop]
-            batch = augmented(self.images[index], self.augmenting, augmentation)
+            batch = augmented(self._take(index), self.augmenting, augmentation)
             inputs = torch.addcmul(shift, batch.float(), scale)
             if self.augmenting.cutout:
                 inputs = cut_out(inputs, self.augmenting.cutout, augmentation)
@@ -55,8 +58,12 @@ class TensorImages:
         """One pass in order: centre crop, normalised."""
         scale, shift = self._affine()
         for start in range(0, len(self), batch_size):
-            batch = centre_crop(self.images[start : start + batch_size], self.augmenting.size)
+            batch = centre_crop(self._take(slice(start, start + batch_size)), self.augmenting.size)
             yield torch.addcmul(shift, batch.float(), scale), self.labels[start : start + batch_size]
+
+    def _take(self, index: Tensor | slice) -> Tensor:
+        """The images at these positions of the split, uint8."""
+        return self.images[index if self.rows is None else self.rows[index]]
 
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
@@ -98,5 +105,4 @@ class ImageDataset(Dataset[tuple[Tensor, int]]):
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = centre_crop(self.source.images[index : index + 1], self.source.augmenting.size)
-        return self.source.normalised(image)[0].cpu(), self.targets[index]
+        return self.source.single(index), self.targets[index]

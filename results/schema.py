@@ -124,6 +124,7 @@ class RunRecord:
     size: Size | None = None
     mask_statistics: tuple[MaskStatistic, ...] = ()
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
+    seconds: dict[str, float] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
     wall_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,84 @@
+"""The roof: collects the verbs, turns a wrong request into one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from benchmark.errors import RequestError
+
+VERBS = ("run", "report", "list", "check")
+
+EPILOGUE = """\
+quick start:
+  python -m benchmark run                                   five methods on handwritten digits, about a minute
+  python -m benchmark list                                  what can be run
+  python -m benchmark check --scenario cifar100-20 --data-root DIR
+  python -m benchmark run --scenario cifar100-20 --data-root DIR --method ksm,piggyback --seed 0,1,2
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with "did you mean" for options and verbs."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line and exit code 2."""
+        print(f"{self.prog}: {message}{self._suggestion(message)}", file=sys.stderr)
+        raise SystemExit(2)
+
+    def _suggestion(self, message: str) -> str:
+        if "unrecognized arguments:" in message:
+            word = message.split("unrecognized arguments:")[1].split()[0].split("=")[0]
+            known = [option for action in self._every_action() for option in action.option_strings]
+        elif "invalid choice:" in message:
+            word, known = message.split("'")[1], list(VERBS)
+        else:
+            return ""
+        near = difflib.get_close_matches(word, known, n=1)
+        return f" Did you mean {near[0]!r}?" if near else ""
+
+    def _every_action(self) -> list[argparse.Action]:
+        actions = list(self._actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    actions += parser._actions
+        return actions
+
+
+def parser(verbs: Sequence[str] = VERBS) -> Parser:
+    """The whole command line, or only these verbs of it (the others cost time to describe)."""
+    top = Parser(
+        prog="python -m benchmark",
+        description="Compare mask-based continual-learning methods: accuracy, training time, size.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    subparsers = top.add_subparsers(metavar="VERB", required=True, parser_class=Parser)
+    for verb in verbs:
+        importlib.import_module(f"benchmark.cli.{verb}").add_parser(subparsers)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (ARCHITECTURE: 0 done, 1 a run failed, 2 the request is wrong)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verbs = (words[0],) if words and words[0] in VERBS else VERBS
+    args = parser(verbs).parse_args(words)
+    try:
+        return int(args.run(args))
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, a pager say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nstopped.", file=sys.stderr)
+        return 130

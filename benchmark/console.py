@@ -1,0 +1,149 @@
+"""What a run says while it runs: bars on a terminal, plain lines elsewhere; and the table at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from benchmark.size import mib
+from benchmark.spec import RunSpec
+from results.schema import RunRecord
+
+#: seconds between two plain lines about the same task
+PLAIN_EVERY = 20.0
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner on a terminal, one line elsewhere, while something long happens."""
+    if sys.stdout.isatty():
+        from rich.console import Console as RichConsole
+
+        with RichConsole().status(f"{what} …"):
+            yield
+    else:
+        print(f"{what} …", flush=True)
+        yield
+
+
+class Console:
+    """Hears events of runs and shows them."""
+
+    def __init__(self, runs: int, done: int) -> None:
+        self.runs, self.done = runs, done
+        self.terminal = sys.stdout.isatty()
+        self._progress: Any = None
+        self._overall: Any = None
+        self._bars: dict[str, Any] = {}
+        self._tasks: dict[str, tuple[int, int, str]] = {}
+        self._last_line: dict[str, float] = {}
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> Console:
+        if self.done:
+            print(f"{self.done} of {self.runs} runs are finished already; --force repeats them", flush=True)
+        if self.terminal and self.done < self.runs:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._progress = Progress(
+                TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}"),
+            )  # fmt: skip
+            self._progress.start()
+            self._overall = self._progress.add_task("runs", total=self.runs, completed=self.done, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def hear(self, spec: RunSpec, event: dict[str, Any]) -> None:
+        """One event of one run."""
+        name = label(spec)
+        kind = event["type"]
+        if kind == "run-start":
+            self._tasks[name] = (event["done"], event["tasks"], "")
+            self._began[name] = time.monotonic()
+            if self._progress is not None:
+                self._bars[name] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
+            else:
+                self._say(f"{name}: {event['tasks']} tasks")
+        elif kind == "task-start":
+            self._tasks[name] = (event["position"] - 1, self._tasks.get(name, (0, 0, ""))[1], event["name"])
+            self._note(name, event["name"])
+        elif kind == "epoch":
+            text = f"{event['task']}  {event['phase']} {event['epoch']}/{event['epochs']}  train {event['train']:.3f}"
+            self._note(name, text)
+            self._plain_epoch(name, text)
+        elif kind == "task-end":
+            done, total, _ = self._tasks.get(name, (0, 0, ""))
+            text = f"{event['name']}: accuracy {event['accuracy']:.3f}, trained {event['seconds']:.1f} s"
+            if self._progress is not None and name in self._bars:
+                self._progress.update(self._bars[name], completed=event["position"], note=text)
+            else:
+                self._say(f"{name}: {event['position']}/{total} {text}")
+        elif kind == "message":
+            self._say(f"{name}: {event['text']}")
+
+    def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
+        """A run is over."""
+        name = label(spec)
+        self.done += 1
+        seconds = time.monotonic() - self._began.get(name, time.monotonic())
+        if record is None:
+            text = "left to another process"
+        elif record.finished and record.mean_accuracy is not None:
+            text = f"mean accuracy {record.mean_accuracy:.3f} ({seconds:.0f} s)"
+        else:
+            text = f"FAILED: {(record.error or 'no reason given').splitlines()[0]}"
+        if self._progress is not None:
+            if name in self._bars:
+                self._progress.remove_task(self._bars.pop(name))
+            self._progress.update(self._overall, completed=self.done)
+        self._say(f"[{self.done}/{self.runs}] {name}: {text}")
+
+    def _note(self, name: str, text: str) -> None:
+        if self._progress is not None and name in self._bars:
+            self._progress.update(self._bars[name], note=text)
+
+    def _plain_epoch(self, name: str, text: str) -> None:
+        now = time.monotonic()
+        if self._progress is None and now - self._last_line.setdefault(name, now) >= PLAIN_EVERY:
+            self._last_line[name] = now
+            print(f"{name}: {text}", flush=True)
+
+    def _say(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, flush=True)
+
+
+def label(spec: RunSpec) -> str:
+    """Short name of a run on the terminal."""
+    return f"{spec.method} s{spec.seed}"
+
+
+def print_table(records: Sequence[RunRecord]) -> None:
+    """Method, mean accuracy, training seconds, MiB; failed runs below with their reason."""
+    finished = [record for record in records if record.finished]
+    if finished:
+        width = max(len(str(record.spec["method"])) for record in finished)
+        print(f"\n{'method':<{width}}  seed  mean accuracy  training s      MiB")
+        for record in finished:
+            size = record.size.rules["itemised"] if record.size else None
+            print(
+                f"{record.spec['method']:<{width}}  {record.spec['seed']:>4}  {record.mean_accuracy:>13.4f}  "
+                f"{record.training_seconds_total:>10.1f}  {mib(size) if size is not None else float('nan'):>7.2f}"
+            )
+    for record in records:
+        if not record.finished:
+            print(f"{record.spec['method']} seed {record.spec['seed']} FAILED: {(record.error or '').splitlines()[0]}")
+            print(f"  the whole story is in its record, run id {record.run_id}")
+    print()

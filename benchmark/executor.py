@@ -1,0 +1,196 @@
+"""Carrying out runs apart from the command line: a clean child process per run, from one server that has torch and
+Avalanche imported. Children end when their parent does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from benchmark.spec import RunOptions, RunSpec
+from benchmark.store import run_folder
+from results.schema import FAILED, RunRecord
+
+#: ``hear(spec, event)``: progress of a run
+Hear = Callable[[RunSpec, dict[str, Any]], None]
+
+PRELOAD = ["benchmark.preload"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do and how."""
+
+    spec: RunSpec
+    options: RunOptions
+
+
+class LocalExecutor:
+    """Runs in this very process, one after another: for debugging."""
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def check(self, job: Job) -> str | None:
+        """See ``ProcessExecutor.check``."""
+        from benchmark.preflight import fault
+
+        return fault(job.spec, job.options)
+
+    def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
+        """Carry out jobs; yields each with its record (None: another process is at it)."""
+        from benchmark.runner import run
+
+        for job in jobs:
+
+            def emit(event: dict[str, Any], spec: RunSpec = job.spec) -> None:
+                hear(spec, event)
+
+            yield job, run(job.spec, job.options, emit)
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
+class ProcessExecutor:
+    """A process per run, ``workers`` at a time, forked from a server that imported torch and Avalanche once."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+        self._context = multiprocessing.get_context("forkserver")
+        self._running: dict[Any, tuple[Any, Job, Connection]] = {}
+
+    def start(self) -> None:
+        """Begin importing in the server; returns at once."""
+        self._context.set_forkserver_preload(PRELOAD)
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+    def check(self, job: Job) -> str | None:
+        """What is wrong with the job's backbone and weights, in one sentence; None: nothing."""
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_check_in_child, args=(job, sender), daemon=True)
+        process.start()
+        sender.close()
+        try:
+            answer: str | None = receiver.recv()
+            return answer
+        except EOFError:
+            process.join()
+            return f"The worker process ended with code {process.exitcode} before it could load the backbone."
+        finally:
+            process.join()
+
+    def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
+        """Carry out jobs; yields each as it ends, with its record (None: another process is at it)."""
+        waiting = list(jobs)
+        while waiting or self._running:
+            while waiting and len(self._running) < self.workers:
+                self._launch(waiting.pop(0))
+            for receiver in wait(list(self._running), timeout=0.5):
+                process, job, _ = self._running[receiver]
+                try:
+                    kind, value = receiver.recv()  # type: ignore[union-attr]
+                except (EOFError, OSError):
+                    del self._running[receiver]
+                    process.join()
+                    yield job, _record_of_the_dead(job, process.exitcode)
+                    continue
+                if kind == "event":
+                    hear(job.spec, value)
+                elif kind == "left":
+                    del self._running[receiver]
+                    process.join()
+                    yield job, None
+                else:
+                    del self._running[receiver]
+                    process.join()
+                    yield job, run_folder(Path(job.options.results), job.spec.run_id).read()
+
+    def _launch(self, job: Job) -> None:
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_run_in_child, args=(job, sender), daemon=True)
+        process.start()
+        sender.close()
+        self._running[receiver] = (process, job, receiver)
+
+    def stop(self, patience: float = 3.0) -> None:
+        """End running children: ask first, then kill. What they finished and checkpointed stays."""
+        for process, _, _ in self._running.values():
+            if process.is_alive():
+                process.terminate()
+        end = time.monotonic() + patience
+        for process, _, _ in self._running.values():
+            process.join(max(0.0, end - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._running.clear()
+
+
+def _record_of_the_dead(job: Job, code: int | None) -> RunRecord:
+    """A failed record for a run whose process ended without leaving one."""
+    from datetime import UTC, datetime
+
+    from results.atomic import write_json
+
+    folder = run_folder(Path(job.options.results), job.spec.run_id)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+    error = f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
+    record = RunRecord(job.spec.run_id, FAILED, job.spec.to_json(), {"started": now, "finished": now}, error=error)
+    write_json(folder.record, record.to_json())
+    return record
+
+
+def _end_with_parent() -> None:
+    """Watch the parent from a thread and end this process when it is gone."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _prepare_child() -> None:
+    warnings.filterwarnings("ignore", message="No loggers specified")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _end_with_parent()
+
+
+def _run_in_child(job: Job, connection: Connection) -> None:
+    _prepare_child()
+    import torch
+
+    from benchmark.runner import run
+
+    if job.options.threads:
+        torch.set_num_threads(job.options.threads)
+
+    def emit(event: dict[str, Any]) -> None:
+        with suppress(BrokenPipeError):
+            connection.send(("event", event))
+
+    record = run(job.spec, job.options, emit)
+    with suppress(BrokenPipeError):
+        connection.send(("left" if record is None else "done", None))
+
+
+def _check_in_child(job: Job, connection: Connection) -> None:
+    _prepare_child()
+    from benchmark.preflight import fault
+
+    connection.send(fault(job.spec, job.options))

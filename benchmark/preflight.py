@@ -1,0 +1,46 @@
+"""What can be wrong with a run's network before it starts: an unusable device, weights of another network."""
+
+from __future__ import annotations
+
+from benchmark.errors import RequestError
+from benchmark.spec import RunOptions, RunSpec
+
+
+def fault(spec: RunSpec, options: RunOptions) -> str | None:
+    """One sentence, or None when backbone, weights, mask and device are usable."""
+    import torch
+
+    from benchmark import provenance
+    from benchmark.backbones.registry import build, smallest_image
+    from benchmark.backbones.weights import load_weights
+    from benchmark.plan import mask_settings
+    from methods import masks
+    from methods.layout import layout_of
+
+    chosen = spec.backbone
+    try:
+        device = torch.device(options.device)
+        if device.type == "cuda":
+            if not torch.cuda.is_available():
+                return "This torch sees no CUDA device; use --device cpu, or install a CUDA build and driver."
+            if (device.index or 0) >= torch.cuda.device_count():
+                return f"There is no device {options.device}; torch sees {torch.cuda.device_count()}."
+            if options.require_idle_gpu and (busy := provenance.other_gpu_processes(device)):
+                return f"The GPU is busy with process {busy[0]}; wait, or leave out --require-idle-gpu."
+        if chosen["image_size"] < smallest_image(chosen["name"]):
+            return (
+                f"{chosen['name']} needs images of at least {smallest_image(chosen['name'])} pixels, "
+                f"{spec.scenario} has {chosen['image_size']}; choose another --backbone."
+            )
+        backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+        if options.weights:
+            load_weights(backbone, options.weights)
+        mask = mask_settings(spec)
+        if mask is not None:
+            masks.check(mask)
+            layout_of(backbone, mask.units, mask.hidden_linear)
+    except RequestError as error:
+        return str(error)
+    except (ValueError, RuntimeError) as error:
+        return f"{spec.method} on {chosen['name']}: {error}"
+    return None

@@ -1,0 +1,116 @@
+"""From clocks, progress and counts to the rows of a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmark.clock import Stopwatch
+from benchmark.size import SIZE_RULES, SizeRule, architecture_of, cpg_table_bytes, head_size
+from benchmark.spec import RunSpec
+from methods.contract import MaskCount, StoredItem
+from results.schema import TRAINING_PHASES, CurvePoint, MaskStatistic, Size, SizeComponent, TaskRow
+
+#: torchvision's 1000-way ImageNet head of ResNet-50, part of every published size of that scenario
+IMAGENET_CLASSES = 1000
+
+
+def curve_points(curve: Sequence[Mapping[str, Any]], selection: str) -> tuple[CurvePoint, ...]:
+    """A strategy's curve with its selection accuracy under the name it has in the record."""
+    name = "test" if selection == "legacy-test" else "validation"
+    return tuple(
+        CurvePoint(**{key: value for key, value in point.items() if key != "selection"}, **{name: point["selection"]})
+        for point in curve
+    )
+
+
+def task_row(
+    row: Mapping[str, Any], clock: Stopwatch, accuracy_at_end: float, selection: str, progress: Mapping[str, Any]
+) -> TaskRow:
+    """One task's row. ``row``: index, name, classes, counts, accuracy, status; ``progress``: ``Progress.to_json``."""
+    name = row["name"]
+    seconds = dict(clock.seconds.get(name, {}))
+    readings = clock.readings.get(name, {})
+    training = sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES)
+    epochs, images = progress.get("epochs", 0), progress.get("images", 0)
+    done = progress.get("done", {})
+    goal, met = done.get("goal"), done.get("goal met")
+    peaks = [
+        value
+        for phase in TRAINING_PHASES
+        for key, value in readings.get(phase, {}).items()
+        if key in ("peak_rss_bytes", "peak_allocated_bytes")
+    ]
+    joules = [readings[phase]["joules"] for phase in TRAINING_PHASES if "joules" in readings.get(phase, {})]
+    return TaskRow(
+        **row,
+        accuracy_at_end=accuracy_at_end,
+        epochs=epochs,
+        seconds=seconds,
+        seconds_per_epoch=training / epochs if epochs else None,
+        images_per_second=images / training if images and training else None,
+        peak_memory_bytes=int(max(peaks)) if peaks else None,
+        energy_joules=sum(joules) if joules else None,
+        goal=goal,
+        goal_met=met if goal is not None else None,
+        curve=curve_points(progress.get("curve", ()), selection),
+        peak_memory={
+            phase: {key: int(value) for key, value in values.items() if key.startswith("peak")}
+            for phase, values in readings.items()
+        },
+    )
+
+
+def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:
+    """A strategy's stored items as the record has them; ``names``: task name by label."""
+    return tuple(
+        SizeComponent(
+            item.name, None if item.task is None else names[item.task], item.count, item.bits, item.dtype, item.purpose
+        )
+        for item in items
+    )
+
+
+def size_of(
+    spec: RunSpec,
+    items: Sequence[StoredItem],
+    names: Mapping[int, str],
+    backbone: Any,
+    classes: Sequence[int],
+    masks: Sequence[MaskCount],
+    written: int | None,
+) -> Size:
+    """Both accounting rules, and what was written (MEASURING.md, Size)."""
+    parts = components(items, names)
+    return Size(parts, {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}, written)
+
+
+def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence[MaskCount]) -> int | None:
+    rule = _rule(spec)
+    if rule is None:
+        return None
+    width = backbone.feature_dim
+    initial = head_size(width, IMAGENET_CLASSES) if spec.backbone["pretrained"] else None
+    architecture = architecture_of(backbone, [head_size(width, count) for count in classes], initial)
+    units = sum(mask.units for mask in masks)
+    soft = sum(mask.soft + mask.zeros for mask in masks) / units if units and rule.soft else 0.0
+    return cpg_table_bytes(rule, architecture, soft)
+
+
+def _rule(spec: RunSpec) -> SizeRule | None:
+    import dataclasses
+
+    rule = SIZE_RULES.get(spec.method)
+    if rule is None or spec.mask is None:
+        return rule
+    known = {field.name for field in dataclasses.fields(rule)}
+    mask = {"units": spec.mask["units"], "hidden_linear": spec.mask["hidden_linear"], "soft": spec.mask["soft"] != "none"}
+    return dataclasses.replace(rule, **{key: value for key, value in mask.items() if key in known})
+
+
+def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[MaskStatistic, ...]:
+    """Mask counts with task names."""
+    return tuple(
+        MaskStatistic(names[count.task], count.layer, count.units, count.ones, count.soft, count.zeros)
+        for count in counts
+    )
