@@ -44,7 +44,10 @@ def build(results: Path, out: Path) -> Built:
     panels, repeated = group(loaded.finished)
     left_out = loaded.left_out + repeated
     checked = [(panel, check_claims(panel)) for panel in panels]
-    shown = [_panel(panel, claims, loaded, out) for panel, claims in checked]
+    figures_of = draw(panels, out / FIGURES, FIGURES)
+    shown = [
+        _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
+    ]
     configurations = provenance.configuration_sheet(panels)
     configurations_view = _write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
@@ -89,7 +92,9 @@ def build(results: Path, out: Path) -> Built:
     return Built(out / "index.html", tuple(t.key for t in tables), tuple(f.key for f in figures), left_out)
 
 
-def _panel(panel: Panel, claims: tuple[Checked, ...], loaded: Loaded, out: Path) -> page.PanelView:
+def _panel(
+    panel: Panel, claims: tuple[Checked, ...], drawn: tuple[page.FigureView, ...], loaded: Loaded, out: Path
+) -> page.PanelView:
     failed = loaded.failed
     grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
     tables = [_write_grid(grid, out) for grid in grids if grid]
@@ -109,7 +114,7 @@ def _panel(panel: Panel, claims: tuple[Checked, ...], loaded: Loaded, out: Path)
         ranking=_write_sheet(ranking_sheet(panel), out),
         claims=claims,
         tables=tuple(tables),
-        figures=draw(panel, out / FIGURES, FIGURES),
+        figures=drawn,
     )
 
 

@@ -27,9 +27,9 @@ _NOT_COMPARED = ("seed", "scenario", "scenario_title", "method")
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
-    """Configurations of one scenario that may stand in one table."""
+    """Configurations of one scenario that may stand in one table; equal only to itself."""
 
     scenario: str
     title: str

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +38,8 @@ def load(folder: Path) -> Loaded:
         raise ReportError(
             f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another --results"
         )
-    collection = read_runs(folder)
+    with _long_lived():
+        collection = read_runs(folder)
     left_out = [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
     finished = []
     for record in collection.records:
@@ -52,6 +56,19 @@ def load(folder: Path) -> Loaded:
             "run `python -m benchmark run` first or name another --results"
         )
     return Loaded(folder, tuple(finished), failed, tuple(left_out))
+
+
+@contextmanager
+def _long_lived() -> Iterator[None]:
+    """Objects made inside live as long as the report: the garbage collector need not visit them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _relative(path: Path, folder: Path) -> str:

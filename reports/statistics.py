@@ -127,9 +127,12 @@ def bootstrap_interval(
     generator = np.random.default_rng(random_seed)
     means = np.empty(resamples)
     chunk = max(1, 500_000 // len(sample))
+    smallest = np.min_scalar_type(len(sample))  # short random integers are drawn several times faster
     for start in range(0, resamples, chunk):
         stop = min(start + chunk, resamples)
-        means[start:stop] = sample[generator.integers(len(sample), size=(stop - start, len(sample)))].mean(axis=1)
+        means[start:stop] = sample[
+            generator.integers(len(sample), size=(stop - start, len(sample)), dtype=smallest)
+        ].mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

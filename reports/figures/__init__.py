@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from reports.figures import canvas, cost, curves, forgetting, initial, masks, matrix, tradeoff
@@ -19,8 +24,52 @@ KINDS = (
     masks.mask_ratios,
 )
 
+#: From so many figures on, a second process draws half of them.
+WORTH_A_SECOND_PROCESS = 6
 
-def draw(panel: Panel, folder: Path, prefix: str) -> tuple[FigureView, ...]:
-    """Draw every figure that the panel's records allow, into ``folder``; ``prefix`` leads there from the page."""
+#: Set before the second process is forked, so that it inherits the panels instead of receiving them.
+_inherited: list[tuple[Panel, int, Path, str]] = []
+
+
+def draw(panels: Sequence[Panel], folder: Path, prefix: str) -> list[tuple[FigureView, ...]]:
+    """Draw every figure that the panels' records allow, into ``folder``; ``prefix`` leads there from the page.
+
+    One tuple of figures per panel, in the order of ``KINDS``.
+    """
+    jobs = [(panel, kind, folder, prefix) for panel in panels for kind in range(len(KINDS))]
+    drawn = (
+        _with_second_process(jobs) if _may_fork() and len(jobs) >= WORTH_A_SECOND_PROCESS else list(map(_draw, jobs))
+    )
+    kinds = len(KINDS)
+    return [
+        tuple(view for views in drawn[number * kinds : (number + 1) * kinds] for view in views)
+        for number in range(len(panels))
+    ]
+
+
+def _draw(job: tuple[Panel, int, Path, str]) -> tuple[FigureView, ...]:
+    panel, kind, folder, prefix = job
     with canvas.style():
-        return tuple(canvas.save(drawing, folder, prefix) for kind in KINDS for drawing in kind(panel))
+        return tuple(canvas.save(drawing, folder, prefix) for drawing in KINDS[kind](panel))
+
+
+def _may_fork() -> bool:
+    """Forking is safe with one thread only, and worth it with a second core only."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return cores > 1 and threading.active_count() == 1 and "fork" in multiprocessing.get_all_start_methods()
+
+
+def _with_second_process(jobs: list[tuple[Panel, int, Path, str]]) -> list[tuple[FigureView, ...]]:
+    _inherited[:] = jobs
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as second:
+            waiting = [second.submit(_draw_inherited, place) for place in range(len(jobs))]
+            # The second process works from the front; this one takes from the back whatever has not begun.
+            own = {place: _draw(jobs[place]) for place in reversed(range(len(jobs))) if waiting[place].cancel()}
+            return [own[place] if place in own else future.result() for place, future in enumerate(waiting)]
+    finally:
+        _inherited.clear()
+
+
+def _draw_inherited(place: int) -> tuple[FigureView, ...]:
+    return _draw(_inherited[place])

@@ -25,10 +25,10 @@ def accuracy_matrices(panel: Panel) -> list[Drawing]:
     figure, axes = blank(down, across, height=0.5 + 2.35 * down, width=2.5 * across + 0.6)
     lowest = float(np.floor(10 * min(np.nanmin(matrix) for _, matrix in found)) / 10)
     image = None
-    for axis, (item, matrix) in zip(axes, found, strict=False):
+    for place, (axis, (item, matrix)) in enumerate(zip(axes, found, strict=False)):
         image = axis.imshow(100 * matrix, vmin=100 * lowest, vmax=100, cmap="cividis", interpolation="nearest")
         axis.set_title(item.label, fontsize=8.5)
-        _ticks(axis, len(matrix))
+        _ticks(axis, len(matrix), left=place % across == 0, bottom=place + across >= len(found))
         if len(matrix) <= 6:
             _numbers(axis, matrix, lowest)
     for axis in axes[len(found) :]:
@@ -69,10 +69,11 @@ def mean_matrix(item: Configuration) -> NDArray[np.float64] | None:
     return mean if mean.shape[0] == mean.shape[1] else None
 
 
-def _ticks(axis: Axes, tasks: int) -> None:
+def _ticks(axis: Axes, tasks: int, *, left: bool, bottom: bool) -> None:
     places = list(range(tasks)) if tasks <= 8 else [0, *range(4, tasks, 5)]
-    axis.set_xticks(places, [str(place + 1) for place in places])
-    axis.set_yticks(places, [str(place + 1) for place in places])
+    names = [str(place + 1) for place in places]
+    axis.set_xticks(places if bottom else [], names if bottom else [])
+    axis.set_yticks(places if left else [], names if left else [])
     axis.grid(visible=False)
     axis.tick_params(length=0)
     for spine in axis.spines.values():

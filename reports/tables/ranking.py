@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from reports.configuration import Configuration
 from reports.grouping import Panel
@@ -40,6 +41,7 @@ def main_hardware(panel: Panel) -> Hardware | None:
     return min(panel.hardware, key=weight) if panel.hardware else None
 
 
+@lru_cache(maxsize=4)
 def ranking(panel: Panel) -> tuple[Ranked, ...]:
     """Every main configuration, best mean accuracy first."""
     tasks = [task.index for task in panel.tasks]
