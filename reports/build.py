@@ -192,6 +192,6 @@ def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
         why = f"{_count(failed, 'run')} failed" if failed else "no run among the records"
         found.append(
             f"{scenario_title(scenario)} ({tables[scenario]} of the paper): {why}. "
-            f"`python -m benchmark check --scenario {scenario}` says whether its data are there."
+            f"Whether its data are there: python -m benchmark check --scenario {scenario}"
         )
     return found

@@ -50,9 +50,17 @@ class Configuration:
         return slug(self.label)
 
     @cached_property
+    def by_hardware(self) -> dict[Hardware, tuple[RunRecord, ...]]:
+        """The runs by what they were timed on."""
+        found: dict[Hardware, list[RunRecord]] = defaultdict(list)
+        for run in self.runs:
+            found[hardware_of(run)].append(run)
+        return {hardware: tuple(found[hardware]) for hardware in sorted(found)}
+
+    @property
     def hardware(self) -> tuple[Hardware, ...]:
         """Everything that the runs were timed on."""
-        return tuple(sorted({hardware_of(run) for run in self.runs}))
+        return tuple(self.by_hardware)
 
     @cached_property
     def accuracy(self) -> dict[tuple[int, int], float]:
@@ -66,15 +74,19 @@ class Configuration:
 
     def on(self, hardware: Hardware) -> tuple[RunRecord, ...]:
         """The runs that were timed on ``hardware``."""
-        return tuple(run for run in self.runs if hardware_of(run) == hardware)
+        return self.by_hardware.get(hardware, ())
 
     def training_seconds(self, hardware: Hardware) -> dict[tuple[int, int], float]:
         """Training seconds on ``hardware`` by (task index, seed); tasks that the method did not train are absent."""
-        return self._by_task_and_seed(own_training_seconds, self.on(hardware))
+        return self._training_seconds.get(hardware, {})
 
     def seconds_per_epoch(self, hardware: Hardware) -> dict[tuple[int, int], float]:
         """Training seconds per epoch on ``hardware`` by (task index, seed)."""
         return self._by_task_and_seed(own_seconds_per_epoch, self.on(hardware))
+
+    @cached_property
+    def _training_seconds(self) -> dict[Hardware, dict[tuple[int, int], float]]:
+        return {name: self._by_task_and_seed(own_training_seconds, runs) for name, runs in self.by_hardware.items()}
 
     def _by_task_and_seed(
         self, value: Callable[[TaskRow], float | None], runs: Iterable[RunRecord] | None = None

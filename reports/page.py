@@ -97,12 +97,14 @@ def render(template: str, title: str, contents: Sequence[Entry], values: Mapping
 
 def index_contents(panels: Sequence[PanelView], has: Mapping[str, bool]) -> tuple[Entry, ...]:
     """The contents of the index page."""
-    entries = [Entry("top", "Overview")]
+    first = [Entry(panel.ranking.key, "Ranking") for panel in panels[:1]]
+    entries = [Entry("top", "Overview", (*first, *(Entry("claims-overview", "Claims") for _ in first)))]
     for number, panel in enumerate(panels):
-        inside = [Entry(panel.ranking.key, "Ranking"), Entry(f"{panel.key}-claims", "Claims")]
+        inside = [Entry(panel.ranking.key, "Ranking")] if number else []
         inside += [Entry(item.key, item.title) for item in panel.tables]
         inside += [Entry(item.key, item.title) for item in panel.figures]
-        entries.append(Entry(panel.key if number else f"{panel.key}", panel.title, tuple(inside)))
+        inside.append(Entry(f"{panel.key}-claims", "Claims, in numbers"))
+        entries.append(Entry(panel.key, panel.title, tuple(inside)))
     inside = [Entry(key, title) for key, title in (
         ("not-run", "Not run"), ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"),
         ("configurations", "Configurations"), ("origin", "Made with"), ("slips", "Printed slips"), ("files", "Files"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.grouping import Panel, flatten
+from reports.grouping import Panel, canonical, flatten
 from reports.hardware import hardware_of
 from reports.naming import key_title, method_title, value_title
 from reports.records import Loaded
@@ -132,19 +132,25 @@ def failures(records: Sequence[RunRecord]) -> list[dict[str, str]]:
 
 
 def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
-    """Every configuration with its seeds and its resolved settings."""
+    """Every configuration with its seeds and its settings; what all of them share is said once."""
+    hidden = ("scenario", "scenario_title", "method", "task_names", "initial_task")
+    items = [(panel, item) for panel in panels for item in panel.everything]
+    specs = [flatten({key: value for key, value in item.spec.items() if key not in hidden}) for _, item in items]
+    shared = {
+        key: value
+        for key, value in (specs[0] if specs else {}).items()
+        if all(key in spec and canonical(spec[key]) == canonical(value) for spec in specs)
+    }
     lines = []
-    for panel in panels:
-        for item in panel.everything:
-            hidden = ("scenario", "scenario_title", "method", "task_names", "initial_task")
-            spec = flatten({key: value for key, value in item.spec.items() if key not in hidden})
-            text = "; ".join(
-                f"{key_title(key)} {value_title(value)}" for key, value in sorted(spec.items()) if value is not None
-            )
-            lines.append(Line(Entry(item.label), (
-                Entry(panel.slug, kind="words"), Entry(str(item.initial_task), item.initial_task),
-                Entry(_short([str(seed) for seed in item.seeds], 12), len(item.seeds)), Entry(text, kind="words"),
-            )))  # fmt: skip
+    for (panel, item), spec in zip(items, specs, strict=True):
+        own = {key: value for key, value in spec.items() if key not in shared}
+        entries = (
+            Entry(panel.slug, kind="words"),
+            Entry(str(item.initial_task), item.initial_task),
+            Entry(_short([str(seed) for seed in item.seeds], 12), len(item.seeds)),
+            Entry(_settings(own), kind="words"),
+        )
+        lines.append(Line(Entry(item.label), entries))
     return Sheet(
         key="configurations",
         title="Configurations",
@@ -157,7 +163,13 @@ def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
             Heading("Specification", numeric=False),
         ),
         lines=tuple(lines),
+        remarks=(f"Shared by all: {_settings(shared)}.",) if len(items) > 1 and shared else (),
     )
+
+
+def _settings(spec: Mapping[str, Any]) -> str:
+    known = [(key, value) for key, value in sorted(spec.items()) if value is not None]
+    return "; ".join(f"{key_title(key)} {value_title(value)}" for key, value in known)
 
 
 def _moment(value: Any) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from reports.configuration import Configuration, own_training_seconds
 from reports.grouping import Panel
@@ -15,6 +16,17 @@ from reports.tables.views import DASH, decimals_for, with_spread
 from results.schema import RunRecord
 
 KILOJOULE = 1000.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one run spent on the tasks that it trained itself."""
+
+    run: RunRecord
+    tasks: int
+    epochs: int
+    seconds: float
+    throughput: float | None  #: images per second, mean over tasks
 
 
 def costs(panel: Panel) -> tuple[Sheet, ...]:
@@ -52,38 +64,35 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
 
 
 def _line(item: Configuration, hardware: Hardware, energy: bool) -> Line:
-    def over(value: Callable[[RunRecord], float | None]) -> Interval | None:
-        by_seed = {run.spec["seed"]: value(run) for run in item.on(hardware)}
+    spent = [_spent(run) for run in item.on(hardware)]
+
+    def over(value: Callable[[Spent], float | None]) -> Interval | None:
+        by_seed = {one.run.spec["seed"]: value(one) for one in spent}
         return mean_interval(number for number in by_seed.values() if number is not None)
 
     entries = [
-        _entry(over(lambda run: float(len(_trained(run)))), 0),
-        _entry(over(_epochs), 0),
-        _entry(over(lambda run: _seconds(run) / _epochs(run) if _epochs(run) else None)),
-        _entry(over(_seconds)),
-        _entry(over(_throughput)),
-        _entry(over(lambda run: _largest(run, "peak_memory_bytes", MIB))),
-        *([_entry(over(_energy))] if energy else []),
-        _entry(over(lambda run: run.wall_seconds)),
+        _entry(over(lambda one: one.tasks), 0),
+        _entry(over(lambda one: one.epochs), 0),
+        _entry(over(lambda one: one.seconds / one.epochs if one.epochs else None)),
+        _entry(over(lambda one: one.seconds)),
+        _entry(over(lambda one: one.throughput)),
+        _entry(over(lambda one: _largest(one.run, "peak_memory_bytes", MIB))),
+        *([_entry(over(lambda one: _energy(one.run)))] if energy else []),
+        _entry(over(lambda one: one.run.wall_seconds)),
     ]
     return Line(Entry(item.label), tuple(entries))
 
 
-def _trained(run: RunRecord) -> list[int]:
-    return [number for number, row in enumerate(run.tasks) if own_training_seconds(row) is not None]
-
-
-def _epochs(run: RunRecord) -> float:
-    return float(sum(run.tasks[number].epochs for number in _trained(run)))
-
-
-def _seconds(run: RunRecord) -> float:
-    return sum(run.tasks[number].training_seconds for number in _trained(run))
-
-
-def _throughput(run: RunRecord) -> float | None:
-    rates = [rate for number in _trained(run) if (rate := run.tasks[number].images_per_second) is not None]
-    return sum(rates) / len(rates) if rates else None
+def _spent(run: RunRecord) -> Spent:
+    rows = [(row, seconds) for row in run.tasks if (seconds := own_training_seconds(row)) is not None]
+    rates = [row.images_per_second for row, _ in rows if row.images_per_second is not None]
+    return Spent(
+        run=run,
+        tasks=len(rows),
+        epochs=sum(row.epochs for row, _ in rows),
+        seconds=sum(seconds for _, seconds in rows),
+        throughput=sum(rates) / len(rates) if rates else None,
+    )
 
 
 def _largest(run: RunRecord, name: str, unit: float) -> float | None:

@@ -78,13 +78,13 @@ def ranking_sheet(panel: Panel) -> Sheet:
     has_scratch = any(item.transfer for item in ranked)
     headings = [
         Heading("Method", numeric=False),
-        Heading("Mean accuracy", "percent"),
-        Heading("Against the best", "points"),
+        Heading("Accuracy", "percent"),
+        Heading("To the best", "points"),
         Heading("Forgetting", "points"),
         Heading("Backward transfer", "points"),
-        *([Heading("Against scratch", "points")] if has_scratch else []),
+        *([Heading("To scratch", "points")] if has_scratch else []),
         Heading("Training", "seconds"),
-        Heading("Model size", "MiB"),
+        Heading("Size", "MiB"),
         Heading("Trainable", "parameters"),
         Heading("Seeds"),
     ]
@@ -113,7 +113,7 @@ def ranking_sheet(panel: Panel) -> Sheet:
 
 def _line(item: Ranked, has_scratch: bool) -> Line:
     entries = [
-        _interval(item.accuracy, 100, 1),
+        _interval(item.accuracy, 100, 1, always=True),
         _behind(item),
         _interval(item.forgetting, 100, 1),
         _interval(item.backward_transfer, 100, 1),
@@ -145,13 +145,15 @@ def _half(difference: Difference) -> float | None:
     return None if difference.seeds.half_width is None else 100 * difference.seeds.half_width
 
 
-def _interval(interval: Interval | None, scale: float = 1.0, decimals: int | None = None) -> Entry:
+def _interval(
+    interval: Interval | None, scale: float = 1.0, decimals: int | None = None, *, always: bool = False
+) -> Entry:
     if interval is None:
         return Entry(DASH, kind="missing")
     mean = interval.mean * scale
     half = None if interval.half_width is None else interval.half_width * scale
     digits = decimals_for(mean) if decimals is None else decimals
-    shown = None if decimals is None and half is not None and half == 0 else half
+    shown = half if always else half or None  # ± 0 says nothing
     return Entry(with_spread(mean, shown, digits), mean, half)
 
 
