@@ -1,1 +1,1 @@
-"""The report stage: a pure function of run records and published numbers. It knows neither torch nor how runs are made."""
+"""The report stage: a pure function of run records and published numbers; it knows nothing of how runs are made."""

@@ -26,7 +26,7 @@ FIGURES = "figures"
 
 @dataclass(frozen=True)
 class Built:
-    """What a report consists of: the page, the tables' keys, the figures' keys, and a line for all that was left out."""
+    """What a report consists of: the page, the keys of tables and figures, and a line for all that was left out."""
 
     index: Path
     tables: tuple[str, ...]

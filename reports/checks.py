@@ -28,7 +28,7 @@ Check = Callable[[Panel], Evidence]
 
 
 def more_accurate(a: str, b: str, *, by: float = 0.0, same_bn: bool = False) -> Check:
-    """Mean accuracy of ``a`` exceeds that of ``b`` by more than ``by`` points; ``by`` may be negative ("at least near")."""
+    """Mean accuracy of ``a`` exceeds that of ``b`` by more than ``by`` points (negative: "at least near")."""
 
     def check(panel: Panel) -> Evidence:
         pair = best_pair(panel, a, b, same_bn=same_bn)

@@ -93,8 +93,11 @@ def match(a: Sequence[Panel], b: Sequence[Panel]) -> tuple[list[Match], list[str
             matches.append(Match(panel, item, twins[0][1], _changes(item, twins[0][1])))
             left.remove((panel, item))
             right.remove(twins[0])
-    alone = [f"Only in {name}: {item.label}, {panel.title} ({panel.describe()})" for name, rest in (("A", left), ("B", right))
-             for panel, item in rest]  # fmt: skip
+    alone = [
+        f"Only in {name}: {_named(panel, item)}"
+        for name, rest in zip("AB", (left, right), strict=True)
+        for panel, item in rest
+    ]
     return matches, alone
 
 
@@ -122,7 +125,7 @@ def overview(matches: Sequence[Match]) -> Sheet:
     return Sheet(
         key="comparison",
         title="Side by side",
-        caption="Mean accuracy in percent; B minus A in points, paired over (task, seed), ± 95 % t-interval over seeds. "
+        caption="Mean accuracy in percent; B minus A in points, paired over task and seed, ± 95 % t-interval. "
         "Times are compared on the same hardware only.",
         headings=(
             Heading("Method", numeric=False),
@@ -163,6 +166,10 @@ def per_task(found: Match) -> Sheet:
         ),
         lines=tuple(lines),
     )
+
+
+def _named(panel: Panel, item: Configuration) -> str:
+    return f"{item.label} from task {item.initial_task}, {panel.title} ({panel.describe()})"
 
 
 def _same_place(a: tuple[Panel, Configuration], b: tuple[Panel, Configuration]) -> bool:
@@ -234,8 +241,13 @@ def _ratio(difference: Difference | None) -> Entry:
 
 def _facts(side: Loaded) -> list[tuple[str, str]]:
     runs = f"{len(side.finished)} finished, {len(side.failed)} failed"
-    return [("Folder", str(side.folder)), ("Runs", runs), ("When", provenance.period(side.all)), *provenance.origin(side)[:3],
-            ("Code", "; ".join(provenance.commits(side.all)) or "no commit recorded")]  # fmt: skip
+    return [
+        ("Folder", str(side.folder)),
+        ("Runs", runs),
+        ("When", provenance.period(side.all)),
+        *provenance.origin(side)[:3],
+        ("Code", "; ".join(provenance.commits(side.all)) or "no commit recorded"),
+    ]
 
 
 def _write(sheet: Sheet, out: Path) -> page.TableView:

@@ -36,7 +36,7 @@ class Evidence:
             return ""
         if self.more_seeds is None:
             return "no number of seeds below a thousand would decide it"
-        return f"about {self.more_seeds} more seed{'' if self.more_seeds == 1 else 's'} would decide it"
+        return f"about {self.more_seeds} more seed{'' if self.more_seeds == 1 else 's'} might decide it"
 
 
 def not_run(*methods: str) -> Evidence:

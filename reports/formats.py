@@ -11,6 +11,7 @@ from reports.grouping import Panel
 from reports.hardware import hardware_of
 from reports.tables.grid import NOT_RUN, Grid
 from reports.tables.sheet import Entry, Heading, Sheet
+from results.schema import TaskRow
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -18,6 +19,18 @@ _LATEX = {
     "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "—": "---", "·": r"$\cdot$", "…": r"\ldots{}",
     "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
 }  # fmt: skip
+
+
+#: Columns of ``runs.csv``: of the run, of the task (attributes of ``TaskRow``), and of the run as a whole.
+RUN_COLUMNS = ("panel", "scenario", "method", "configuration", "seed", "run_id", "initial_task", "hardware")
+TASK_COLUMNS = (
+    "index", "name", "status", "classes", "train_images", "test_images", "accuracy", "accuracy_at_end", "epochs",
+    "training_seconds", "seconds_per_epoch", "images_per_second", "peak_memory_bytes", "energy_joules", "goal",
+    "goal_met",
+)  # fmt: skip
+TOTAL_COLUMNS = (
+    "mean_accuracy", "forgetting", "backward_transfer", "training_seconds_total", "itemised_bytes", "started", "commit",
+)  # fmt: skip
 
 
 def grid_csv(grid: Grid) -> str:
@@ -86,29 +99,30 @@ def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
 
 def runs_csv(panels: Iterable[Panel]) -> str:
     """One line per run and task, everything in the record's own units (fractions, seconds, bytes)."""
-    header = ("panel", "scenario", "method", "configuration", "seed", "run_id", "initial_task", "hardware", "task_index",
-              "task", "status", "classes", "train_images", "test_images", "accuracy", "accuracy_at_end", "epochs",
-              "training_seconds", "seconds_per_epoch", "images_per_second", "peak_memory_bytes", "energy_joules",
-              "goal", "goal_met", "mean_accuracy", "forgetting", "backward_transfer", "training_seconds_total",
-              "itemised_bytes", "started", "commit")  # fmt: skip
-    lines = []
+    lines: list[tuple[object, ...]] = []
     for panel in panels:
         for item in panel.everything:
             for run in item.runs:
-                commit = (run.provenance.get("git") or {}).get("commit", "")
-                size = run.size.rules.get("itemised") if run.size else None
-                hardware = hardware_of(run).label
-                for row in run.tasks:
-                    lines.append((
-                        panel.slug, panel.scenario, item.method, item.label, run.spec["seed"], run.run_id,
-                        item.initial_task, hardware, row.index, row.name, row.status, row.classes, row.train_images,
-                        row.test_images, number(row.accuracy), number(row.accuracy_at_end), row.epochs,
-                        number(row.training_seconds), number(row.seconds_per_epoch), number(row.images_per_second),
-                        row.peak_memory_bytes, row.energy_joules, row.goal, row.goal_met, number(run.mean_accuracy),
-                        number(run.forgetting), number(run.backward_transfer), number(run.training_seconds_total),
-                        size, run.provenance.get("started", ""), commit,
-                    ))  # fmt: skip
-    return written(header, lines)
+                about_run: tuple[object, ...] = (panel.slug, panel.scenario, item.method, item.label)
+                about_run += (run.spec["seed"], run.run_id, item.initial_task, hardware_of(run).label)
+                totals = (
+                    number(run.mean_accuracy),
+                    number(run.forgetting),
+                    number(run.backward_transfer),
+                    number(run.training_seconds_total),
+                    run.size.rules.get("itemised") if run.size else None,
+                    run.provenance.get("started", ""),
+                    (run.provenance.get("git") or {}).get("commit", ""),
+                )
+                lines += [
+                    (*about_run, *(_task_value(row, name) for name in TASK_COLUMNS), *totals) for row in run.tasks
+                ]
+    return written((*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS), lines)
+
+
+def _task_value(row: TaskRow, name: str) -> object:
+    value = getattr(row, name)
+    return number(value) if isinstance(value, float) else value
 
 
 def latex(sheets: Sequence[Sheet]) -> str:
@@ -184,7 +198,7 @@ def written(header: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
     """Comma-separated text; cells that a spreadsheet would run as a formula are quoted with an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow([_harmless(value) for value in header])
     writer.writerows([_harmless(value) for value in line] for line in lines)
     return stream.getvalue()
 

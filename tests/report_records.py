@@ -9,12 +9,28 @@ from typing import Any
 
 from results.schema import RunRecord
 
-CIFAR_TASKS = (
-    "aquatic_mammals", "fish", "flowers", "food_containers", "fruit_and_vegetables", "household_electrical_devices",
-    "household_furniture", "insects", "large_carnivores", "large_man-made_outdoor_things", "large_natural_outdoor_scenes",
-    "large_omnivores_and_herbivores", "medium_mammals", "non-insect_invertebrates", "people", "reptiles", "small_mammals",
-    "trees", "vehicles_1", "vehicles_2",
-)  # fmt: skip
+CIFAR_TASKS = [
+    "aquatic_mammals",
+    "fish",
+    "flowers",
+    "food_containers",
+    "fruit_and_vegetables",
+    "household_electrical_devices",
+    "household_furniture",
+    "insects",
+    "large_carnivores",
+    "large_man-made_outdoor_things",
+    "large_natural_outdoor_scenes",
+    "large_omnivores_and_herbivores",
+    "medium_mammals",
+    "non-insect_invertebrates",
+    "people",
+    "reptiles",
+    "small_mammals",
+    "trees",
+    "vehicles_1",
+    "vehicles_2",
+]
 SKETCH_TASKS = ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches")
 CPU = {"cpu": "Test CPU", "cores": 2, "os": "Linux", "threads": 2, "load": 0.1}
 
@@ -49,47 +65,91 @@ def record(
     order = [initial_task - 1, *(i for i in range(len(accuracies)) if i != initial_task - 1)]
     rows = [
         {
-            "index": i + 1, "name": names[i], "classes": 5, "train_images": 2500, "test_images": 500,
-            "accuracy": accuracies[i], "accuracy_at_end": at_end[i], "epochs": epochs if seconds[i] is not None else 0,
+            "index": i + 1,
+            "name": names[i],
+            "classes": 5,
+            "train_images": 2500,
+            "test_images": 500,
+            "accuracy": accuracies[i],
+            "accuracy_at_end": at_end[i],
+            "epochs": epochs if seconds[i] is not None else 0,
             "seconds": {"load": 1.0, "eval": 0.5} | ({} if seconds[i] is None else {"train": seconds[i]}),
             "seconds_per_epoch": None if seconds[i] is None else seconds[i] / epochs,
-            "images_per_second": None if seconds[i] is None else 100.0, "peak_memory_bytes": 2**20 * 50,
-            "status": "task-1 network" if seconds[i] is None else "learned", "curve": list(curve),
+            "images_per_second": None if seconds[i] is None else 100.0,
+            "peak_memory_bytes": 2**20 * 50,
+            "status": "task-1 network" if seconds[i] is None else "learned",
+            "curve": list(curve),
         }
         for i in order
-    ]  # fmt: skip
-    matrix = [[accuracies[j] if place < n else at_end[j] for place, j in enumerate(order)][: n + 1]
-              + [None] * (len(order) - n - 1) for n in range(len(order))]  # fmt: skip
+    ]
+    matrix = [
+        [accuracies[j] if place < n else at_end[j] for place, j in enumerate(order)][: n + 1]
+        + [None] * (len(order) - n - 1)
+        for n in range(len(order))
+    ]
     full_spec = {
-        "scenario": scenario, "method": method, "seed": seed, "tasks": len(names), "task_names": [names[i] for i in order],
-        "initial_task": initial_task, "selection": "validation", "bn_policy": "frozen" if method == "piggyback" else "per-task",
-        "backbone": {"name": "vgg16_bn", "width": 1.0, "weights": None, "weights_sha256": None}, "epochs": epochs,
-        "batch_size": 32, "train_limit": None, "test_limit": None, "precision": "fp32", "device": "cpu",
+        "scenario": scenario,
+        "method": method,
+        "seed": seed,
+        "tasks": len(names),
+        "task_names": [names[i] for i in order],
+        "initial_task": initial_task,
+        "selection": "validation",
+        "bn_policy": "frozen" if method == "piggyback" else "per-task",
+        "backbone": {"name": "vgg16_bn", "width": 1.0, "weights": None, "weights_sha256": None},
+        "epochs": epochs,
+        "batch_size": 32,
+        "train_limit": None,
+        "test_limit": None,
+        "precision": "fp32",
+        "device": "cpu",
         "settings": {"epochs": epochs, "lr": 1e-4},
-    } | dict(spec or {})  # fmt: skip
+    } | dict(spec or {})
     full_provenance = {
-        "started": "2025-03-01T10:00:00+00:00", "finished": "2025-03-01T10:30:00+00:00", "command": "python -m benchmark run",
-        "git": {"commit": "0123456789abcdef", "dirty": False}, "packages": {"torch": "2.11.0"}, "host": CPU,
-        "device": {"name": "Test CPU"}, "notes": [], "data_fingerprint": "f" * 64,
-    } | dict(provenance or {})  # fmt: skip
+        "started": "2025-03-01T10:00:00+00:00",
+        "finished": "2025-03-01T10:30:00+00:00",
+        "command": "python -m benchmark run",
+        "git": {"commit": "0123456789abcdef", "dirty": False},
+        "packages": {"torch": "2.11.0"},
+        "host": CPU,
+        "device": {"name": "Test CPU"},
+        "notes": [],
+        "data_fingerprint": "f" * 64,
+    } | dict(provenance or {})
     size = None
     if sizes is not None:
         size = {
-            "components": [{"name": n, "task": t, "count": c, "bits": b, "dtype": "float32"} for n, t, c, b in components],
-            "rules": {key: value for key, value in sizes.items() if key != "written"}, "written_bytes": sizes.get("written"),
-        }  # fmt: skip
+            "components": [
+                {"name": n, "task": t, "count": c, "bits": b, "dtype": "float32"} for n, t, c, b in components
+            ],
+            "rules": {key: value for key, value in sizes.items() if key != "written"},
+            "written_bytes": sizes.get("written"),
+        }
     known = [value for value in seconds if value is not None]
-    value = {
-        "schema_version": 1, "run_id": f"{scenario}-{method}-{initial_task}-{seed}", "status": "finished", "error": None,
-        "spec": full_spec, "provenance": full_provenance, "tasks": rows, "accuracy_matrix": matrix,
-        "mean_accuracy": sum(at_end) / len(at_end), "forgetting": 0.0, "backward_transfer": 0.0,
-        "training_seconds_total": sum(known), "trainable_parameters": 1000, "size": size,
+    value: dict[str, Any] = {
+        "schema_version": 1,
+        "run_id": f"{scenario}-{method}-{initial_task}-{seed}",
+        "status": "finished",
+        "error": None,
+        "spec": full_spec,
+        "provenance": full_provenance,
+        "tasks": rows,
+        "accuracy_matrix": matrix,
+        "mean_accuracy": sum(at_end) / len(at_end),
+        "forgetting": 0.0,
+        "backward_transfer": 0.0,
+        "training_seconds_total": sum(known),
+        "trainable_parameters": 1000,
+        "size": size,
         "mask_statistics": [
             {"task": t, "layer": la, "units": o + s + z, "ones": o, "soft": s, "zeros": z} for t, la, o, s, z in masks
         ],
-        "task1_network": None if task1 is None else {"seconds": task1, "epochs": 100, "reused": False, "task": names[0]},
-        "wall_seconds": sum(known) + 5.0, "warnings": [],
-    }  # fmt: skip
+        "task1_network": None
+        if task1 is None
+        else {"seconds": task1, "epochs": 100, "reused": False, "task": names[0]},
+        "wall_seconds": sum(known) + 5.0,
+        "warnings": [],
+    }
     return RunRecord.from_json(value | fields)
 
 

@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "report",
         help="tables, figures and claims from finished runs",
-        description="Regenerate the paper's tables and figures from whatever runs exist, published numbers beside them.",
+        description="Regenerate the paper's tables and figures from whatever runs exist, beside the published ones.",
     )
     parser.add_argument(
         "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="run folders (%(default)s)"

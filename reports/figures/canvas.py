@@ -1,4 +1,4 @@
-"""One figure, four times: inline in the page (colours are the page's own variables), and as SVG, PNG and PDF beside it."""
+"""One figure, four times: inline in the page, in the page's own colours, and as SVG, PNG and PDF beside it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,14 @@ PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 WIDTH = 10.0
 
 _STYLE: Any = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
     "axes.labelsize": 9, "axes.edgecolor": MUTED.light, "axes.labelcolor": INK.light, "axes.titlecolor": INK.light,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "axes.linewidth": 0.8,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "axes.linewidth": 0.8,
     "grid.color": GRID.light, "grid.linewidth": 0.7, "text.color": INK.light, "xtick.color": MUTED.light,
-    "ytick.color": MUTED.light, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False, "legend.fontsize": 8.5,
+    "ytick.color": MUTED.light, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.frameon": False,
+    "legend.fontsize": 8.5,
     "lines.linewidth": 1.4, "lines.markersize": 5, "figure.facecolor": "none", "axes.facecolor": "none",
     "savefig.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "maskbench", "pdf.fonttype": 42,
 }  # fmt: skip
@@ -77,7 +80,7 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
 
 
 def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
-    """Make ``which`` ("x" or "y") logarithmic, with plain numbers at the powers of ten, and at 2 and 5 when ``fine``."""
+    """Make ``which`` ("x" or "y") logarithmic; plain numbers at powers of ten, when ``fine`` at 2 and 5 too."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine else (1.0,)))

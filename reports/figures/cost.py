@@ -52,10 +52,10 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
         axis.grid(axis="x", visible=False)
         name_tasks(axis, names, places.tolist())
     legend(figure, axes[0])
-    number = {"cifar100-20": "Figure 5: ", "imagenet2sketch": "Figure 4: "}.get(panel.scenario, "")
+    number = {"cifar100-20": " (figure 5)", "imagenet2sketch": " (figure 4)"}.get(panel.scenario, "")
     return Drawing(
         key=f"{panel.slug}-training-cost" + ("" if alone else f"-{slug(hardware.label)}"),
-        title=f"{number}training cost per task" + ("" if alone else f", {hardware.label}"),
+        title=f"Training cost per task{number}" + ("" if alone else f", {hardware.label}"),
         caption="Seconds in training phases, logarithmic; whiskers are 95 % t-intervals over seeds. A gap: the task's "
         "network is the shared task-1 network, which the method did not train itself."
         + (" The paper prints no numbers for figure 4." if panel.scenario == "imagenet2sketch" else ""),

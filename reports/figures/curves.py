@@ -23,8 +23,8 @@ def learning_curves(panel: Panel) -> list[Drawing]:
     found = [(item, *curves) for item in panel.configurations if (curves := _curves(item)) is not None]
     if not found:
         return []
-    across = min(ACROSS, len(found))
-    down = math.ceil(len(found) / across)
+    down = math.ceil(len(found) / ACROSS)
+    across = math.ceil(len(found) / down)
     figure, axes = blank(down, across, height=0.4 + 2.1 * down, width=2.5 * across if across > 1 else 4.5, sharey=True)
     for axis, (item, held_out, train) in zip(axes, found, strict=False):
         colour = look(item.method).light
@@ -51,8 +51,8 @@ def learning_curves(panel: Panel) -> list[Drawing]:
         Drawing(
             key=f"{panel.slug}-learning-curves",
             title="Learning curves",
-            caption="Accuracy on held-out images (validation where the run has it, else test), mean over tasks and seeds; "
-            "the band spans the tasks. Dotted: accuracy on the training images. Phases follow one another.",
+            caption="Accuracy on held-out images (validation where the run has it, else test), mean over tasks and "
+            "seeds; the band spans the tasks. Dotted: accuracy on the training images. Phases follow one another.",
             alt=f"Accuracy over epochs. {words}.",
             figure=figure,
         )

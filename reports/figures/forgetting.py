@@ -29,10 +29,12 @@ def forgetting(panel: Panel) -> list[Drawing]:
     for place, (item, _) in enumerate(found):
         interval = mean_interval(run.forgetting for run in item.runs if run.forgetting is not None)
         if interval:
-            axes[1].barh(place, 100 * interval.mean, xerr=100 * (interval.half_width or 0), color=look(item.method).light,
-                         height=0.62, error_kw={"elinewidth": 0.8, "ecolor": look(item.method).light})  # fmt: skip
-            axes[1].annotate(f"{100 * interval.mean:.1f}", (100 * max(interval.mean, 0), place), xytext=(5, 0),
-                             textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+            colour = look(item.method).light
+            whiskers = {"elinewidth": 0.8, "ecolor": colour}
+            width, reach = 100 * interval.mean, 100 * (interval.half_width or 0)
+            axes[1].barh(place, width, xerr=reach, color=colour, height=0.62, error_kw=whiskers)
+            beside = (max(width, 0) + reach, place)
+            axes[1].annotate(f"{width:.1f}", beside, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
             words.append(f"{item.label} {100 * interval.mean:.1f} points")
     axes[1].set_yticks(range(len(found)), [item.label for item, _ in found])
     axes[1].invert_yaxis()
@@ -47,8 +49,8 @@ def forgetting(panel: Panel) -> list[Drawing]:
         Drawing(
             key=f"{panel.slug}-forgetting",
             title="Forgetting",
-            caption="Left: mean over seeds of the mean accuracy over all tasks learned so far (it moves with the tasks' "
-            "difficulty, too). Right: mean loss between learning a task and the end, 95 % t-interval over seeds.",
+            caption="Left: mean over seeds of the mean accuracy over the tasks learned so far (it moves with the "
+            "tasks' difficulty, too). Right: mean loss between learning a task and the end, 95 % t-interval over seeds.",
             alt=f"Forgetting at the end: {'; '.join(words)}.",
             figure=figure,
         )

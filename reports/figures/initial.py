@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.axes import Axes
 
 from reports import published
@@ -33,11 +35,11 @@ def initial_tasks(panel: Panel) -> list[Drawing]:
     if table:
         columns = [published.column(panel.scenario, task.index, task.name) for task in panel.tasks]
         means = [table.mean(str(start), columns) for start in starts]
-        axis.plot([place for place, mean in enumerate(means) if mean is not None], [mean for mean in means if mean is not None],
-                  linestyle="none", marker="_", markersize=22, markeredgewidth=1.6, color=look("ksm").light,
-                  label="KSM, published")  # fmt: skip
-    axis.set_xticks(range(len(starts)), [f"{start} {names.get(start, '')}" for start in starts], rotation=12, ha="right",
-                    rotation_mode="anchor")  # fmt: skip
+        printed = {place: mean for place, mean in enumerate(means) if mean is not None}
+        bar: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
+        axis.plot(list(printed), list(printed.values()), color=look("ksm").light, label="KSM, published", **bar)
+    shown = [f"{start} {names.get(start, '')}" for start in starts]
+    axis.set_xticks(range(len(starts)), shown, rotation=12, ha="right", rotation_mode="anchor")
     axis.margins(x=0.1)
     axis.set_xlabel("Initial task")
     axis.set_ylabel("Mean accuracy in percent")
@@ -47,7 +49,8 @@ def initial_tasks(panel: Panel) -> list[Drawing]:
         Drawing(
             key=f"{panel.slug}-initial-tasks-spread",
             title="Spread over initial tasks",
-            caption="Mean accuracy over all tasks: small dots are seeds, whiskers 95 % t-intervals, bars the paper's single runs.",
+            caption="Mean accuracy over all tasks: small dots are seeds, whiskers 95 % t-intervals, bars the paper's "
+            "single runs.",
             alt=f"Mean accuracy by initial task: {'; '.join(words)}.",
             figure=figure,
         )
@@ -71,7 +74,7 @@ def _draw(axis: Axes, family: dict[int, Configuration], starts: list[int], panel
             shown["label"] = "_"
         first = False
         axis.errorbar([place + shift], [interval.mean], yerr=interval.half_width or 0, elinewidth=1, **shown)
-        axis.plot([place + shift + 0.09] * len(means), means, linestyle="none", marker=".", markersize=5,
-                  color=look(item.method).light, alpha=0.6, label="_")  # fmt: skip
+        dots: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 5, "alpha": 0.6, "label": "_"}
+        axis.plot([place + shift + 0.09] * len(means), means, color=look(item.method).light, **dots)
         words.append(f"{item.label} from task {start} {interval.mean:.1f} percent")
     return words

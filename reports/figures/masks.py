@@ -53,8 +53,8 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             title="Figure 6: ones and soft values"
             if panel.scenario == "imagenet2sketch"
             else "Ones and soft values (as in figure 6)",
-            caption="Percent of the mask units of a layer, mean over seeds; layers from input (left) to output (right). The rest "
-            "is zero; one colour scale for all methods.",
+            caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
+            "rest is zero; one colour scale for all methods.",
             alt=f"Mean over layers and tasks: {'; '.join(words)}.",
             figure=figure,
         )

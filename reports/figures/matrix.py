@@ -20,8 +20,8 @@ def accuracy_matrices(panel: Panel) -> list[Drawing]:
     found = [(item, matrix) for item in panel.configurations if (matrix := mean_matrix(item)) is not None]
     if not found or len(panel.tasks) < 2:
         return []
-    across = min(ACROSS, len(found))
-    down = math.ceil(len(found) / across)
+    down = math.ceil(len(found) / ACROSS)
+    across = math.ceil(len(found) / down)
     figure, axes = blank(down, across, height=0.5 + 2.35 * down, width=2.5 * across + 0.6)
     lowest = float(np.floor(10 * min(np.nanmin(matrix) for _, matrix in found)) / 10)
     image = None

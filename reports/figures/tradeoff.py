@@ -69,8 +69,8 @@ def tradeoff(panel: Panel) -> list[Drawing]:
         Drawing(
             key=f"{panel.slug}-tradeoff",
             title="Accuracy against cost",
-            caption="Up and to the left is better. The dashed line is the Pareto front: methods on it (ringed) are beaten by "
-            "no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised.",
+            caption="Up and to the left is better. Dashed: the Pareto front; methods on it (ringed) are beaten "
+            "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised.",
             alt=" ".join(words),
             figure=figure,
         )

@@ -21,7 +21,6 @@ BACKBONE = Axis(
     "Task-1 network",
     summary=True,
     ranked=False,
-    hint="trained once, shared by the frozen-backbone methods",
 )
 NOT_TRAINED = "the shared task-1 network, whose time is a row of its own"
 
@@ -69,18 +68,18 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
         for method in absent:
             columns.append(Axis(method_title(method), method_title(method), hint=method_title(method)))
             _fill(cells, panel, columns[-1].key, method, {}, common, {})
-    largest = max((cell.interval.mean for cell in cells.values() if cell.interval), default=0.0)
+    smallest = min((cell.interval.mean for cell in cells.values() if cell.interval), default=0.0)
     rows = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
     return Grid(
         key=f"{panel.slug}-training-seconds" + ("" if alone else f"-{slug(hardware.label)}"),
         title=("Table 1: training time" if panel.scenario == "cifar100-20" else "Training time")
         + ("" if alone else f", {hardware.label}"),
-        caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation and "
-        f"saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every method "
-        "trained itself.",
+        caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation "
+        f"and saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every "
+        "method trained itself. The task-1 network is trained once and shared by the frozen-backbone methods.",
         row_title="Task",
         unit="seconds",
-        decimals=min(decimals_for(largest), 2),
+        decimals=min(decimals_for(smallest), 2),
         rows=(*rows, MEAN, TOTAL, BACKBONE),
         columns=tuple(columns),
         cells=cells,
