@@ -17,16 +17,15 @@ from torch import Tensor, nn
 
 from methods import batchnorm
 from methods.contract import MaskCount, Phase, StoredItem, untimed
-from methods.fitting import EpochReport, Fitted, Fitting, Plan, Progress, Snapshot
-from methods.listeners import Events
+from methods.fitting import EpochReport, Fitted, Plan, Progress, Snapshot
 from methods.network import TaskView
 from methods.optimise import Optimizers
 from methods.streams import Streams
-from methods.tensor_data import TaskImages, TensorImages, batch_bounds
+from methods.tensor_data import TaskImages, TensorImages
+from methods.training_loop import HEAD_BIAS, HEAD_WEIGHT, run_phase
 
 #: prefix, in a task's tensors, of what replaces the backbone's tensor of that name
 OVERRIDE = "override."
-HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"
 
 SELECTIONS = ("validation", "last", "legacy-test")
 
@@ -54,6 +53,8 @@ class TaskStrategy(SupervisedTemplate):
         phase: a clock, see ``methods.contract``.
         listener: hears an ``EpochReport`` after every epoch.
         checkpoint: called where a checkpoint may be taken: after every epoch, and after every step of a task.
+        precision: "bf16": the network computes under autocast; "fp32" and "tf32": it does not.
+        compile_backbone: compile the backbone in place; its names and bytes stay.
 
     Other keyword arguments are Avalanche's.
     """
@@ -85,11 +86,13 @@ class TaskStrategy(SupervisedTemplate):
         phase: Phase = untimed,
         listener: Callable[[EpochReport], None] | None = None,
         checkpoint: Callable[[], None] | None = None,
+        precision: str = "fp32",
+        compile_backbone: bool = False,
     ) -> None:
         if bn_policy not in batchnorm.POLICIES:
             raise ValueError(f"bn_policy {bn_policy!r} is unknown; choose one of {', '.join(batchnorm.POLICIES)}")
         self.settings = settings if train_epochs is None else settings.with_epochs(train_epochs)
-        view = TaskView(backbone.to(device))
+        view = TaskView(backbone.to(device), precision, compile_backbone)
         super().__init__(
             model=view,
             optimizer=torch.optim.SGD([torch.zeros(1, device=device, requires_grad=True)], lr=0.0),
@@ -115,7 +118,7 @@ class TaskStrategy(SupervisedTemplate):
         self.progress: Progress | None = None
         self.generators: dict[str, torch.Generator] = {}
         self.best: Snapshot = {}
-        self._resumed_optimizer: Snapshot | None = None
+        self.resumed_optimizer: Snapshot | None = None
         self._viewed: int | None = None
 
     # ------------------------------------------------------------------ what a method defines
@@ -358,129 +361,7 @@ class TaskStrategy(SupervisedTemplate):
     def fit(self, task: LearningTask, key: str, make_plan: Callable[[], Plan]) -> Fitted:
         """Run one phase (once, also over a resume) and leave the chosen epoch's tensors in place."""
         assert self.progress is not None
-        return Fitted(**self.progress.once(key, lambda: self._fit(task, key, make_plan()).__dict__))
-
-    def _fit(self, task: LearningTask, key: str, plan: Plan) -> Fitted:
-        progress = self.progress
-        assert progress is not None
-        if progress.fitting is None or progress.fitting.key != key:
-            progress.fitting = Fitting(key)
-            if plan.reference is not None:
-                progress.fitting.best, self.best = plan.reference
-        elif self._resumed_optimizer is not None:
-            plan.optimizers.load_tensors(self._resumed_optimizer)
-        self._resumed_optimizer = None
-        fitting = progress.fitting
-        self.optimizer = plan.optimizers
-        events = Events(self, self.plugins)
-        while fitting.epoch < plan.epochs and not self._stop_training:
-            if plan.patience is not None and fitting.since_best >= plan.patience:
-                break
-            self._epoch(task, plan, fitting, events)
-            if self.checkpoint:
-                self.checkpoint()
-        self._stop_training = False
-        if self.best:
-            self.restore(self.best)
-        self.best = {}
-        progress.fitting = None
-        # release the optimizer's moments; the next phase brings its own
-        self.optimizer = torch.optim.SGD([torch.zeros(1, device=self.device, requires_grad=True)], lr=0.0)
-        return Fitted(fitting.train, fitting.best, fitting.epoch, fitting.best_epoch)
-
-    def _epoch(self, task: LearningTask, plan: Plan, fitting: Fitting, events: Events) -> None:
-        progress = self.progress
-        assert progress is not None
-        with self.phase(plan.phase):
-            events("before_training_epoch")
-            plan.optimizers.set_rates(fitting.epoch)
-            batchnorm.set_modes(self.view, training=True, bn_trains=self.bn_trains)
-            loss, right, seen, steps = self._pass(task, plan, fitting.epoch, events)
-            fitting.train, mean_loss = right / seen, loss / seen
-            events("after_training_epoch")
-        progress.epochs += 1
-        progress.iterations += steps
-        progress.images += seen
-        accuracy = self.selection_accuracy(task) if plan.select else None
-        fitting.epoch += 1
-        fitting.since_best += accuracy is not None
-        if plan.keep_best and accuracy is not None and (fitting.best is None or accuracy >= fitting.best):
-            # among equals the later epoch: it has seen more; but patience only counts real gains
-            if fitting.best is None or accuracy > fitting.best:
-                fitting.since_best = 0
-            fitting.best, fitting.best_epoch = accuracy, fitting.epoch
-            self.best = self.snapshot()
-        elif not plan.keep_best:
-            fitting.best = accuracy
-        progress.curve.append(
-            {
-                "phase": plan.phase,
-                "epoch": progress.epochs,
-                "lr": plan.optimizers.param_groups[0]["lr"],
-                "loss": mean_loss,
-                "train": fitting.train,
-                "selection": accuracy,
-            }
-        )
-        if self.listener:
-            report = EpochReport(
-                task.label, plan.phase, fitting.key, fitting.epoch, plan.epochs, mean_loss, fitting.train, accuracy
-            )
-            self.listener(report)
-
-    def _pass(self, task: LearningTask, plan: Plan, epoch: int, events: Events) -> tuple[float, int, int, int]:
-        """One pass over the training images: (summed loss, right answers, images seen, steps)."""
-        optimizers = plan.optimizers
-        loss_sum = torch.zeros((), device=self.device)
-        right = torch.zeros((), dtype=torch.int64, device=self.device)
-        seen = steps = 0
-        length = self._steps_per_epoch(task)
-        for self.mbatch in self._training_batches(task):
-            if plan.before_iteration is not None:
-                plan.before_iteration(epoch, steps, length)
-            if optimizers.per_iteration:
-                optimizers.set_rates(epoch, steps / length)
-            self._step(plan, events)
-            output, labels = self.mb_output, self.mb_y
-            loss_sum += self.loss.detach() * len(labels)
-            right += (output.detach().argmax(1) == labels).sum()
-            seen += len(labels)
-            steps += 1
-        return float(loss_sum), int(right), seen, steps
-
-    def _step(self, plan: Plan, events: Events) -> None:
-        """Forward, backward, update, with Avalanche's events around each."""
-        events("before_training_iteration")
-        plan.optimizers.zero_grad()
-        events("before_forward")
-        self.view.look_through(self.training_tensors(), self.current[HEAD_WEIGHT], self.current[HEAD_BIAS])
-        self.mb_output = self.forward()
-        events("after_forward")
-        self.loss = self.criterion()
-        events("before_backward")
-        self.backward()
-        events("after_backward")
-        if plan.after_backward is not None:
-            plan.after_backward()
-        events("before_update")
-        plan.optimizers.step()
-        events("after_update")
-        events("after_training_iteration")
-
-    def _training_batches(self, task: LearningTask) -> Iterator[list[Tensor]]:
-        if task.images is None:
-            for batch in self.dataloader:
-                yield [item.to(self.device, non_blocking=True) for item in batch]
-            return
-        label = torch.full((2 * self.train_mb_size,), task.label, device=self.device)
-        order, augmentation = self.generators["order"], self.generators["augmentation"]
-        for images, labels in task.images.train.training_batches(self.train_mb_size, order, augmentation):
-            yield [images, labels, label[: len(labels)]]
-
-    def _steps_per_epoch(self, task: LearningTask) -> int:
-        if task.images is None:
-            return max(1, len(self.dataloader))
-        return len(batch_bounds(len(task.images.train), self.train_mb_size))
+        return Fitted(**self.progress.once(key, lambda: run_phase(self, task, key, make_plan()).__dict__))
 
     # ------------------------------------------------------------------ best epoch, checkpoints
 
@@ -529,7 +410,7 @@ class TaskStrategy(SupervisedTemplate):
         for name, tensor in parts.get("generator", {}).items():
             self.generators[name] = torch.Generator(self.device)
             self.generators[name].set_state(tensor.cpu())
-        self._resumed_optimizer = parts.get("optimizer")
+        self.resumed_optimizer = parts.get("optimizer")
         self.progress = progress
         self._viewed = None
 
