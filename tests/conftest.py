@@ -1,0 +1,68 @@
+"""What all tests share: one torch thread, data of the scenarios, tiny tasks, and the command line in a child process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets ($BENCHMARK_DATA_ROOT, else ../shared/data); the test skips where it is absent."""
+    root = Path(os.environ.get("BENCHMARK_DATA_ROOT", REPOSITORY.parent / "shared" / "data")).resolve()
+    if not (root / "cifar100").is_dir():
+        pytest.skip(f"the shared data sets are not here: no {root / 'cifar100'}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_weights(shared_data: Path) -> Path:
+    """The folder of real ImageNet weights beside the data; the test skips where it is absent."""
+    folder = shared_data.parent / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"the ImageNet weights are not here: no {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Answer]:
+    """``command("run", "--epochs", "0")``: the command line in a child process, away from the repository."""
+
+    def run(*words: str | Path, cwd: Path | None = None, timeout: float = 300, **variables: str) -> Answer:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore", **variables}
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmark", *(str(word) for word in words)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or REPOSITORY,
+            env=environment,
+            timeout=timeout,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny networks are fastest on one thread, and their sums then do not depend on the machine."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

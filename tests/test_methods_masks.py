@@ -1,0 +1,167 @@
+"""Masks: values worked out by hand, gradients against an independent formula, degenerate layers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from tiny import tiny_net
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from methods import masks
+from methods.layout import arrange, layout_of
+from methods.settings import MaskSettings
+from methods.soft import RULES
+
+SCORES = torch.tensor([0.02, 0.003, -0.001, 0.001, 0.005])
+KEPT = torch.tensor([True, False, False, False, True])
+
+
+def soft(rule: str, scores: Tensor = SCORES, kept: Tensor = KEPT) -> list[float]:
+    function = RULES[rule]
+    assert function is not None
+    return [round(value, 5) for value in function(scores, kept).tolist()]
+
+
+def test_release_rule_counts_kept_units_as_zero_in_the_minimum() -> None:
+    # dropped: 0.003, -0.001, 0.001; min over the whole tensor -0.001, max 0.003
+    assert soft("release") == [0.0, 1.0, 0.0, 0.5, 0.0]
+    # all dropped scores positive: the minimum is the zero of a kept unit
+    assert soft("release", torch.tensor([0.01, 0.004, 0.001]), torch.tensor([True, False, False])) == [0.0, 1.0, 0.25]
+
+
+def test_release_rule_leaves_a_score_of_exactly_zero_at_zero() -> None:
+    assert soft("release", torch.tensor([-0.002, 0.0, 0.002]), torch.zeros(3, dtype=torch.bool)) == [0.0, 0.0, 1.0]
+
+
+def test_the_other_rules_look_at_dropped_units_only() -> None:
+    assert soft("min-max") == [0.0, 1.0, 0.0, 0.5, 0.0]
+    assert soft("min-max", torch.tensor([0.01, 0.004, 0.001]), torch.tensor([True, False, False])) == [0.0, 1.0, 0.0]
+    assert soft("max-abs") == [0.0, 1.0, -0.33333, 0.33333, 0.0]
+    # mean 0.001, deviations 0.002, -0.002, 0; population variance 8e-6 / 3
+    assert soft("z-score") == [0.0, 1.22474, -1.22474, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("rule", [name for name, function in RULES.items() if function])
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [
+        ([0.01, 0.01], [True, True]),
+        ([0.001, 0.001], [False, False]),
+        ([0.0, 0.0], [False, False]),
+        ([0.01, 0.001], [True, False]),
+    ],
+)
+def test_degenerate_layers_give_no_nan(rule: str, scores: list[float], kept: list[bool]) -> None:
+    function = RULES[rule]
+    assert function is not None
+    values = function(torch.tensor(scores), torch.tensor(kept))
+    assert torch.isfinite(values).all()
+    assert not values[torch.tensor(kept)].any()
+
+
+def test_threshold_is_kept_by_equation_1_and_dropped_by_piggybacks_code() -> None:
+    at_threshold = torch.tensor([0.005])
+    assert masks.kept_units(at_threshold, MaskSettings(strict=False)).item()
+    assert not masks.kept_units(at_threshold, MaskSettings(strict=True)).item()
+
+
+def test_units_of_every_kind_are_counted_by_hand() -> None:
+    net = tiny_net()  # 3x3 1->4, 1x1 4->8, 3x3 8->8, linear 8->6
+    elements = 36 + 32 + 576 + 48
+    assert layout_of(net, "element").units == elements
+    assert layout_of(net, "kernel").units == 4 + 32 + 64 + 48
+    assert layout_of(net, "group").units == 4 + 8 + 8 + 48  # blocks of 1, 4 and 8 input channels
+    assert layout_of(net, "channel").units == 4 + 8 + 8 + 48
+    assert layout_of(net, "kernel", "unit").units == 4 + 32 + 64 + 6
+    assert layout_of(net, "kernel", "frozen").units == 4 + 32 + 64
+    assert layout_of(net, "kernel", "frozen").elements == elements - 48
+
+
+def test_expanding_repeats_each_number_for_its_unit() -> None:
+    layout = arrange([("a", (2, 1, 1, 1), 1), ("b", (1, 2, 1, 2), 2)])
+    assert layout.expand(torch.tensor([1.0, 2.0, 3.0, 4.0])).tolist() == [1, 2, 3, 3, 4, 4]
+    flat = torch.tensor([1.0, 1.0, 10.0, 20.0, 30.0, 40.0])
+    assert layout.scale(flat, torch.tensor([1.0, 2.0, 3.0, 4.0])).tolist() == [1, 2, 30, 60, 120, 160]
+
+
+@pytest.mark.parametrize("units", ["element", "kernel", "group", "channel"])
+@pytest.mark.parametrize("surrogate", ["straight-through", "sigmoid"])
+@pytest.mark.parametrize("rule", ["none", "release"])
+def test_gradient_is_the_formula_of_the_paper(units: str, surrogate: str, rule: str) -> None:
+    """dL/dM = (k/T) q (1-q) x sum over the unit of W dL/dW_eff (equations 6-10); without the factor straight-through.
+
+    The independent side never touches our autograd function: it takes dL/dW_eff from plain autograd on a leaf.
+    """
+    settings = MaskSettings(units=units, surrogate=surrogate, soft=rule)
+    net = tiny_net().requires_grad_(False).eval()
+    layout = layout_of(net, units)
+    weights = layout.flatten(dict(net.named_parameters()))
+    generator = torch.Generator().manual_seed(3)
+    scores = (0.005 + 0.02 * torch.randn(layout.units, generator=generator)).requires_grad_()
+    images = torch.randn(5, 1, 6, 6, generator=generator)
+
+    def loss(tensors: dict[str, Tensor]) -> Tensor:
+        return torch.as_tensor(functional_call(net, tensors, (images,))).square().sum()
+
+    loss(masks.effective_weights(scores, weights, layout, settings)).backward()
+
+    finished = masks.finished(scores.detach(), layout, settings)
+    leaf = (weights * layout.expand(finished.numbers)).requires_grad_()
+    loss(layout.views(leaf)).backward()
+    assert leaf.grad is not None
+    product = (leaf.grad * weights).double()
+    expected = torch.zeros(layout.units, dtype=torch.float64)
+    expected.index_add_(0, layout.expand(torch.arange(layout.units).float()).long(), product)
+    if surrogate == "sigmoid":
+        q = 1 / (1 + torch.exp(-12.0 * (scores.detach().double() - 0.005)))
+        expected = expected * 12.0 * q * (1 - q)
+    assert scores.grad is not None
+    torch.testing.assert_close(scores.grad.double(), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_kernel_units_of_1x1_convolutions_are_elements() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False))
+    assert layout_of(net, "kernel") == layout_of(net, "element")
+
+
+def test_soft_values_are_detached_as_a_whole() -> None:
+    """Two units, one kept: the dropped one's value moves the output, yet its gradient is that of the binary part."""
+    layout = arrange([("w", (2, 1), 1)])
+    scores = torch.tensor([0.01, 0.002], requires_grad=True)
+    settings = dataclasses.replace(MaskSettings(), surrogate="straight-through", soft="max-abs", soft_scale=1.0)
+    weights = torch.tensor([3.0, 5.0])
+    effective = masks.effective_weights(scores, weights, layout, settings)["w"]
+    assert effective.flatten().tolist() == [3.0, 5.0]  # B = 1, 0 and A = 0, 0.002/0.002
+    (effective.flatten() * torch.tensor([2.0, 7.0])).sum().backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [6.0, 35.0]
+
+
+def test_all_kept_mask_is_the_backbone_itself() -> None:
+    net = tiny_net()
+    layout = layout_of(net, "kernel")
+    weights = layout.flatten(dict(net.named_parameters()))
+    mask = masks.finished(torch.full((layout.units,), 0.01), layout, MaskSettings())
+    assert torch.equal(layout.scale(weights, mask.numbers), weights)
+
+
+def test_noise_moves_masks_only_by_its_own_stream() -> None:
+    scores = torch.zeros(1000)
+    settings = MaskSettings()
+    first = masks.logistic_noise(scores, settings, torch.Generator().manual_seed(1))
+    again = masks.logistic_noise(scores, settings, torch.Generator().manual_seed(1))
+    assert torch.equal(first, again)
+    # a standard logistic variable over k = 1200 has standard deviation pi / sqrt(3) / 1200
+    assert first.std().item() == pytest.approx(1.8138 / 1200, rel=0.1)
+
+
+def test_unknown_names_are_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match="straight-through, sigmoid"):
+        masks.check(MaskSettings(surrogate="tanh"))
+    with pytest.raises(ValueError, match="max-abs"):
+        masks.check(MaskSettings(soft="softest"))
+    with pytest.raises(ValueError, match="element, kernel"):
+        layout_of(tiny_net(), "row")
