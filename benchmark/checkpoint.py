@@ -1,4 +1,4 @@
-"""A run's checkpoint: one safetensors file with the task's tensors, and as its metadata everything that is not one."""
+"""Tensors and JSON metadata in one safetensors file, and in it the state of a strategy in the middle of a task."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import Any
 
 from torch import Tensor
 
-from results.atomic import replacing
+from methods.fitting import Progress
+from results.atomic import write_bytes
 
 
 class CheckpointError(ValueError):
-    """The file is no readable checkpoint of this run; the message says why."""
+    """The file cannot be read or is not this run's; the message says why, in one sentence."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata, atomically. Aliased or non-contiguous tensors are copied first."""
-    from safetensors.torch import save_file
+    """Write tensors and JSON metadata, atomically. Aliased or non-contiguous tensors are copied first.
 
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    texts = {key: json.dumps(value, sort_keys=False) for key, value in metadata.items()}
-    with replacing(path) as temporary:
-        save_file(plain, str(temporary), metadata=texts)
+    Raises:
+        OSError: no room, or no right to write there; what ``path`` held before is still there.
+    """
+    from safetensors.torch import save
+
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    write_bytes(path, save(plain, metadata=texts))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,11 +36,45 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: absent, truncated, or not written by us.
     """
+    return _read(path, with_tensors=True)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata alone; that the file is whole is checked all the same. Raises CheckpointError."""
+    return _read(path, with_tensors=False)[1]
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error})") from error
+            names = file.keys() if with_tensors else ()
+            return {name: file.get_tensor(name) for name in names}, metadata
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from error
+
+
+def header_bytes(path: Path) -> int:
+    """Bytes of a safetensors file that are no tensor data: the header, and the eight bytes that give its length."""
+    with path.open("rb") as file:
+        return 8 + int.from_bytes(file.read(8), "little")
+
+
+def save_training(path: Path, strategy: Any, progress: Progress | None, facts: Mapping[str, Any]) -> None:
+    """Write a strategy's state; ``progress``: of the task under way, None between tasks. Raises OSError."""
+    metadata = {
+        **facts,
+        "trainable": strategy.trainable_names(),
+        "progress": progress.to_json() if progress is not None else None,
+    }
+    write_tensors(path, strategy.state(), metadata)
+
+
+def load_training(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], strategy: Any) -> None:
+    """Put back what ``save_training`` wrote."""
+    progress = Progress.from_json(metadata["progress"]) if metadata["progress"] else None
+    strategy.load_state(tensors, metadata["trainable"], progress)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.spec import RunOptions, RunSpec
-from benchmark.store import run_folder
+from benchmark.store import locked, run_folder
 from results.schema import FAILED, RunRecord
 
 #: ``hear(spec, event)``: progress of a run
@@ -32,6 +32,16 @@ class Job:
 
     spec: RunSpec
     options: RunOptions
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A run's process, and when it was started (seconds since 1970)."""
+
+    process: Any
+    job: Job
+    connection: Connection
+    since: float
 
 
 class LocalExecutor:
@@ -67,7 +77,7 @@ class ProcessExecutor:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self._context = multiprocessing.get_context("forkserver")
-        self._running: dict[Any, tuple[Any, Job, Connection]] = {}
+        self._running: dict[Any, _Running] = {}
 
     def start(self) -> None:
         """Begin importing in the server; returns at once."""
@@ -98,39 +108,34 @@ class ProcessExecutor:
             while waiting and len(self._running) < self.workers:
                 self._launch(waiting.pop(0))
             for receiver in wait(list(self._running), timeout=0.5):
-                process, job, _ = self._running[receiver]
+                running = self._running[receiver]
                 try:
-                    kind, value = receiver.recv()  # type: ignore[union-attr]
+                    kind, value = running.connection.recv()
                 except (EOFError, OSError):
-                    del self._running[receiver]
-                    process.join()
-                    yield job, _record_of_the_dead(job, process.exitcode)
-                    continue
+                    running.process.join()
+                    kind, value = "done", _record_of_the_dead(running)
                 if kind == "event":
-                    hear(job.spec, value)
-                elif kind == "left":
-                    del self._running[receiver]
-                    process.join()
-                    yield job, None
+                    hear(running.job.spec, value)
                 else:
                     del self._running[receiver]
-                    process.join()
-                    yield job, run_folder(Path(job.options.results), job.spec.run_id).read()
+                    running.process.join()
+                    yield running.job, value
 
     def _launch(self, job: Job) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_run_in_child, args=(job, sender), daemon=True)
         process.start()
         sender.close()
-        self._running[receiver] = (process, job, receiver)
+        self._running[receiver] = _Running(process, job, receiver, time.time())
 
     def stop(self, patience: float = 3.0) -> None:
         """End running children: ask first, then kill. What they finished and checkpointed stays."""
-        for process, _, _ in self._running.values():
+        processes = [running.process for running in self._running.values()]
+        for process in processes:
             if process.is_alive():
                 process.terminate()
         end = time.monotonic() + patience
-        for process, _, _ in self._running.values():
+        for process in processes:
             process.join(max(0.0, end - time.monotonic()))
             if process.is_alive():
                 process.kill()
@@ -138,18 +143,36 @@ class ProcessExecutor:
         self._running.clear()
 
 
-def _record_of_the_dead(job: Job, code: int | None) -> RunRecord:
-    """A failed record for a run whose process ended without leaving one."""
+def _record_of_the_dead(running: _Running) -> RunRecord | None:
+    """The record of a run whose process ended before it could say so: what it wrote, else a failed one.
+
+    None: another process has taken the run over.
+    """
     from datetime import UTC, datetime
 
     from results.atomic import write_json
 
+    job, code = running.job, running.process.exitcode
     folder = run_folder(Path(job.options.results), job.spec.run_id)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-    error = f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
-    record = RunRecord(job.spec.run_id, FAILED, job.spec.to_json(), {"started": now, "finished": now}, error=error)
-    write_json(folder.record, record.to_json())
+    try:
+        with locked(folder.path / ".lock"):
+            found = folder.read()
+            finished = found is not None and found.finished
+            if finished and folder.record.stat().st_mtime >= running.since:
+                folder.forget_checkpoints()
+                return found
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+            error = (
+                f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
+            )
+            provenance = {"started": now, "finished": now}
+            record = RunRecord(job.spec.run_id, FAILED, job.spec.to_json(), provenance, error=error)
+            if not finished:  # a record that --force was to replace stays
+                with suppress(OSError):
+                    write_json(folder.record, record.to_json())
+    except BlockingIOError:
+        return None
     return record
 
 
@@ -186,7 +209,7 @@ def _run_in_child(job: Job, connection: Connection) -> None:
 
     record = run(job.spec, job.options, emit)
     with suppress(BrokenPipeError):
-        connection.send(("left" if record is None else "done", None))
+        connection.send(("done", record))
 
 
 def _check_in_child(job: Job, connection: Connection) -> None:

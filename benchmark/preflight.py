@@ -10,7 +10,7 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
     """One sentence, or None when backbone, weights, mask and device are usable."""
     import torch
 
-    from benchmark import provenance
+    from benchmark import doubts
     from benchmark.backbones.registry import build, smallest_image
     from benchmark.backbones.weights import load_weights
     from benchmark.plan import mask_settings
@@ -25,8 +25,8 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
                 return "This torch sees no CUDA device; use --device cpu, or install a CUDA build and driver."
             if (device.index or 0) >= torch.cuda.device_count():
                 return f"There is no device {options.device}; torch sees {torch.cuda.device_count()}."
-            if options.require_idle_gpu and (busy := provenance.other_gpu_processes(device)):
-                return f"The GPU is busy with process {busy[0]}; wait, or leave out --require-idle-gpu."
+            if options.require_idle_gpu and (refusal := doubts.refusal(device)):
+                return refusal
         if chosen["image_size"] < smallest_image(chosen["name"]):
             return (
                 f"{chosen['name']} needs images of at least {smallest_image(chosen['name'])} pixels, "

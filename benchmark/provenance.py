@@ -10,10 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safetensors", "pandas")
+from benchmark.spec import RunOptions, RunSpec
 
-#: load average per core above which times are not to be trusted
-BUSY_LOAD = 0.75
+PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safetensors", "pandas")
 
 
 def packages() -> dict[str, str]:
@@ -57,7 +56,8 @@ def host() -> dict[str, Any]:
 
     return {
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "os": platform.platform(),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2),
@@ -65,8 +65,13 @@ def host() -> dict[str, Any]:
     }
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _shared_cpu() -> bool:
-    """This looks like a virtual machine or a container with a CPU quota: times may be throttled from outside."""
+    """A virtual machine, or a container with a CPU quota: others may take part of the processor."""
     try:
         quota = Path("/sys/fs/cgroup/cpu.max").read_text().split()[0]
     except OSError:
@@ -101,53 +106,53 @@ def device(chosen: Any) -> dict[str, Any]:
         found["driver"] = _text(pynvml.nvmlSystemGetDriverVersion())
         found["power_limit_watts"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
         found["throttle_reasons"] = int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-    except Exception:  # noqa: BLE001  no NVML: the fields stay null
+    except Exception:  # no NVML: the fields stay null
         pass
     return found
 
 
-def other_gpu_processes(chosen: Any) -> list[int] | None:
-    """Process ids of others that compute on the card; None where NVML cannot tell."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(chosen.index or 0)
-        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except Exception:  # noqa: BLE001
-        return None
-    return [process.pid for process in running if process.pid != os.getpid()]
-
-
-def notes(chosen: Any) -> list[str]:
-    """What makes the times of a run started now doubtful; shown with them."""
+def flags() -> dict[str, Any]:
+    """Switches of torch that change numbers or times."""
     import torch
 
-    found = []
-    if torch.version.debug:
-        found.append("torch is a debug build")
-    if chosen.type == "cuda":
-        others = other_gpu_processes(chosen)
-        if others:
-            found.append(f"the GPU was busy with {len(others)} other process{'es' if len(others) > 1 else ''}")
-    else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        load = os.getloadavg()[0]
-        if load > BUSY_LOAD * cores:
-            found.append(f"the CPU was busy: load {load:.1f} on {cores} cores when the run began")
-    return found
-
-
-def provenance(chosen: Any, command: str) -> dict[str, Any]:
-    """The record's ``provenance``, but for the times, which the runner adds."""
     return {
-        "command": command or " ".join(sys.argv),
+        "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "tf32_cudnn": torch.backends.cudnn.allow_tf32,
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any]:
+    """The record's ``provenance`` as far as it is known when the run starts on torch device ``chosen``.
+
+    ``notes`` says in words what makes its times doubtful; the report shows them.
+    """
+    from benchmark import doubts
+
+    found_doubts = doubts.before(chosen)  # before torch makes its own context on the device
+    described = device(chosen)
+    return {
+        "command": options.command or " ".join(sys.argv),
         "git": git_state(Path(__file__).parent),
         "packages": packages(),
         "host": host(),
-        "device": device(chosen),
-        "notes": notes(chosen),
+        "device": described,
+        "flags": flags(),
+        "options": options.to_json(),
+        "notes": found_doubts + doubts.of_device(described) + doubts.other_devices(described, options, spec),
+        "counters": doubts.counters(),
     }
+
+
+def afterwards(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """``facts`` of ``provenance`` with what the run of ``seconds`` showed: whether others took the processor."""
+    from benchmark import doubts
+
+    later = doubts.counters()
+    earlier = facts.pop("counters", later)
+    return {"notes": facts["notes"] + doubts.during(earlier, later, seconds)}
 
 
 def _text(value: str | bytes) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.checkpoint import CheckpointError, read_tensors, write_tensors
-from benchmark.clock import Stopwatch
+from benchmark.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
+from benchmark.clock import RUN, Stopwatch
 from benchmark.plan import scratch_settings
 from benchmark.spec import RunSpec
 from benchmark.store import cache_path, locked
@@ -20,7 +23,10 @@ from benchmark.tensors import PreparedTask
 from methods.fitting import EpochReport
 from methods.strategy import OVERRIDE
 from methods.whole import FineTune, Scratch
-from results.atomic import write_json
+from results.atomic import TEMPORARY_SUFFIX, write_json
+
+#: images that ``data_mark`` looks at, about
+SAMPLED_IMAGES = 64
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -36,26 +42,32 @@ class InitialNetwork:
 
 @dataclass(frozen=True)
 class References:
-    """What a run needs to train or find them."""
+    """What a run needs to train or find them.
+
+    Attributes:
+        make_backbone: gives a freshly initialised (or the pretrained) backbone.
+        checkpoint_seconds: between two checkpoints of a training; None: start unfinished ones afresh.
+    """
 
     spec: RunSpec
     results: Path
     device: torch.device
-    make_backbone: Callable[[], nn.Module]  #: a freshly initialised (or pretrained) backbone
+    make_backbone: Callable[[], nn.Module]
     synchronise: Callable[[], None]
     emit: Emit
+    checkpoint_seconds: float | None = None
 
     def initial_network(self, experience: Any, task: PreparedTask) -> InitialNetwork:
         """The network that task trains from scratch, from the cache where it is there."""
         key = self.spec.initial_key
         path = cache_path(self.results, f"task1/{key}.safetensors")
-        with locked(path.with_suffix(".lock"), lambda: self._say("waiting for another run to train the task-1 network")):
-            found = self._read_initial(path)
+        with self._alone(path, "the task-1 network"):
+            found = self._read_initial(path, task)
             if found is not None:
                 return found
             clock = Stopwatch(self.synchronise)
             strategy = self._scratch(clock, "task-1 network", task)
-            strategy.train(experience, eval_streams=[])
+            self._train(strategy, clock, experience, task, path)
             label = task.task.index - 1
             learned = strategy.learned[label]
             accuracy = strategy.correct(label, task.test) / len(task.test)
@@ -64,22 +76,27 @@ class References:
             facts = {
                 "task": task.task.name,
                 "accuracy": accuracy,
-                "seconds": clock.seconds["run"].get("train", 0.0),
+                "seconds": clock.seconds[RUN].get("train", 0.0),
                 "epochs": progress.epochs,
                 "curve": progress.curve,
                 "key": key,
                 "device": str(self.device),
+                "data": data_mark(task),
             }
             write_tensors(path, learned, {"facts": facts})
+            _unfinished(path).unlink(missing_ok=True)
         return _initial(learned, {**facts, "reused": False})
 
-    def _read_initial(self, path: Path) -> InitialNetwork | None:
+    def _read_initial(self, path: Path, task: PreparedTask) -> InitialNetwork | None:
         if not path.exists():
             return None
         try:
             tensors, metadata = read_tensors(path)
-        except CheckpointError:
-            self._say("the cached task-1 network cannot be read; training it again")
+        except CheckpointError as error:
+            self._say(f"{error}; training the task-1 network again")
+            return None
+        if metadata["facts"].get("data") != data_mark(task):
+            self._say("the cached task-1 network was trained on other images; training it again")
             return None
         return _initial(tensors, {**metadata["facts"], "reused": True})
 
@@ -88,27 +105,72 @@ class References:
 
         The reference is ``scratch``, or ``finetune`` where the backbone is pretrained.
         """
-        path = cache_path(self.results, f"goals/{self.spec.goal_key(task.task.index)}.json")
-        with locked(path.with_suffix(".lock"), lambda: self._say("waiting for another run to find the accuracy goal")):
-            found = read_goal(path)
+        path = self._goal_path(task)
+        with self._alone(path, "the accuracy goal"):
+            found = read_goal(path, data_mark(task))
             if found is not None:
                 return found
-            strategy = self._reference_strategy(task)
-            strategy.train(experience, eval_streams=[])
+            clock = Stopwatch(self.synchronise)
+            strategy = self._reference_strategy(clock, task)
+            self._train(strategy, clock, experience, task, path)
             assert strategy.progress is not None
             accuracy = float(strategy.progress.done["train"]["selection"])
-            write_goal(path, accuracy, "trained for it")
+            self.keep_goal(task, accuracy, "trained for it")
+            _unfinished(path).unlink(missing_ok=True)
         return accuracy
 
-    def _reference_strategy(self, task: PreparedTask) -> Any:
-        untimed = Stopwatch(self.synchronise)
+    def keep_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
+        """Keep a goal for the runs to come; ``origin``: who found it."""
+        write_json(self._goal_path(task), {"accuracy": accuracy, "from": origin, "data": data_mark(task)})
+
+    def _goal_path(self, task: PreparedTask) -> Path:
+        return cache_path(self.results, f"goals/{self.spec.goal_key(task.task.index)}.json")
+
+    @contextmanager
+    def _alone(self, path: Path, what: str) -> Iterator[None]:
+        """Hold the lock of one cached file, and remove what a killed process left of it."""
+        with locked(path.with_suffix(".lock"), lambda: self._say(f"waiting for another run that makes {what}")):
+            for leftover in path.parent.glob(f".{path.stem}*{TEMPORARY_SUFFIX}"):
+                leftover.unlink(missing_ok=True)
+            yield
+
+    def _train(self, strategy: Any, clock: Stopwatch, experience: Any, task: PreparedTask, path: Path) -> None:
+        """Train, with checkpoints beside ``path``, from the last of them on where there is one."""
+        unfinished = _unfinished(path)
+        if self.checkpoint_seconds is not None:
+            self._resume(strategy, clock, unfinished, data_mark(task))
+            saved_at = clock.wall_seconds
+
+            def save() -> None:
+                nonlocal saved_at
+                if clock.wall_seconds - saved_at >= (self.checkpoint_seconds or 0.0):
+                    facts = {"clock": clock.state(), "data": data_mark(task)}
+                    save_training(unfinished, strategy, strategy.progress, facts)
+                    saved_at = clock.wall_seconds
+
+            strategy.checkpoint = save
+        strategy.train(experience, eval_streams=[])
+
+    def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, mark: str) -> None:
+        if not unfinished.exists():
+            return
+        try:
+            tensors, metadata = read_tensors(unfinished)
+        except CheckpointError as error:
+            self._say(f"{error}; it cannot be used")
+            return
+        if metadata.get("data") == mark:
+            load_training(tensors, metadata, strategy)
+            clock.load_state(metadata["clock"])
+
+    def _reference_strategy(self, clock: Stopwatch, task: PreparedTask) -> Any:
         if not self.spec.backbone["pretrained"]:
-            return self._scratch(untimed, "goal", task)
+            return self._scratch(clock, "goal", task)
         return FineTune(
             backbone=self.make_backbone(),
             settings=scratch_settings(self.spec),
             pretrained=True,
-            **self._arguments(untimed, "goal", task),
+            **self._arguments(clock, "goal", task),
         )
 
     def _scratch(self, clock: Stopwatch, phase: str, task: PreparedTask) -> Scratch:
@@ -159,14 +221,24 @@ def _initial(tensors: dict[str, Tensor], facts: dict[str, Any]) -> InitialNetwor
     return InitialNetwork(backbone, {k: v for k, v in tensors.items() if not k.startswith(OVERRIDE)}, facts)
 
 
-def read_goal(path: Path) -> float | None:
-    """The accuracy in a goal file, None where there is none that can be read."""
+def _unfinished(path: Path) -> Path:
+    """The checkpoint of a training whose result will be ``path``."""
+    return path.with_name(f"{path.stem}.unfinished")
+
+
+def read_goal(path: Path, mark: str) -> float | None:
+    """The accuracy in a goal file, None where there is none that can be read or it is of other images."""
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["accuracy"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return float(found["accuracy"]) if found.get("data") == mark else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def write_goal(path: Path, accuracy: float, origin: str) -> None:
-    """Keep a goal for the runs to come."""
-    write_json(path, {"accuracy": accuracy, "from": origin})
+def data_mark(task: PreparedTask) -> str:
+    """Ten hex digits that tell one task's training data from others: its labels and a sample of its images."""
+    split = task.task.train
+    every = max(1, len(split.labels) // SAMPLED_IMAGES)
+    digest = hashlib.sha256(np.ascontiguousarray(split.labels).tobytes())
+    digest.update(np.ascontiguousarray(split.images[::every]).tobytes())
+    return digest.hexdigest()[:10]

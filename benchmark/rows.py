@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.clock import Stopwatch
+from benchmark.resume import Done
 from benchmark.size import SIZE_RULES, SizeRule, architecture_of, cpg_table_bytes, head_size
 from benchmark.spec import RunSpec
 from methods.contract import MaskCount, StoredItem
@@ -19,18 +21,38 @@ def curve_points(curve: Sequence[Mapping[str, Any]], selection: str) -> tuple[Cu
     """A strategy's curve with its selection accuracy under the name it has in the record."""
     name = "test" if selection == "legacy-test" else "validation"
     return tuple(
-        CurvePoint(**{key: value for key, value in point.items() if key != "selection"}, **{name: point["selection"]})
+        CurvePoint(
+            point["phase"],
+            point["epoch"],
+            point["lr"],
+            point["loss"] if math.isfinite(point["loss"]) else None,  # a record holds no NaN
+            point["train"],
+            **{name: point["selection"]},
+        )
         for point in curve
     )
 
 
+def task_rows(done: Done, clock: Mapping[str, Any], selection: str) -> tuple[TaskRow, ...]:
+    """All rows in the order of learning. ``clock``: ``Stopwatch.state``."""
+    rows = []
+    for row, progress, at_end in zip(done.rows, done.progresses, done.matrix[-1], strict=True):
+        assert at_end is not None
+        rows.append(task_row(row, clock, at_end, selection, progress))
+    return tuple(rows)
+
+
 def task_row(
-    row: Mapping[str, Any], clock: Stopwatch, accuracy_at_end: float, selection: str, progress: Mapping[str, Any]
+    row: Mapping[str, Any],
+    clock: Mapping[str, Any],
+    accuracy_at_end: float,
+    selection: str,
+    progress: Mapping[str, Any],
 ) -> TaskRow:
     """One task's row. ``row``: index, name, classes, counts, accuracy, status; ``progress``: ``Progress.to_json``."""
     name = row["name"]
-    seconds = dict(clock.seconds.get(name, {}))
-    readings = clock.readings.get(name, {})
+    seconds = dict(clock["seconds"].get(name, {}))
+    readings = clock["readings"].get(name, {})
     training = sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES)
     epochs, images = progress.get("epochs", 0), progress.get("images", 0)
     done = progress.get("done", {})
@@ -55,8 +77,9 @@ def task_row(
         goal_met=met if goal is not None else None,
         curve=curve_points(progress.get("curve", ()), selection),
         peak_memory={
-            phase: {key: int(value) for key, value in values.items() if key.startswith("peak")}
+            phase: bytes_by_kind
             for phase, values in readings.items()
+            if (bytes_by_kind := {key: int(value) for key, value in values.items() if key.startswith("peak")})
         },
     )
 
@@ -78,11 +101,12 @@ def size_of(
     backbone: Any,
     classes: Sequence[int],
     masks: Sequence[MaskCount],
-    written: int | None,
+    done: Done,
 ) -> Size:
     """Both accounting rules, and what was written (MEASURING.md, Size)."""
     parts = components(items, names)
-    return Size(parts, {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}, written)
+    rules = {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}
+    return Size(parts, rules, sum(done.written.values()), sum(done.headers.values()))
 
 
 def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence[MaskCount]) -> int | None:
@@ -98,14 +122,16 @@ def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence
 
 
 def _rule(spec: RunSpec) -> SizeRule | None:
-    import dataclasses
-
+    """The method's rule, with the units and soft values of the spec's mask."""
     rule = SIZE_RULES.get(spec.method)
     if rule is None or spec.mask is None:
         return rule
-    known = {field.name for field in dataclasses.fields(rule)}
-    mask = {"units": spec.mask["units"], "hidden_linear": spec.mask["hidden_linear"], "soft": spec.mask["soft"] != "none"}
-    return dataclasses.replace(rule, **{key: value for key, value in mask.items() if key in known})
+    return dataclasses.replace(
+        rule,
+        units=spec.mask["units"],
+        hidden_linear=spec.mask["hidden_linear"],
+        soft=spec.mask["soft"] != "none",
+    )
 
 
 def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[MaskStatistic, ...]:

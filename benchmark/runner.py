@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import copy
+import errno
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from benchmark import provenance, rows
-from benchmark.backbones.registry import build
-from benchmark.backbones.weights import load_weights
-from benchmark.checkpoint import CheckpointError, read_tensors, write_tensors
-from benchmark.clock import RUN, Stopwatch, gauges_for
-from benchmark.plan import mask_settings, resolved_settings, scratch_settings, warnings_of
-from benchmark.reference import References, epoch_event, write_goal
-from benchmark.scenarios.contract import silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark import assembly, provenance, resume, rows
+from benchmark.checkpoint import header_bytes, write_tensors
+from benchmark.clock import RUN, Stopwatch
+from benchmark.gauges import gauges_for
+from benchmark.plan import warnings_of
+from benchmark.reference import References, epoch_event
+from benchmark.resume import Done
 from benchmark.spec import RunOptions, RunSpec
-from benchmark.store import RunFolder, cache_path, locked, run_folder
-from benchmark.tensors import PreparedTask, experiences, prepare
+from benchmark.store import RunFolder, locked, run_folder
 from methods.fitting import EpochReport, Progress
 from methods.registry import METHODS
-from methods.streams import Streams
 from results import metrics
 from results.atomic import write_json
 from results.schema import FAILED, FINISHED, TRAINING_PHASES, RunRecord
 
 Emit = Callable[[dict[str, Any]], None]
 
-WARM_UP_STEPS = 3
+#: what a folder that cannot take a file says
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
@@ -44,130 +41,128 @@ def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
         The record, or None when another process is at this run.
     """
     folder = run_folder(Path(options.results), spec.run_id)
-    folder.path.mkdir(parents=True, exist_ok=True)
+    started = _now()
     try:
         with locked(folder.path / ".lock"):
-            return _run_locked(spec, options, folder, emit)
+            return _run_locked(spec, options, folder, emit, started)
     except BlockingIOError:
         emit({"type": "message", "text": f"{spec.run_id} is being run by another process; left to it"})
         return None
+    except OSError as error:
+        return _failed(spec, {"started": started}, error)
 
 
-def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit) -> RunRecord:
-    started = datetime.now(UTC)
+def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit, started: str) -> RunRecord:
     folder.sweep()
-    device = torch.device(options.device)
-    facts: dict[str, Any] = {"started": started.isoformat(timespec="seconds")}
+    facts: dict[str, Any] = {"started": started}
 
     def heard(event: dict[str, Any]) -> None:
         folder.append_event(event)
         emit(event)
 
     try:
-        facts |= provenance.provenance(device, options.command) | {"options": options.to_json()}
-        record = Runner(spec, options, folder, device, heard).run(facts)
-    except Exception as error:  # noqa: BLE001  whatever went wrong belongs into the record
-        record = RunRecord(
-            run_id=spec.run_id,
-            status=FAILED,
-            spec=spec.to_json(),
-            provenance=facts | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
-            error=f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}",
-        )
-    write_json(folder.record, record.to_json())
-    if record.finished:
-        folder.checkpoint.unlink(missing_ok=True)
+        record = Runner(spec, options, folder, heard).run(facts)
+        write_json(folder.record, record.to_json())
+        with suppress(OSError):
+            tidy(folder, record, options.keep_weights)
+    except Exception as error:  # whatever went wrong belongs into the record
+        record = _failed(spec, facts, error)
+        try:
+            write_json(folder.record, record.to_json())
+        except (OSError, ValueError):
+            heard({"type": "message", "text": f"the record of {spec.run_id} could not be written"})
     heard({"type": "run-end", "status": record.status, "error": (record.error or "").partition("\n")[0] or None})
     return record
+
+
+def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:
+    """After a finished run: drop its checkpoints, and the stored tensors that ``--keep-weights`` does not ask for."""
+    whole = METHODS[record.spec["method"]].whole_networks
+    if keep_weights == "none" or (keep_weights == "tasks" and whole):
+        folder.forget_tasks()
+    folder.forget_checkpoints()
+
+
+def _failed(spec: RunSpec, facts: dict[str, Any], error: Exception) -> RunRecord:
+    sentence = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        sentence = (
+            f"The results folder cannot be written ({error.strerror}); make room and give the same command again: "
+            "finished tasks are kept."
+        )
+    return RunRecord(
+        run_id=spec.run_id,
+        status=FAILED,
+        spec=spec.to_json(),
+        provenance=facts | {"finished": _now()},
+        error=f"{sentence}\n\n{''.join(traceback.format_exception(error))}",
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Runner:
     """The state of one run under way."""
 
-    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, device: torch.device, emit: Emit) -> None:
-        self.spec, self.options, self.folder, self.device, self.emit = spec, options, folder, device, emit
+    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit) -> None:
+        self.spec, self.options, self.folder, self.emit = spec, options, folder, emit
+        self.device = torch.device(options.device)
         self.info = METHODS[spec.method]
-        self.clock = Stopwatch(self._synchronise, gauges_for(device, options.measure))
-        self.rows: list[dict[str, Any]] = []  # one a learned task, in the order of learning
-        self.progresses: list[dict[str, Any]] = []
-        self.matrix: list[list[float | None]] = []
-        self.initial_facts: dict[str, Any] | None = None
-        self.written: dict[str, int] = {}
-        self.sittings = 1
-        self.tasks: dict[int, PreparedTask] = {}
-        self.experiences: dict[int, Any] = {}
-        self.strategy: Any = None
-        self._last_checkpoint = self.clock.wall_seconds
+        self.clock = Stopwatch(self._synchronise)
+        self.clock.gauges = gauges_for(self.device, options.measure)
+        self._saved_at = self.clock.wall_seconds
 
     # ------------------------------------------------------------------ the run
 
     def run(self, facts: dict[str, Any]) -> RunRecord:
-        """Learn all tasks and return the record; goes on from a checkpoint where there is one."""
-        with self._precision():
+        """Learn all tasks and return the record; goes on from a checkpoint where there is one.
+
+        Args:
+            facts: provenance so far; what is learned on the way is added, for the record of a failed run, too.
+        """
+        with assembly.precision_of(self.spec):
             with self.clock("load"):
-                self._load_data(facts)
-                self.references = References(
-                    self.spec, Path(self.options.results), self.device, self._backbone, self._synchronise, self.emit
-                )
-                self.strategy = self._make_strategy()
-                resumed = self._resume()
-            self.emit({"type": "run-start", "tasks": len(self.spec.task_indices), "done": len(self.rows)})
+                facts |= provenance.provenance(self.device, self.options, self.spec)
+                self._assemble()
+                facts["data_fingerprint"] = self.material.fingerprint
             with self.clock("warm-up"):
-                self._warm_up()
+                first = self.tasks[self.spec.task_indices[0]]
+                assembly.warm_up(self.spec, self.strategy.view, first, self.device)
+            with self.clock("load"):
+                fresh = Done(self.spec.run_id, self.material.fingerprint)
+                resumed = self._resume(fresh)
+                self.done = resumed or fresh
+            self._tell({"type": "run-start", "tasks": len(self.spec.task_indices), "done": len(self.done.rows)})
             if not resumed:
                 self._start()
-            for index in self.spec.task_indices[len(self.rows) :]:
+            for index in self.spec.task_indices[len(self.done.rows) :]:
                 self._learn(index)
             return self._finish(facts)
 
-    def _load_data(self, facts: dict[str, Any]) -> None:
-        scenario = load_scenario(self.options.scenario_source)
-        root = Path(self.options.data_root) if self.options.data_root else None
-        data = scenario.read(root, sorted(self.spec.task_indices), silent)
-        facts["data_fingerprint"] = data.fingerprint
-        for task in data.tasks:
-            self.tasks[task.index] = prepare(self.spec, task, self.device)
-        for experience, index in zip(experiences(list(self.tasks.values())), self.tasks, strict=True):
-            self.experiences[index] = experience
-
-    def _backbone(self) -> nn.Module:
-        """A freshly initialised backbone (from torch's global generator), or the pretrained one."""
-        chosen = self.spec.backbone
-        backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
-        if self.options.weights:
-            load_weights(backbone, self.options.weights)
-        return backbone
-
-    def _make_strategy(self) -> Any:
-        from avalanche.training.plugins import EvaluationPlugin
-
-        spec = self.spec
-        extra: dict[str, Any] = {}
-        if (mask := mask_settings(spec)) is not None:
-            extra["mask"] = mask
-        if self.info.starts_from_task1:
-            extra["scratch"] = scratch_settings(spec)
-        if spec.method == "scratch":
-            extra["make_backbone"] = self._backbone
-        if spec.method == "cpg":
-            extra["goal_for"] = self._goal
-        with Streams(spec.seed).initialising(spec.initial_task - 1):
-            backbone = self._backbone()
-        return self.info.load()(
-            backbone=backbone,
-            settings=resolved_settings(spec),
-            bn_policy=spec.bn_policy,
-            seed=spec.seed,
-            task_count=len(spec.task_indices),
-            pretrained=spec.backbone["pretrained"],
-            train_mb_size=spec.protocol["batch_size"],
-            eval_mb_size=spec.protocol["eval_batch_size"],
-            device=self.device,
-            evaluator=EvaluationPlugin(),
+    def _assemble(self) -> None:
+        spec, options = self.spec, self.options
+        self.material = assembly.material(spec, options, self.device)
+        self.tasks, self.experiences = self.material.tasks, self.material.experiences
+        make_backbone = partial(assembly.backbone_of, spec, options)
+        self.references = References(
+            spec,
+            Path(options.results),
+            self.device,
+            make_backbone,
+            self._synchronise,
+            self._tell,
+            options.checkpoint_seconds if options.resume else None,
+        )
+        self.strategy = assembly.strategy_of(
+            spec,
+            make_backbone,
+            self.device,
+            self._goal,
             phase=self.clock,
             listener=self._heard_epoch,
-            checkpoint=self._maybe_checkpoint,
-            **extra,
+            checkpoint=self._maybe_save,
         )
 
     def _goal(self, task: Any) -> float:
@@ -179,44 +174,41 @@ class Runner:
         if not self.info.starts_from_task1 or self.spec.backbone["pretrained"]:
             return
         index = self.spec.initial_task
+        self._tell({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
         with self.clock("task-1 network"):
-            self.emit({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
             network = self.references.initial_network(self.experiences[index], self.tasks[index])
             self.strategy.adopt(index - 1, network.backbone, network.head)
-            self.initial_facts = network.facts
-        self.progresses.append({})
+            self.done.initial = network.facts
+        self.done.progresses.append({})
         self._measure(index, "task-1 network")
 
     def _learn(self, index: int) -> None:
         """One task: train, then measure it and every task before it, then save."""
-        task = self.tasks[index].task
-        self.emit({"type": "task-start", "name": task.name, "position": len(self.rows) + 1})
-        self.clock.task = task.name
-        self.strategy.train(self.experiences[index], eval_streams=[])
+        name = self.tasks[index].task.name
+        self.clock.task = name
+        self._tell({"type": "task-start", "name": name, "position": len(self.done.rows) + 1})
+        with self.clock("train"):
+            self.strategy.train(self.experiences[index], eval_streams=[])
         progress: Progress = self.strategy.progress
-        self.progresses.append(progress.to_json())
+        self.done.progresses.append(progress.to_json())
         met = progress.done.get("goal met", True)
-        self._measure(index, "learned" if met else "goal missed")
         if self.spec.method == "scratch" and self.spec.selection != "last":
-            accuracy = progress.done["train"]["selection"]
-            write_goal(
-                cache_path(Path(self.options.results), f"goals/{self.spec.goal_key(index)}.json"),
-                accuracy,
-                self.spec.run_id,
-            )
+            with self.clock("save"):
+                self.references.keep_goal(self.tasks[index], progress.done["train"]["selection"], self.spec.run_id)
+        self._measure(index, "learned" if met else "goal missed")
 
     def _measure(self, index: int, status: str) -> None:
-        prepared = self.tasks[index]
-        self.clock.task = prepared.task.name
+        prepared, done = self.tasks[index], self.done
+        name = prepared.task.name
+        self.clock.task = name
         with self.clock("eval"):
-            learned = [row["index"] for row in self.rows] + [index]
-            accuracies = [self._accuracy(other) for other in learned]
+            accuracies = [self._accuracy(other) for other in [*(row["index"] for row in done.rows), index]]
         padding: list[float | None] = [None] * (len(self.spec.task_indices) - len(accuracies))
-        self.matrix.append([*accuracies, *padding])
-        self.rows.append(
+        done.matrix.append([*accuracies, *padding])
+        done.rows.append(
             {
                 "index": index,
-                "name": prepared.task.name,
+                "name": name,
                 "classes": len(prepared.task.class_names),
                 "train_images": len(prepared.images.train),
                 "test_images": len(prepared.test),
@@ -226,17 +218,17 @@ class Runner:
         )
         with self.clock("save"):
             self._save_task(index)
-            self._checkpoint(None)
-        seconds = self.clock.seconds[prepared.task.name]
-        self.emit(
-            {
-                "type": "task-end",
-                "name": prepared.task.name,
-                "position": len(self.rows),
-                "accuracy": accuracies[-1],
-                "seconds": sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES),
-            }
-        )
+            self._save(None)
+            seconds = self.clock.seconds[name]
+            self.emit(
+                {
+                    "type": "task-end",
+                    "name": name,
+                    "position": len(done.rows),
+                    "accuracy": accuracies[-1],
+                    "seconds": sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES),
+                }
+            )
         self.clock.task = RUN
 
     def _accuracy(self, index: int) -> float:
@@ -246,147 +238,91 @@ class Runner:
     # ------------------------------------------------------------------ what is written
 
     def _save_task(self, index: int) -> None:
-        """What the task adds, and the shared tensors once they will not change any more."""
-        task = self.tasks[index].task
-        path = self.folder.task(index)
-        write_tensors(path, self.strategy.learned[index - 1], {"label": index - 1, "name": task.name})
-        self.written[path.name] = path.stat().st_size
-        if not self.strategy.shared_changes and not self.folder.backbone.exists():
-            self._save_shared()
+        """What the task adds; with the first task the shared tensors, where these will not change any more."""
+        metadata = {"label": index - 1, "name": self.tasks[index].task.name}
+        self._write(self.folder.task(index), self.strategy.learned[index - 1], metadata)
+        if not self.strategy.shared_changes and len(self.done.rows) == 1:
+            self._write(self.folder.backbone, self.strategy.stored_shared(), {})
 
-    def _save_shared(self) -> None:
-        path = self.folder.backbone
-        write_tensors(path, self.strategy.stored_shared(), {})
-        self.written[path.name] = path.stat().st_size
+    def _write(self, path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+        write_tensors(path, tensors, metadata)
+        self.done.written[path.name] = path.stat().st_size
+        self.done.headers[path.name] = header_bytes(path)
 
     def _finish(self, facts: dict[str, Any]) -> RunRecord:
-        spec, strategy = self.spec, self.strategy
+        spec, strategy, done = self.spec, self.strategy, self.done
         with self.clock("save"):
-            self._save_shared()
-            self._discard_networks()
-        names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
-        masks = strategy.mask_statistics()
-        final = self.matrix[-1]
-        finished_rows = []
-        for row, progress, accuracy in zip(self.rows, self.progresses, final, strict=True):
-            assert accuracy is not None
-            finished_rows.append(rows.task_row(row, self.clock, accuracy, spec.selection, progress))
-        images = min(len(prepared.images.train) for prepared in self.tasks.values())
-        classes = [row["classes"] for row in self.rows]
-        size = rows.size_of(
-            spec, strategy.storage(), names, strategy.view.backbone, classes, masks, sum(self.written.values())
-        )
+            if strategy.shared_changes:
+                self._write(self.folder.backbone, strategy.stored_shared(), {})
+            names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
+            masks = strategy.mask_statistics()
+            classes = [row["classes"] for row in done.rows]
+            size = rows.size_of(spec, strategy.storage(), names, strategy.view.backbone, classes, masks, done)
+            images = min(len(prepared.images.train) for prepared in self.tasks.values())
+        clock = self.clock.state()
+        task_rows = rows.task_rows(done, clock, spec.selection)
+        facts |= provenance.afterwards(facts, clock["wall"]) | {
+            "finished": _now(),
+            "sittings": done.sittings,
+            "repeated_seconds": clock["repeated"],
+        }
         return RunRecord(
             run_id=spec.run_id,
             status=FINISHED,
             spec=spec.to_json(),
-            provenance=facts | {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "sittings": self.sittings},
-            tasks=tuple(finished_rows),
-            accuracy_matrix=tuple(tuple(row) for row in self.matrix),
-            mean_accuracy=metrics.mean_accuracy(self.matrix),
-            forgetting=metrics.forgetting(self.matrix),
-            backward_transfer=metrics.backward_transfer(self.matrix),
-            training_seconds_total=sum(row.training_seconds for row in finished_rows),
-            trainable_parameters=max((progress.get("trainable", 0) for progress in self.progresses), default=0),
+            provenance=facts,
+            tasks=task_rows,
+            accuracy_matrix=tuple(tuple(row) for row in done.matrix),
+            mean_accuracy=metrics.mean_accuracy(done.matrix),
+            forgetting=metrics.forgetting(done.matrix),
+            backward_transfer=metrics.backward_transfer(done.matrix),
+            training_seconds_total=sum(row.training_seconds for row in task_rows),
+            trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
             size=size,
             mask_statistics=rows.mask_rows(masks, names),
-            task1_network=self.initial_facts,
-            seconds=self.clock.seconds.get(RUN, {}),
-            wall_seconds=self.clock.wall_seconds,
+            task1_network=done.initial,
+            seconds=clock["seconds"].get(RUN, {}),
+            wall_seconds=clock["wall"],
             warnings=tuple(warnings_of(spec, images)),
         )
 
-    def _discard_networks(self) -> None:
-        """Drop stored tensors that ``--keep-weights`` does not ask for; their bytes were counted."""
-        keep = self.options.keep_weights
-        if keep == "all" or (keep == "tasks" and not self.info.whole_networks):
-            return
-        for path in self.folder.backbone.parent.glob("*.safetensors"):
-            path.unlink()
-
     # ------------------------------------------------------------------ checkpoints
 
-    def _maybe_checkpoint(self) -> None:
+    def _save(self, progress: Progress | None) -> None:
+        resume.save(self.folder, self.done, self.strategy, self.clock, progress)
+        self._saved_at = self.clock.wall_seconds
+
+    def _maybe_save(self) -> None:
         """Within a task, at the end of an epoch: a checkpoint at most every so many seconds."""
-        if self.clock.wall_seconds - self._last_checkpoint >= self.options.checkpoint_seconds:
+        if self.clock.wall_seconds - self._saved_at >= self.options.checkpoint_seconds:
             with self.clock("save"):
-                self._checkpoint(self.strategy.progress)
+                self._save(self.strategy.progress)
 
-    def _checkpoint(self, progress: Progress | None) -> None:
-        state = {
-            "run_id": self.spec.run_id,
-            "rows": self.rows,
-            "progresses": self.progresses,
-            "matrix": self.matrix,
-            "initial": self.initial_facts,
-            "written": self.written,
-            "sittings": self.sittings,
-            "trainable": self.strategy.trainable_names(),
-            "progress": progress.to_json() if progress else None,
-            "clock": self.clock.state(),
-        }
-        write_tensors(self.folder.checkpoint, self.strategy.state(), state)
-        self._last_checkpoint = self.clock.wall_seconds
+    def _resume(self, fresh: Done) -> Done | None:
+        """Go on from a checkpoint; without one that can be used, clear the folder for a fresh start."""
+        if self.options.resume:
+            found = resume.resume(self.folder, fresh, self.strategy, self.clock, self.device, self._say)
+            if found is not None:
+                self._saved_at = self.clock.wall_seconds
+                self._say(f"going on after {len(found.rows)} finished tasks")
+                return found
+        self.folder.forget_checkpoints()
+        self.folder.forget_tasks()
+        return None
 
-    def _resume(self) -> bool:
-        """Go on from the folder's checkpoint; False where there is none that can be used."""
-        if not self.options.resume or not self.folder.checkpoint.exists():
-            return False
-        try:
-            tensors, state = read_tensors(self.folder.checkpoint)
-            if state.get("run_id") != self.spec.run_id:
-                raise CheckpointError(f"{self.folder.checkpoint} belongs to another run")
-            learned = {row["index"]: read_tensors(self.folder.task(row["index"]))[0] for row in state["rows"]}
-            shared = {}
-            if not self.strategy.shared_changes and self.folder.backbone.exists():
-                shared = read_tensors(self.folder.backbone)[0]
-        except CheckpointError as error:
-            self.emit({"type": "message", "text": f"starting {self.spec.run_id} afresh: {error}"})
-            return False
-        strategy = self.strategy
-        if shared:
-            strategy.load_shared({name: tensor.to(self.device) for name, tensor in shared.items()})
-        for index, found in learned.items():
-            strategy.learned[index - 1] = {name: tensor.to(self.device) for name, tensor in found.items()}
-        progress = Progress.from_json(state["progress"]) if state["progress"] else None
-        strategy.load_state(tensors, state["trainable"], progress)
-        self.rows, self.progresses, self.matrix = state["rows"], state["progresses"], state["matrix"]
-        self.initial_facts, self.written = state["initial"], state["written"]
-        self.sittings = state["sittings"] + 1
-        self.clock.load_state(state["clock"])
-        self._last_checkpoint = self.clock.wall_seconds
-        self.emit({"type": "message", "text": f"going on after {len(self.rows)} finished tasks"})
-        return True
-
-    # ------------------------------------------------------------------ around it
+    # ------------------------------------------------------------------ telling
 
     def _heard_epoch(self, report: EpochReport) -> None:
-        self.emit(epoch_event(report, self.tasks[report.task + 1].task.name))
+        self._tell(epoch_event(report, self.tasks[report.task + 1].task.name))
+
+    def _say(self, text: str) -> None:
+        self._tell({"type": "message", "text": text})
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Progress goes to a file and to whoever watches; that is no training time."""
+        with self.clock("save"):
+            self.emit(event)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-    def _warm_up(self) -> None:
-        """A few steps of a throw-away copy on random labels: first-use costs fall here, not into the first task."""
-        prepared = self.tasks[self.spec.task_indices[0]]
-        count = min(self.spec.protocol["batch_size"], len(prepared.images.train))
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            copied = copy.deepcopy(self.strategy.view.backbone).requires_grad_(True).train()
-            images, _ = next(prepared.images.train.evaluation_batches(count))
-            for _ in range(WARM_UP_STEPS):
-                features = copied(images)
-                labels = torch.randint(features.shape[1], (len(images),), device=self.device)
-                nn.functional.cross_entropy(features, labels).backward()
-
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
-        """TensorFloat-32 on where asked for, off otherwise; the process's settings are put back."""
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        before = matmul.allow_tf32, cudnn.allow_tf32
-        matmul.allow_tf32 = cudnn.allow_tf32 = self.spec.precision == "tf32"
-        try:
-            yield
-        finally:
-            matmul.allow_tf32, cudnn.allow_tf32 = before
-

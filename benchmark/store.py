@@ -1,6 +1,6 @@
 """Where things lie under a results folder, and locks that a dead process does not hold.
 
-``<results>/<run id>/``    ``result.json``, ``events.jsonl``, ``checkpoint.safetensors`` (while running), ``tasks/``
+``<results>/<run id>/``    ``result.json``, ``events.jsonl``, ``tasks/``, and while running ``checkpoint*.safetensors``
 ``<results>/.cache/``      task-1 networks and accuracy goals that several runs share
 """
 
@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,13 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """What a killed run goes on from."""
+        """What a killed run goes on from: as it stood after its last finished task."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def inner_checkpoint(self) -> Path:
+        """The same, as it stood somewhere within a task."""
+        return self.path / "checkpoint-within.safetensors"
 
     @property
     def backbone(self) -> Path:
@@ -62,14 +67,29 @@ class RunFolder:
             return None
 
     def append_event(self, event: dict[str, Any]) -> None:
-        """Add one line to ``events.jsonl``."""
-        with self.events.open("a", encoding="utf-8") as file:
+        """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
+        with suppress(OSError), self.events.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
     def sweep(self) -> None:
         """Remove temporary files that a killed process left."""
-        for leftover in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
+        sweep(self.path)
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints: the run is finished, or shall start afresh."""
+        for path in (self.checkpoint, self.inner_checkpoint):
+            path.unlink(missing_ok=True)
+
+    def forget_tasks(self) -> None:
+        """Remove what tasks and backbone were stored as."""
+        for path in self.backbone.parent.glob("*.safetensors"):
+            path.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files below ``folder`` that a killed process left; the caller holds the folder's lock."""
+    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
 
 
 def run_folder(results: Path, run_id: str) -> RunFolder:
@@ -86,11 +106,14 @@ def require_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"probe")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(
-            f"The results folder {folder} cannot be written ({error.strerror}); choose another with --results."
+            f"The results folder {folder} cannot be written ({error.strerror}); make room or choose another with "
+            "--results."
         ) from error
 
 
@@ -98,7 +121,14 @@ def require_writable(folder: Path) -> None:
 def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` (made where absent); the system frees it when the process ends.
 
-    ``waiting`` is called once when another process holds it; without ``waiting`` BlockingIOError is raised instead.
+    The lock is on the open file, not on its existence: a lock file that a dead process left behind locks nothing.
+
+    Args:
+        path: the lock file, never removed.
+        waiting: called once when another process holds the lock, which is then waited for.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``waiting`` was not given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

@@ -41,7 +41,8 @@ def backward_transfer(matrix: Matrix) -> float | None:
     changes = []
     for task in range(tasks - 1):
         final, learned = matrix[-1][task], matrix[task][task]
-        assert final is not None and learned is not None
+        assert final is not None
+        assert learned is not None
         changes.append(final - learned)
     return sum(changes) / len(changes)
 

@@ -32,7 +32,7 @@ class CurvePoint:
     phase: str
     epoch: int
     lr: float
-    loss: float
+    loss: float | None  #: None: not a finite number
     train: float
     validation: float | None = None
     test: float | None = None
@@ -90,7 +90,8 @@ class Size:
 
     components: tuple[SizeComponent, ...]
     rules: dict[str, int | None]  #: "itemised", "cpg_table" -> bytes
-    written_bytes: int | None = None
+    written_bytes: int | None = None  #: of the files: backbone, and what each task adds
+    header_bytes: int = 0  #: of which the files' headers; the rest is ``itemised`` to the byte
 
 
 @dataclass(frozen=True)

@@ -353,8 +353,7 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
         folder = run_folder(Path(job.options.results), job.spec.run_id)
         record = folder.read()
         if force or (record is not None and record.finished):
-            folder.checkpoint.unlink(missing_ok=True)
-            folder.backbone.unlink(missing_ok=True)
+            folder.forget_checkpoints()
 
 
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
