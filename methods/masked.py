@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods import batchnorm, masks
+from methods import batchnorm, masks, values
 from methods.contract import MaskCount, StoredItem
 from methods.fitting import Plan, Snapshot
 from methods.layout import FlatLayout, layout_of
@@ -17,7 +17,7 @@ from methods.settings import MaskedSettings, MaskSettings
 from methods.strategy import LearningTask
 from methods.whole import InitialTraining
 
-SCORES, BITS, VALUES = "scores", "mask.bits", "mask.values"
+SCORES, BITS, VALUES, SCALES = "scores", "mask.bits", "mask.values", "mask.scales"
 
 
 class MaskedBackbone(InitialTraining):
@@ -100,7 +100,9 @@ class MaskedBackbone(InitialTraining):
         finished = masks.finished(kept.pop(SCORES), self.layout, self.mask)
         kept[BITS] = pack_bits(finished.bits)
         if self.mask.soft != "none":
-            kept[VALUES] = finished.values[~finished.bits]
+            kept[VALUES], scales = values.encode(finished.values, finished.bits, self.layout, self.mask.values_dtype)
+            if scales is not None:
+                kept[SCALES] = scales
         return kept
 
     def restored_tensors(self, learned: Snapshot, label: int) -> dict[str, Tensor]:
@@ -113,10 +115,9 @@ class MaskedBackbone(InitialTraining):
     def restored_mask(self, learned: Snapshot) -> masks.Mask:
         """The mask that a task's stored bits and values stand for."""
         bits = unpack_bits(learned[BITS], self.layout.units)
-        values = torch.zeros(self.layout.units, device=self.device)
-        if VALUES in learned:
-            values[~bits] = learned[VALUES].to(values.dtype)
-        return masks.Mask(bits, values)
+        if VALUES not in learned:
+            return masks.Mask(bits, torch.zeros(self.layout.units, device=self.device))
+        return masks.Mask(bits, values.decode(learned[VALUES], learned.get(SCALES), bits, self.layout))
 
     def storage(self) -> list[StoredItem]:
         """Backbone, heads, BN sets; per task one bit per unit and the soft values of dropped units."""
@@ -125,9 +126,12 @@ class MaskedBackbone(InitialTraining):
             if BITS in learned:
                 items.append(StoredItem("mask bits", label, self.layout.units, 1, "bit", "which units are kept"))
             if VALUES in learned:
-                items.append(
-                    StoredItem("mask values", label, learned[VALUES].numel(), 32, "float32", "soft values")
-                )
+                count, dtype = learned[VALUES].numel(), str(learned[VALUES].dtype).removeprefix("torch.")
+                bits = values.BITS[self.mask.values_dtype]
+                items.append(StoredItem("mask values", label, count, bits, dtype, "soft values of dropped units"))
+            if SCALES in learned:
+                count = learned[SCALES].numel()
+                items.append(StoredItem("mask scales", label, count, 32, "float32", "a soft value's step, per layer"))
         return items
 
     def mask_statistics(self) -> list[MaskCount]:

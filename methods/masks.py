@@ -26,6 +26,7 @@ from torch import Tensor
 from methods.layout import FlatLayout
 from methods.settings import MaskSettings
 from methods.soft import RULES
+from methods.values import BITS
 
 SURROGATES = ("straight-through", "sigmoid")
 
@@ -43,6 +44,8 @@ def check(settings: MaskSettings) -> None:
         raise ValueError(f"mask.surrogate {settings.surrogate!r} is unknown; choose one of {', '.join(SURROGATES)}")
     if settings.soft not in RULES:
         raise ValueError(f"mask.soft {settings.soft!r} is unknown; choose one of {', '.join(RULES)}")
+    if settings.values_dtype not in BITS:
+        raise ValueError(f"mask.values_dtype {settings.values_dtype!r} is unknown; choose one of {', '.join(BITS)}")
     if settings.surrogate == "sigmoid" and settings.slope <= 0:
         raise ValueError(f"mask.slope must be above 0, not {settings.slope}")
 

@@ -139,4 +139,5 @@ class MaskSettings:
     threshold: float = 0.005  #: tau
     strict: bool = False  #: True: kept where score > tau (Piggyback's code); False: >= (equation 1)
     noise: bool = False  #: Gumbel noise while training; off in the release
+    values_dtype: str = "fp32"  #: how soft values are stored and used: "fp32", "fp16" or "int8" (a scale per layer)
     hidden_linear: str = "element"  #: hidden FC layers: "element" (masked), "unit" (per output) or "frozen"
