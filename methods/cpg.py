@@ -196,6 +196,8 @@ class CPG(OwnedWeights):
         """One ratio: cuts along the cubic schedule in the first ``prune_ramp`` epochs, picks fixed."""
         settings = self.settings
         position = self.position_of(task)
+        constant = Schedule("constant", settings.prune_epochs)
+        groups = self.weight_groups(settings.prune_lr, constant)
 
         def cut(epoch: int, iteration: int, iterations: int) -> None:
             step = epoch * iterations + iteration
@@ -203,10 +205,10 @@ class CPG(OwnedWeights):
             if step <= steps and (step % settings.prune_every == 0 or step == steps):
                 ratio = cubic_ratio(before, target, step, steps)
                 prune_layers(self.weights, self.owner, self.layout, position, ratio)
+                plan.optimizers.stop_momentum(self.weights, self.owner == position)
 
-        constant = Schedule("constant", settings.prune_epochs)
-        groups = self.weight_groups(settings.prune_lr, constant)
-        return self._plan(task, "prune", settings.prune_epochs, groups, before_iteration=cut, keep_best=False)
+        plan = self._plan(task, "prune", settings.prune_epochs, groups, before_iteration=cut, keep_best=False)
+        return plan
 
     def _choose(self, ratio: float, fitted: Fitted) -> dict[str, float]:
         """Remember the present network as the one to keep so far."""

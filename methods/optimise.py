@@ -89,6 +89,13 @@ class Optimizers(torch.optim.Optimizer):
         for member in self.members:
             member.zero_grad(set_to_none=set_to_none)
 
+    def stop_momentum(self, tensor: Tensor, moving: Tensor) -> None:
+        """Zero the momentum of ``tensor`` where the bool ``moving`` is False, so that nothing drifts on there."""
+        for member in self.members:
+            buffer = member.state.get(tensor, {}).get("momentum_buffer")
+            if buffer is not None:
+                buffer.mul_(moving)
+
     def tensors(self) -> dict[str, Tensor]:
         """The optimizers' moments and counters, by a flat name, for a checkpoint."""
         found: dict[str, Tensor] = {}
