@@ -163,6 +163,7 @@ def test_cpg_keeps_the_largest_ratio_that_meets_the_goal(stream: tuple[list[Any]
 
 def test_cpg_picks_among_earlier_weights_only(stream: tuple[list[Any], list[Any]]) -> None:
     strategy = make_strategy("cpg", epochs=8)
+    strategy.settings = dataclasses.replace(strategy.settings, retrain_pick_lr=5e-3, retrain_patience=9)
     learn(strategy, stream[0])
     learned = strategy.learned[2]
     visible, earlier = strategy.visible(learned), strategy.earlier(3)
