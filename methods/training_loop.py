@@ -6,6 +6,7 @@ called only where they override something, and nothing waits for the device befo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,6 +118,11 @@ def _epoch(strategy: TaskStrategy, task: LearningTask, plan: Plan, fitting: Fitt
         events("before_training_epoch")
         trained = one_pass(strategy, task, plan, fitting.epoch, events)
         events("after_training_epoch")
+    if not math.isfinite(trained.loss):
+        raise FloatingPointError(
+            f"training diverged: the loss of task {task.label} became {trained.loss} in epoch {fitting.epoch + 1} of "
+            f"phase {plan.phase}; lower the learning rate"
+        )
     fitting.train = trained.accuracy
     progress.epochs += 1
     progress.iterations += trained.steps
