@@ -102,7 +102,7 @@ def logistic_noise(like: Tensor, settings: MaskSettings, generator: torch.Genera
     return torch.logit(uniform).div_(settings.slope * TEMPERATURE)
 
 
-class _EffectiveWeights(torch.autograd.Function):
+class EffectiveWeights(torch.autograd.Function):
     """scores -> effective weights of every layer; see the table above for forward and backward."""
 
     @staticmethod
@@ -147,4 +147,4 @@ def effective_weights(
         weights: the frozen weights, float32 (elements,), laid out as ``layout`` says.
         noise: see ``logistic_noise``; None outside training.
     """
-    return dict(zip(layout.names, _EffectiveWeights.apply(scores, weights, noise, layout, settings), strict=True))
+    return dict(zip(layout.names, EffectiveWeights.apply(scores, weights, noise, layout, settings), strict=True))

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from benchmark.errors import RequestError
 
-VERBS = ("run", "report", "list", "check")
+VERBS = ("run", "report", "list", "check", "export", "perf")
 
 EPILOGUE = """\
 quick start:

@@ -1,0 +1,107 @@
+"""Rows as a table for the terminal, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.perf.measurement import Row
+from benchmark.perf.shares import PARTS
+
+COLUMNS = (
+    "method", "kind", "optimizer", "batch_size", "ms_per_step", "ms_lowest", "ms_highest", "images_per_second",
+    "ratio_to_finetune", "ratio_lowest", "ratio_highest", "ratio_of_lowest", *(f"share_{part}" for part in PARTS),
+    "peak_memory_bytes", "flops_per_step", "least_bytes_per_step", "floor_ms", "times_floor",
+)  # fmt: skip
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line per contender and batch size; empty where a number was not measured."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        shares = [row.shares.get(part) for part in PARTS]
+        writer.writerow(
+            "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
+            for value in (
+                row.name, row.kind, row.optimizer, row.batch_size, row.times.median, row.times.lowest,
+                row.times.highest, row.images_per_second, row.ratio_to_finetune, row.ratio_lowest, row.ratio_highest,
+                row.ratio_of_lowest, *shares, row.peak_bytes, row.flops, row.traffic_bytes, row.floor_ms,
+                row.times.median / row.floor_ms if row.floor_ms else None,
+            )
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """A table of fixed width, shares in percent of a step."""
+    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to finetune", "range"]
+    heads += [*(f"{part} %" for part in PARTS), "peak MiB", "floor ms"]
+    lines = [heads]
+    for row in rows:
+        lines.append(
+            [
+                row.name,
+                row.optimizer,
+                str(row.batch_size),
+                f"{row.times.median:.2f}",
+                f"{row.times.lowest:.2f}-{row.times.highest:.2f}",
+                f"{row.images_per_second:.0f}",
+                "" if row.ratio_to_finetune is None else f"{row.ratio_to_finetune:.3f}",
+                "" if row.ratio_lowest is None else f"{row.ratio_lowest:.2f}-{row.ratio_highest:.2f}",
+                *("" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS),
+                f"{row.peak_bytes / 2**20:.0f}",
+                "" if row.floor_ms is None else f"{row.floor_ms:.2f}",
+            ]
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if not at else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def write_picture(rows: Sequence[Row], title: str, folder: Path) -> list[Path]:
+    """Bars of the median step with its range, one panel a batch size, the floor as a tick; step.png and step.svg."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    sizes = sorted({row.batch_size for row in rows})
+    tallest = max(sum(row.batch_size == size for row in rows) for size in sizes)
+    figure, panels = pyplot.subplots(
+        1, len(sizes), figsize=(5.2 * len(sizes), 1.2 + 0.34 * tallest), squeeze=False, layout="constrained"
+    )
+    colours = {"method": "#3b6ea5", "peer": "#a9a9a9"}
+    for panel, size in zip(panels[0], sizes, strict=True):
+        shown = [row for row in rows if row.batch_size == size]
+        medians = [row.times.median for row in shown]
+        spread = [
+            [row.times.median - row.times.lowest for row in shown],
+            [row.times.highest - row.times.median for row in shown],
+        ]
+        places = range(len(shown))
+        panel.barh(places, medians, xerr=spread, color=[colours[row.kind] for row in shown], ecolor="#333333")
+        floors = [(at, row.floor_ms) for at, row in enumerate(shown) if row.floor_ms is not None]
+        panel.scatter(
+            [ms for _, ms in floors], [at for at, _ in floors], marker="|", s=160, color="#c0392b", label="floor"
+        )
+        panel.set_yticks(list(places), [row.name for row in shown])
+        panel.invert_yaxis()
+        panel.set_xlabel("milliseconds per step (median, range over rounds)")
+        panel.set_title(f"batch size {size}")
+        if floors:
+            panel.legend(loc="lower right", frameon=False)
+    figure.suptitle(title)
+    written = [folder / "step.png", folder / "step.svg"]
+    for path in written:
+        figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+    return written
