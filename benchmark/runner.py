@@ -239,7 +239,8 @@ class Runner:
 
     def _save_task(self, index: int) -> None:
         """What the task adds; with the first task the shared tensors, where these will not change any more."""
-        metadata = {"label": index - 1, "name": self.tasks[index].task.name}
+        task = self.tasks[index].task
+        metadata = {"name": task.name, "class_names": task.class_names, "mean": task.mean, "std": task.std}
         self._write(self.folder.task(index), self.strategy.learned[index - 1], metadata)
         if not self.strategy.shared_changes and len(self.done.rows) == 1:
             self._write(self.folder.backbone, self.strategy.stored_shared(), {})

@@ -26,8 +26,9 @@ from methods.contract import StoredItem
 from methods.fitting import Fitted, Plan, Progress, Snapshot
 from methods.optimise import Group, Optimizers, Schedule
 from methods.owned import POSITION, OwnedWeights
-from methods.packing import pack_bits, unpack_bits
-from methods.pruning import FREE, compulsory_ratio, cubic_ratio, prune_layers
+from methods.ownership import earlier_weights, visible_weights
+from methods.packing import pack_bits
+from methods.pruning import compulsory_ratio, cubic_ratio, prune_layers
 from methods.settings import CPGSettings
 from methods.strategy import LearningTask
 
@@ -82,7 +83,7 @@ class CPG(OwnedWeights):
 
     def earlier(self, position: int) -> Tensor:
         """bool (elements,): weights owned by tasks before ``position``; they never change hands."""
-        return (self.owner != FREE) & (self.owner < position)
+        return earlier_weights(self.owner, position)
 
     def training_tensors(self) -> dict[str, Tensor]:
         """Own and picked weights, with the task's biases and BN set."""
@@ -105,12 +106,7 @@ class CPG(OwnedWeights):
 
     def visible(self, learned: Snapshot) -> Tensor:
         """bool (elements,): own weights and the picked ones of earlier tasks."""
-        position = int(learned[POSITION])
-        visible = self.owner == position
-        if PICKS in learned:
-            earlier = self.earlier(position)
-            visible[earlier] = unpack_bits(learned[PICKS], int(earlier.sum()))
-        return visible
+        return visible_weights(self.owner, int(learned[POSITION]), learned.get(PICKS))
 
     def storage(self) -> list[StoredItem]:
         """As PackNet, and the picks."""
@@ -174,9 +170,7 @@ class CPG(OwnedWeights):
 
     def _plan(self, task: LearningTask, phase: str, epochs: int, groups: Sequence[Group], **options: Any) -> Plan:
         position = self.position_of(task)
-        return Plan(
-            phase, epochs, Optimizers(groups), after_backward=lambda: self.decay_and_mask(position), **options
-        )
+        return Plan(phase, epochs, Optimizers(groups), after_backward=lambda: self.decay_and_mask(position), **options)
 
     def _prune_gradually(self, task: LearningTask, goal: float, met: bool) -> None:
         """Runs of ``prune_epochs`` at growing ratios; the last acceptable one is remembered as chosen."""

@@ -18,6 +18,7 @@ from methods.contract import MaskCount, StoredItem
 from methods.fitting import Snapshot
 from methods.layout import layout_of
 from methods.optimise import Group, Schedule
+from methods.ownership import visible_weights
 from methods.packing import bits_for, pack_numbers
 from methods.pruning import FREE, prune_layers
 from methods.strategy import OVERRIDE, LearningTask, TaskStrategy
@@ -145,7 +146,7 @@ class OwnedWeights(TaskStrategy):
 
     def visible(self, learned: Snapshot) -> Tensor:
         """bool (elements,): the weights that a learned task's network uses, owners 1 to its own."""
-        return (self.owner != FREE) & (self.owner <= int(learned[POSITION]))
+        return visible_weights(self.owner, int(learned[POSITION]))
 
     def restored_tensors(self, learned: Snapshot, label: int) -> dict[str, Tensor]:
         """The visible weights, zero elsewhere, with the task's biases and BN set."""
@@ -188,7 +189,9 @@ class OwnedWeights(TaskStrategy):
             StoredItem("owner index", None, elements, bits, f"uint{bits}", "which task owns each weight"),
         ]
         if not self._stores_own_sets():
-            items.append(StoredItem("backbone", None, rest, 32, "float32", "the biases and BN set that all tasks share"))
+            items.append(
+                StoredItem("backbone", None, rest, 32, "float32", "the biases and BN set that all tasks share")
+            )
         for label, tensors in self.learned.items():
             items += self._items(label, tensors)
             items.append(StoredItem("position", label, 1, 16, "int16", "the task's number among the owners"))

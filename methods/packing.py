@@ -39,6 +39,11 @@ def pack_numbers(numbers: Tensor, bits: int) -> Tensor:
     return pack_bits(torch.cat([(numbers >> bit) & 1 for bit in range(bits)]).to(torch.bool))
 
 
+def bits_of(packed: Tensor, count: int) -> int:
+    """Of how many bits each ``pack_numbers`` made its ``count`` numbers."""
+    return len(packed) * _BYTE // count
+
+
 def unpack_numbers(packed: Tensor, bits: int, count: int) -> Tensor:
     """The inverse of ``pack_numbers``: int16 (count,)."""
     planes = unpack_bits(packed, bits * count).view(bits, count)

@@ -1,0 +1,69 @@
+"""``export``: one learned task as a file, for use without this suite."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmark.errors import RequestError
+
+EPILOGUE = """\
+example:
+  python -m benchmark export digits-ksm-s0-1a2b3c4d5e --task two-three --to task.st --backbone-to net.st
+
+then, with torch and safetensors alone:
+  from methods import load_task
+  network = load_task(backbone, "task.st")
+  logits = network(network.normalise(images))
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb ``export``."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write one learned task of a run to a file that loads without this suite",
+        description="Writes what one learned task adds to the shared backbone: packed masks, head, BN set, class names "
+        "and normalisation.",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="RUN", help="a run's folder, or its id under --results")
+    parser.add_argument("--task", required=True, metavar="T", help="1-based index in the scenario, or name")
+    parser.add_argument("--to", required=True, type=Path, metavar="FILE", help="the task's file (safetensors)")
+    parser.add_argument("--backbone-to", type=Path, metavar="FILE", help="also write the backbone that all tasks share")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="default: results/runs"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files. Raises RequestError: no such run or task, weights not kept, no place to write."""
+    folder = find_run(args.source, args.results)
+    from benchmark.export import export_backbone, export_task, read_run, task_row
+
+    stored = read_run(folder)
+    row = task_row(stored, args.task)
+    try:
+        export_task(stored, row, args.to)
+        if args.backbone_to:
+            export_backbone(stored, args.backbone_to)
+    except OSError as error:
+        raise RequestError(f"{error.filename or args.to} cannot be written ({error.strerror}).") from error
+    size = args.to.stat().st_size / 1024
+    print(f"{args.to}: task {row.index} {row.name}, {size:.1f} KiB, accuracy {row.accuracy_at_end:.4f}")
+    if args.backbone_to:
+        print(f"{args.backbone_to}: the backbone {stored.spec.backbone['name']} of {stored.record.run_id}")
+    return 0
+
+
+def find_run(source: str, results: Path) -> Path:
+    """The folder of a run that is named by its folder, its record or its id. Raises RequestError."""
+    for folder in (Path(source), Path(source).parent, results / source):
+        if (folder / "result.json").is_file() and (folder != Path(source).parent or Path(source).name == "result.json"):
+            return folder
+    known = sorted(path.parent.name for path in results.glob("*/result.json"))
+    hint = f" There are {', '.join(known[:5])}{', …' if len(known) > 5 else ''}." if known else ""
+    raise RequestError(f"There is no run {source!r}, neither as a folder nor under {results}.{hint}")
