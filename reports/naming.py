@@ -78,6 +78,12 @@ def task_title(name: str) -> str:
     return name.replace("_", " ")
 
 
+def short(text: str, most: int = 34) -> str:
+    """A label for a figure: cut where it would push everything else aside, and never hidden from a legend."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return f"\N{WORD JOINER}{cut}" if cut.startswith("_") else cut  # matplotlib hides labels with a leading underscore
+
+
 def slug(text: str) -> str:
     """Letters, digits and single hyphens: safe as a file name and as an HTML id."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "unnamed"

@@ -61,7 +61,7 @@ def record(
     """
     names = tuple(names or CIFAR_TASKS[: len(accuracies)])
     at_end = list(at_end or accuracies)
-    seconds = list(seconds or [10.0] * len(accuracies))
+    timed = list(seconds or [10.0] * len(accuracies))
     order = [initial_task - 1, *(i for i in range(len(accuracies)) if i != initial_task - 1)]
     rows = [
         {
@@ -72,12 +72,12 @@ def record(
             "test_images": 500,
             "accuracy": accuracies[i],
             "accuracy_at_end": at_end[i],
-            "epochs": epochs if seconds[i] is not None else 0,
-            "seconds": {"load": 1.0, "eval": 0.5} | ({} if seconds[i] is None else {"train": seconds[i]}),
-            "seconds_per_epoch": None if seconds[i] is None else seconds[i] / epochs,
-            "images_per_second": None if seconds[i] is None else 100.0,
+            "epochs": epochs if timed[i] is not None else 0,
+            "seconds": {"load": 1.0, "eval": 0.5, **({} if timed[i] is None else {"train": timed[i]})},
+            "seconds_per_epoch": None if timed[i] is None else (timed[i] or 0.0) / epochs,
+            "images_per_second": None if timed[i] is None else 100.0,
             "peak_memory_bytes": 2**20 * 50,
-            "status": "task-1 network" if seconds[i] is None else "learned",
+            "status": "task-1 network" if timed[i] is None else "learned",
             "curve": list(curve),
         }
         for i in order
@@ -125,7 +125,7 @@ def record(
             "rules": {key: value for key, value in sizes.items() if key != "written"},
             "written_bytes": sizes.get("written"),
         }
-    known = [value for value in seconds if value is not None]
+    known = [value for value in timed if value is not None]
     value: dict[str, Any] = {
         "schema_version": 1,
         "run_id": f"{scenario}-{method}-{initial_task}-{seed}",

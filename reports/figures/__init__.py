@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -50,7 +51,9 @@ def draw(panels: Sequence[Panel], folder: Path, prefix: str) -> list[tuple[Figur
 def _draw(job: tuple[Panel, int, Path, str]) -> tuple[FigureView, ...]:
     panel, kind, folder, prefix = job
     with canvas.style():
-        return tuple(canvas.save(drawing, folder, prefix) for drawing in KINDS[kind](panel))
+        views = tuple(canvas.save(drawing, folder, prefix) for drawing in KINDS[kind](panel))
+    gc.collect()  # figures are cycles with megabytes of pixels behind them
+    return views
 
 
 def _may_fork() -> bool:

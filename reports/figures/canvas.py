@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.configuration import Configuration
+from reports.naming import short
 from reports.page import FigureView
 from reports.style import GRID, INK, INKS, LOOKS, MUTED, PAPER, SPARE, Ink, Look, line_style, look
 from results.atomic import replacing, write_text
@@ -40,6 +41,7 @@ _STYLE: Any = {
     "legend.fontsize": 8.5,
     "lines.linewidth": 1.4, "lines.markersize": 5, "figure.facecolor": "none", "axes.facecolor": "none",
     "savefig.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": "maskbench", "pdf.fonttype": 42,
+    "text.parse_math": False,
 }  # fmt: skip
 
 
@@ -74,7 +76,7 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
     """Colour, marker and line of a configuration: the same in every figure."""
     chosen = look(item.method)
     return {
-        "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant), "label": item.label,
+        "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant), "label": short(item.label),
         "markerfacecolor": chosen.light if item.variant == 0 else "none",
     }  # fmt: skip
 
@@ -97,7 +99,7 @@ def legend(figure: Figure, axis: Axes, *, columns: int = 1) -> None:
 def name_tasks(axis: Axes, names: Sequence[str], positions: Sequence[float]) -> None:
     """Task names where there is room; with more than eight tasks the numbers, whose names the tables give."""
     if len(names) <= 8:
-        axis.set_xticks(positions, names, rotation=20, ha="right", rotation_mode="anchor")
+        axis.set_xticks(positions, [short(name) for name in names], rotation=20, ha="right", rotation_mode="anchor")
     else:
         axis.set_xticks(positions, [name.split(" ")[0] for name in names])
         axis.set_xlabel("Task (numbered as in the tables)")
@@ -131,6 +133,9 @@ def inline(svg: str, drawing: Drawing) -> Markup:
     key = drawing.key
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(
+        r'(<image\b[^>]*?) id="[^"]*"', r"\1", body
+    )  # two equal images have equal ids; nothing refers to them
     body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', body)

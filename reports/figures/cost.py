@@ -8,7 +8,7 @@ from reports import published
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic, name_tasks
 from reports.grouping import Panel
 from reports.hardware import Hardware
-from reports.naming import METHOD_TITLES, method_title, slug, task_title
+from reports.naming import METHOD_TITLES, method_title, short, slug, task_title
 from reports.statistics import mean_interval
 from reports.style import look
 from reports.tables.grid import of_task
@@ -36,7 +36,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
         low = np.minimum(reach, heights * 0.9)  # an interval that reaches zero has no place on a logarithmic axis
         axes[0].errorbar(places, heights, yerr=[low, reach], elinewidth=0.8, **drawn_as(item))
         means.append(f"{item.label} {np.nanmean(heights):.3g} s")
-    axes[0].set_title(f"Measured: {hardware.label}")
+    axes[0].set_title(short(f"Measured: {hardware.label}", 60))
     axes[0].set_ylabel("Training seconds per task")
     if table:
         for method in (method for method in METHOD_TITLES if method in table.values):

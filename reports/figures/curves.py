@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
+from reports.naming import short
 from reports.style import MUTED, look
 from results.schema import TRAINING_PHASES, CurvePoint
 
@@ -34,7 +35,7 @@ def learning_curves(panel: Panel) -> list[Drawing]:
         axis.fill_between(epochs[keep], 100 * low[keep], 100 * high[keep], color=colour, alpha=0.16, linewidth=0)
         axis.plot(epochs[keep], 100 * middle[keep], color=colour)
         axis.plot(epochs[keep], 100 * np.nanmean(train, 0)[keep], color=MUTED.light, linestyle=":", linewidth=1.1)
-        axis.set_title(item.label, fontsize=8.5)
+        axis.set_title(short(item.label, 28), fontsize=8.5)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(max(low, 0), min(high, 101))
     for axis in axes[len(found) :]:

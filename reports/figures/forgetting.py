@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.figures.canvas import Drawing, blank, drawn_as, legend
 from reports.figures.matrix import mean_matrix
 from reports.grouping import Panel
+from reports.naming import short
 from reports.statistics import mean_interval
 from reports.style import look
 
@@ -36,7 +37,7 @@ def forgetting(panel: Panel) -> list[Drawing]:
             beside = (max(width, 0) + reach, place)
             axes[1].annotate(f"{width:.1f}", beside, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
             words.append(f"{item.label} {100 * interval.mean:.1f} points")
-    axes[1].set_yticks(range(len(found)), [item.label for item, _ in found])
+    axes[1].set_yticks(range(len(found)), [short(item.label) for item, _ in found])
     axes[1].invert_yaxis()
     axes[1].grid(axis="y", visible=False)
     axes[1].margins(x=0.18)
@@ -49,8 +50,8 @@ def forgetting(panel: Panel) -> list[Drawing]:
         Drawing(
             key=f"{panel.slug}-forgetting",
             title="Forgetting",
-            caption="Left: mean over seeds of the mean accuracy over the tasks learned so far (it moves with the "
-            "tasks' difficulty, too). Right: mean loss between learning a task and the end, 95 % t-interval over seeds.",
+            caption="Left: mean accuracy over the tasks learned so far, mean over seeds (it moves with the tasks' "
+            "difficulty, too). Right: mean loss between learning a task and the end, 95 % t-interval over seeds.",
             alt=f"Forgetting at the end: {'; '.join(words)}.",
             figure=figure,
         )

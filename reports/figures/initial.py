@@ -11,7 +11,7 @@ from reports.configuration import Configuration
 from reports.families import initial_task_families
 from reports.figures.canvas import Drawing, blank, drawn_as, legend
 from reports.grouping import Panel
-from reports.naming import task_title
+from reports.naming import short, task_title
 from reports.statistics import mean_interval
 from reports.style import look
 from reports.tables.grid import per_seed_mean
@@ -38,7 +38,7 @@ def initial_tasks(panel: Panel) -> list[Drawing]:
         printed = {place: mean for place, mean in enumerate(means) if mean is not None}
         bar: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
         axis.plot(list(printed), list(printed.values()), color=look("ksm").light, label="KSM, published", **bar)
-    shown = [f"{start} {names.get(start, '')}" for start in starts]
+    shown = [short(f"{start} {names.get(start, '')}") for start in starts]
     axis.set_xticks(range(len(starts)), shown, rotation=12, ha="right", rotation_mode="anchor")
     axis.margins(x=0.1)
     axis.set_xlabel("Initial task")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
-from reports.naming import task_title
+from reports.naming import short, task_title
 from reports.style import MUTED
 
 #: Layers that can be named below an axis without overlapping; beyond it every k-th is.
@@ -30,22 +32,27 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
     low = 100 * min(float(np.nanmin(ones)) for *_, ones, _ in found)
     top = 100 * max(0.05, *(float(np.nanmax(soft)) for *_, soft in found))
     words = []
+    images: dict[int, AxesImage] = {}
     for row, (item, tasks, layers, ones, soft) in enumerate(found):
-        named = [names.get(task, task) for task in tasks]
+        named = [short(names.get(task, task)) for task in tasks]
         for side, (ratio, what, limits) in enumerate(((ones, "ones", (low, 100.0)), (soft, "soft values", (0.0, top)))):
             axis = axes[2 * row + side]
-            axis.set_title(f"{item.label}: {what}", fontsize=8.5)
+            axis.set_title(f"{short(item.label)}: {what}", fontsize=8.5)
             if side and not np.nanmax(soft):
                 axis.set_axis_off()
-                axis.set_title(f"{item.label}: no soft values", fontsize=8.5, fontweight="normal", color=MUTED.light)
+                axis.set_title(
+                    f"{short(item.label)}: no soft values", fontsize=8.5, fontweight="normal", color=MUTED.light
+                )
                 continue
-            image = axis.imshow(
-                100 * ratio, aspect="auto", cmap="cividis", vmin=limits[0], vmax=limits[1], interpolation="nearest"
-            )
-            figure.colorbar(image, ax=axis, pad=0.01, aspect=12)
+            scale: dict[str, Any] = {"cmap": "cividis", "vmin": limits[0], "vmax": limits[1]}
+            images[side] = axis.imshow(100 * ratio, aspect="auto", interpolation="nearest", **scale)
             _ticks(axis, layers, named, first=side == 0, last=row == len(found) - 1)
         words.append(
             f"{item.label}: {100 * np.nanmean(ones):.1f} percent ones, {100 * np.nanmean(soft):.1f} percent soft values"
+        )
+    for side, shown in images.items():  # one bar per column: all rows share its scale
+        figure.colorbar(
+            shown, ax=axes[side::2], pad=0.01, aspect=40, shrink=min(1.0, 2 / len(found)), anchor=(0.0, 1.0)
         )
     return [
         Drawing(
@@ -91,7 +98,7 @@ def _ticks(axis: Axes, layers: list[str], tasks: list[str], *, first: bool, last
     step = max(1, -(-len(layers) // NAMED_LAYERS))
     places = list(range(0, len(layers), step))
     if last:
-        named = [layers[i] for i in places]
+        named = [short(layers[i], 24) for i in places]
         axis.set_xticks(places, named, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
     else:
         axis.set_xticks([])

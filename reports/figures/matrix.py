@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
+from reports.naming import short
 
 ACROSS = 4
 
@@ -27,7 +28,7 @@ def accuracy_matrices(panel: Panel) -> list[Drawing]:
     image = None
     for place, (axis, (item, matrix)) in enumerate(zip(axes, found, strict=False)):
         image = axis.imshow(100 * matrix, vmin=100 * lowest, vmax=100, cmap="cividis", interpolation="nearest")
-        axis.set_title(item.label, fontsize=8.5)
+        axis.set_title(short(item.label, 28), fontsize=8.5)
         _ticks(axis, len(matrix), left=place % across == 0, bottom=place + across >= len(found))
         if len(matrix) <= 6:
             _numbers(axis, matrix, lowest)

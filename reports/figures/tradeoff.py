@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
+from reports.naming import short
 from reports.statistics import Interval
 from reports.style import MUTED
 from reports.tables.ranking import Ranked, main_hardware, ranking
@@ -44,7 +45,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
     times = [Placed(item, item.seconds, 1.0) for item in ranked if item.seconds and item.seconds.mean > 0]
     sizes = [Placed(item, item.size, 1 / MIB) for item in ranked if item.size and item.size.mean > 0]
     kinds = [
-        (f"Training seconds, all tasks\n({hardware.label if hardware else ''})", times),
+        (f"Training seconds, all tasks\n({short(hardware.label if hardware else '', 60)})", times),
         ("Model size in MiB", sizes),
     ]
     kinds = [(label, rows) for label, rows in kinds if len(rows) > 1]

@@ -1,0 +1,189 @@
+"""Every kind of claim on cases made by hand: holds, fails, undecided, not run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from report_records import record
+
+from reports.checks import (
+    about_as_accurate,
+    every_initial_task_above,
+    fewer_mask_units,
+    initial_task_spread,
+    later_layers_change_more,
+    more_accurate,
+    no_forgetting,
+    size_at_most,
+    slower,
+    soft_share_at_most,
+)
+from reports.claims import CLAIMS, check_claims
+from reports.evidence import Evidence
+from reports.grouping import Panel, group
+from results.schema import RunRecord
+
+BASE = (0.50, 0.60, 0.70, 0.80)
+
+
+def panel_of(runs: Sequence[RunRecord]) -> Panel:
+    """The one panel that the runs make."""
+    (panel,), _ = group(runs)
+    return panel
+
+
+def runs_of(method: str, shifts: Sequence[float], **options: object) -> list[RunRecord]:
+    """One run per seed; seed ``s`` has every accuracy of BASE shifted by ``shifts[s]``."""
+    return [record(method, s, [a + shift for a in BASE], **options) for s, shift in enumerate(shifts)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shifts", "verdict"),
+    [
+        ((0.030, 0.031, 0.029), "holds"),
+        ((-0.030, -0.031, -0.029), "fails"),
+        ((0.03, -0.03, 0.01), "undecided"),
+        ((0.03,), "undecided"),  # one seed decides nothing
+    ],
+)
+def test_more_accurate(shifts: Sequence[float], verdict: str) -> None:
+    panel = panel_of(runs_of("ksm", shifts) + runs_of("piggyback", [0.0] * len(shifts)))
+    evidence = more_accurate("ksm", "piggyback")(panel)
+    assert evidence.verdict == verdict
+    assert evidence.numbers["difference"] == pytest.approx(sum(shifts) / len(shifts))
+    assert evidence.compared == ("KSM", "Piggyback")
+
+
+def test_an_undecided_claim_says_how_many_seeds_it_would_take() -> None:
+    # Differences of 1, 2, 3 points: mean 2, s 1, t-interval ±2.48. t(n-1)/sqrt(n) < 2 first holds for n = 4 (1.59).
+    panel = panel_of(runs_of("ksm", (0.01, 0.02, 0.03)) + runs_of("piggyback", (0, 0, 0)))
+    evidence = more_accurate("ksm", "piggyback")(panel)
+    assert (evidence.verdict, evidence.more_seeds) == ("undecided", 1)
+    assert evidence.seeds_text == "about 1 more seed might decide it"
+    one = more_accurate("ksm", "piggyback")(panel_of(runs_of("ksm", (0.01,)) + runs_of("piggyback", (0,))))
+    assert one.more_seeds == 2  # up to the three that an interval needs
+
+
+def test_absent_methods_are_not_run() -> None:
+    evidence = more_accurate("ksm", "cpg")(panel_of(runs_of("ksm", (0, 0))))
+    assert (evidence.verdict, evidence.statistic) == ("not run", "needs CPG")
+
+
+def test_a_negative_margin_means_not_much_worse() -> None:
+    panel = panel_of(runs_of("ksm", (-0.005, -0.004, -0.006)) + runs_of("cpg", (0, 0, 0)))
+    assert more_accurate("ksm", "cpg")(panel).verdict == "fails"
+    assert more_accurate("ksm", "cpg", by=-1.0)(panel).verdict == "holds"
+
+
+def test_the_same_bn_policy_is_asked_for_on_both_sides() -> None:
+    runs = runs_of("ksm", (0.03, 0.031, 0.029)) + runs_of("piggyback", (0, 0, 0))  # per-task against frozen
+    check = more_accurate("ksm", "piggyback", same_bn=True)
+    assert check(panel_of(runs)).verdict == "not run"
+    frozen = [record("ksm", s, BASE, spec={"bn_policy": "frozen"}, run_id=f"frozen-{s}") for s in range(3)]
+    evidence = check(panel_of(runs + frozen))
+    assert evidence.numbers["difference"] == pytest.approx(0.0)
+    assert evidence.compared == ("KSM (BN frozen)", "Piggyback")
+
+
+@pytest.mark.parametrize(
+    ("shifts", "verdict"),
+    [((0.001, 0.002, 0.000), "holds"), ((0.02, 0.021, 0.019), "fails"), ((0.004, 0.006, -0.004), "undecided")],
+)
+def test_about_as_accurate(shifts: Sequence[float], verdict: str) -> None:
+    panel = panel_of(runs_of("ksm", shifts) + runs_of("ksm-elementwise", (0, 0, 0)))
+    assert about_as_accurate("ksm", "ksm-elementwise", within=0.5)(panel).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("cpg", "verdict"), [((150, 151, 149), "holds"), ((50, 51, 49), "fails"), ((90, 130, 80), "undecided")]
+)
+def test_slower(cpg: Sequence[float], verdict: str) -> None:
+    runs = [record("cpg", s, BASE, seconds=[value] * 4, epochs=100) for s, value in enumerate(cpg)]
+    runs += [record("ksm", s, BASE, seconds=[None, 10, 10, 10], epochs=10) for s in range(3)]
+    evidence = slower("cpg", "ksm", times=10)(panel_of(runs))
+    assert evidence.verdict == verdict
+    assert evidence.numbers["pairs"] == 9  # the initial task, which KSM did not train, is no pair
+
+
+def test_slower_per_epoch_divides_by_the_epochs() -> None:
+    runs = [record("cpg", s, BASE, seconds=[150.0 + s] * 4, epochs=100) for s in range(3)]
+    runs += [record("ksm", s, BASE, seconds=[10.0] * 4, epochs=10) for s in range(3)]
+    evidence = slower("cpg", "ksm", times=10, per_epoch=True)(panel_of(runs))
+    assert evidence.verdict == "fails"
+    assert evidence.statistic.startswith("CPG over KSM, seconds per epoch: 1.51×")
+
+
+def test_times_of_different_hardware_are_not_compared() -> None:
+    runs = [record("cpg", s, BASE, provenance={"host": {"cpu": "fast", "threads": 8}}) for s in range(3)]
+    runs += [record("ksm", s, BASE, provenance={"host": {"cpu": "slow", "threads": 1}}) for s in range(3)]
+    evidence = slower("cpg", "ksm", times=10)(panel_of(runs))
+    assert (evidence.verdict, evidence.statistic) == ("not run", "CPG and KSM were not timed on the same hardware")
+
+
+def test_forgetting_is_an_invariant_not_a_statistic() -> None:
+    kept = [record("ksm", 0, BASE)]
+    assert no_forgetting("ksm")(panel_of(kept)).verdict == "holds"
+    lost = [record("ksm", 1, BASE, at_end=(0.499, 0.6, 0.7, 0.8))]
+    evidence = no_forgetting("ksm")(panel_of(kept + lost))
+    assert evidence.verdict == "fails"
+    assert evidence.statistic == "1 of 8 tasks changed; largest change 0.10 points"
+
+
+def _from(start: int, shifts: Sequence[float]) -> list[RunRecord]:
+    return runs_of("ksm", shifts, initial_task=start)
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [((-0.009, -0.010, -0.011), "holds"), ((-0.05, -0.051, -0.049), "fails"), ((0.0, -0.03, 0.0), "undecided")],
+)
+def test_initial_task_spread(other: Sequence[float], verdict: str) -> None:
+    evidence = initial_task_spread("ksm", within=1.5)(panel_of(_from(1, (0, 0, 0)) + _from(3, other)))
+    assert evidence.verdict == verdict
+    assert evidence.compared == ("from task 1", "from task 3")
+
+
+def test_initial_tasks_need_two_and_the_worst_must_win() -> None:
+    assert initial_task_spread("ksm", within=1.5)(panel_of(_from(1, (0, 0)))).verdict == "not run"
+    runs = _from(1, (0.02, 0.021, 0.019)) + _from(3, (0.01, 0.011, 0.009)) + runs_of("piggyback", (0, 0, 0))
+    evidence = every_initial_task_above("ksm", "piggyback")(panel_of(runs))
+    assert (evidence.verdict, evidence.compared) == ("holds", ("from task 3", "Piggyback"))
+
+
+def _masked(method: str, units: int, ones: int, soft: int) -> RunRecord:
+    rows = [("fish", layer, ones, soft, units - ones - soft) for layer in ("a", "b")]
+    return record(method, 0, (0.5, 0.6), masks=rows, sizes={"itemised": units * 100})
+
+
+def test_masks_counted() -> None:
+    panel = panel_of([_masked("ksm", 100, 80, 12), _masked("piggyback", 900, 800, 0)])
+    units: Evidence = fewer_mask_units("ksm", "piggyback", times=9)(panel)
+    assert (units.verdict, units.numbers["ratio"]) == ("holds", 9.0)
+    assert fewer_mask_units("ksm", "piggyback", times=10)(panel).verdict == "fails"
+    assert soft_share_at_most("ksm", share=0.25)(panel).numbers["share"] == pytest.approx(0.12)
+    assert soft_share_at_most("ksm", share=0.10)(panel).verdict == "fails"
+    assert size_at_most("ksm", "piggyback", times=1.25)(panel).numbers["ratio"] == pytest.approx(1 / 9)
+    assert size_at_most("piggyback", "ksm", times=1.25)(panel).verdict == "fails"
+
+
+@pytest.mark.parametrize(("early", "late", "verdict"), [(90, 60, "holds"), (60, 90, "fails")])
+def test_later_layers_change_more(early: int, late: int, verdict: str) -> None:
+    runs = [
+        record(
+            "ksm",
+            s,
+            (0.5, 0.6),
+            masks=[("fish", "a", early + s, 5, 95 - early - s), ("fish", "b", late, 0, 100 - late)],
+        )
+        for s in range(3)
+    ]
+    assert later_layers_change_more("ksm")(panel_of(runs)).verdict == verdict
+
+
+def test_every_claim_answers_on_any_panel_and_names_are_unique() -> None:
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
+    for runs in ([record("my-plugin", 0, (0.5,))], [record("ksm", 0, BASE), record("piggyback", 7, BASE)]):
+        verdicts = {item.claim.key: item.evidence.verdict for item in check_claims(panel_of(runs))}
+        assert set(verdicts.values()) <= {"holds", "fails", "undecided", "not run"}
+    assert verdicts["ksm-above-piggyback"] == "undecided"  # no seed in common

@@ -1,0 +1,54 @@
+"""A thousand records within 15 seconds of two cores and 1 GiB; no torch, no Avalanche."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from report_records import CIFAR_TASKS, record, save
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+CHILD = """
+import json, resource, sys, time
+from pathlib import Path
+from reports.build import build
+begun = time.perf_counter()
+built = build(Path(sys.argv[1]), Path(sys.argv[2]))
+usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps({
+    "wall": time.perf_counter() - begun,
+    "processor": sum(one.ru_utime + one.ru_stime for one in usage),
+    "mebibytes": [one.ru_maxrss / 1024 for one in usage],
+    "foreign": sorted({"torch", "avalanche", "benchmark"} & {name.split(".")[0] for name in sys.modules}),
+    "figures": len(built.figures),
+}))
+"""
+
+
+def test_a_thousand_records(tmp_path: Path) -> None:
+    layers = [f"features.{n}" for n in range(15)]
+    point = {"phase": "train", "epoch": 0, "lr": 1e-3, "loss": 0.5, "train": 0.5, "validation": 0.5}
+    curve = [point | {"epoch": epoch} for epoch in range(5)]
+    for number in range(10):
+        method = ("finetune", "packnet", "piggyback", "cpg", "ksm", "scratch", "ksm-softmax", "a", "b", "c")[number]
+        masks = [(task, layer, 90, 5, 5) for task in CIFAR_TASKS[1:] for layer in layers]
+        runs = (
+            record(method, seed, [0.5 + 0.01 * task + 0.0001 * (seed % 7) for task in range(20)], masks=masks,
+                   curve=curve, sizes={"itemised": 2**20 + number})
+            for seed in range(100)
+        )  # fmt: skip
+        save(tmp_path / "runs", runs)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(tmp_path / "runs"), str(tmp_path / "report")],
+        capture_output=True, text=True, cwd=REPOSITORY, timeout=300, check=True,
+    )  # fmt: skip
+    measured = json.loads(done.stdout.splitlines()[-1])
+    print(measured)
+    assert measured["foreign"] == []
+    assert measured["figures"] == 6
+    # Processor time, not wall time: other work on the machine must not fail the test. Two cores have 30 s in 15.
+    assert measured["processor"] < 30
+    assert sum(measured["mebibytes"]) < 1024
