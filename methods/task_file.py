@@ -118,10 +118,11 @@ class TaskNetwork(nn.Module):
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
-        self.backbone = copy.deepcopy(backbone).requires_grad_(False).eval()
+        self.backbone = copy.deepcopy(backbone).requires_grad_(False)
         self.task: TaskFile | None = None
         self._own: dict[str, Tensor] = {name: tensor.data for name, tensor in self._tensors().items()}
         self._sha256: str | None = None
+        self.eval()
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
