@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,14 @@ def build(results: Path, out: Path) -> Built:
         ReportError: ``results`` does not exist or holds no usable record; nothing is written then.
     """
     loaded = load(results)
+    gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
+    try:
+        return _build(loaded, out)
+    finally:
+        gc.unfreeze()
+
+
+def _build(loaded: Loaded, out: Path) -> Built:
     panels, repeated = group(loaded.finished)
     left_out = loaded.left_out + repeated
     checked = [(panel, check_claims(panel)) for panel in panels]

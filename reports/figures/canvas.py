@@ -76,7 +76,8 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
     """Colour, marker and line of a configuration: the same in every figure."""
     chosen = look(item.method)
     return {
-        "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant), "label": short(item.label),
+        "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant),
+        "label": short(item.label),
         "markerfacecolor": chosen.light if item.variant == 0 else "none",
     }  # fmt: skip
 
