@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from benchmark.scenarios.contract import Progress
 from benchmark.size import mib
 from benchmark.spec import RunSpec
 from results.schema import RunRecord
+
+BAR_WIDTH = 30
+CLEAR = "\r\033[K"  #: a terminal's code for an empty line
 
 #: seconds between two plain lines about the same task
 PLAIN_EVERY = 20.0
@@ -147,3 +151,20 @@ def print_table(records: Sequence[RunRecord]) -> None:
             print(f"{record.spec['method']} seed {record.spec['seed']} FAILED: {(record.error or '').splitlines()[0]}")
             print(f"  the whole story is in its record, run id {record.run_id}")
     print()
+
+
+def decoding_progress() -> Progress:
+    """A bar on stderr when it is a terminal, else one plain line at the start and end of each thing done."""
+    terminal = sys.stderr.isatty()
+
+    def progress(what: str, done: int, total: int) -> None:
+        finished = done >= total
+        if terminal:
+            filled = BAR_WIDTH * done // max(total, 1)
+            bar = "█" * filled + "·" * (BAR_WIDTH - filled)
+            line = f"{CLEAR}{what} {bar} {done:,}/{total:,}"
+            print(CLEAR if finished else line, end="", file=sys.stderr, flush=True)
+        elif finished or not done:
+            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+    return progress

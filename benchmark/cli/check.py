@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.console import CLEAR, decoding_progress
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.scenarios.contract import Progress, Scenario, ScenarioData, Task
+    from benchmark.scenarios.contract import Scenario, ScenarioData, Task
 
-BAR_WIDTH = 30
-CLEAR = "\r\033[K"  #: a terminal's code for an empty line
 NAMES_WIDTH = 40  #: characters of class names shown per task
 
 
@@ -37,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what is there on stdout and what is wrong on stderr; 0 when a run could start, else 2."""
     from benchmark.data.locate import data_root
     from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.weights import weights_faults
 
     scenario = load_scenario(args.scenario)
     count = len(scenario.task_names) if args.tasks is None else args.tasks
@@ -54,15 +54,6 @@ def run(args: argparse.Namespace) -> int:
     if not faults:
         print("ready")
     return 2 if faults else 0
-
-
-def weights_faults(scenario: Scenario, given: Path | None) -> list[str]:
-    """What is wrong with the weights a scenario starts from; the file's content is checked when a run loads it."""
-    if given is not None:
-        return [] if given.is_file() else [f"There is no weights file {given}."]
-    if scenario.pretrained and scenario.weights is None:
-        return [f"{scenario.name} starts from pretrained weights: {scenario.weights_help}"]
-    return []
 
 
 def _read(scenario: Scenario, root: Path | None, count: int, faults: list[str]) -> ScenarioData | None:
@@ -105,20 +96,3 @@ def notes(scenario: Scenario, tasks: tuple[Task, ...]) -> list[str]:
                 f"{train:,} and {test:,} in the papers."
             )
     return found
-
-
-def decoding_progress() -> Progress:
-    """A bar on stderr when it is a terminal, else one plain line at the start and end of each thing done."""
-    terminal = sys.stderr.isatty()
-
-    def progress(what: str, done: int, total: int) -> None:
-        finished = done >= total
-        if terminal:
-            filled = BAR_WIDTH * done // max(total, 1)
-            bar = "█" * filled + "·" * (BAR_WIDTH - filled)
-            line = f"{CLEAR}{what} {bar} {done:,}/{total:,}"
-            print(CLEAR if finished else line, end="", file=sys.stderr, flush=True)
-        elif finished or not done:
-            print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
-
-    return progress

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmark.errors import RequestError, did_you_mean
+from benchmark.cli.options import add_options, complete, device_of, options_of, request_of
+from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.executor import Job
+    from benchmark.campaign import Campaign
     from benchmark.plan import Request
-    from benchmark.scenarios.contract import Scenario, ScenarioData
-    from benchmark.spec import RunOptions, RunSpec
+    from benchmark.scenarios.contract import Scenario
+    from benchmark.spec import RunSpec
 
 EPILOGUE = """\
 examples:
@@ -39,84 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``run``; ``None`` means: not given, so that a --config file can give it."""
-    what = parser.add_argument_group("what to run")
-    what.add_argument("--scenario", help="name or YAML file (default: digits)")
-    what.add_argument("--method", action="append", metavar="M", help="name or group, repeatable, comma lists; default: paper")
-    what.add_argument("--seed", action="append", metavar="N", help="repeatable, comma lists; default: 0")
-    what.add_argument("--tasks", type=whole, metavar="N", help="only the first N tasks")
-    what.add_argument("--train-limit", type=whole, metavar="N", help="at most N training images per task")
-    what.add_argument("--test-limit", type=whole, metavar="N", help="at most N test images per task")
-    what.add_argument("--epochs", type=whole, metavar="N", help="length of the main phase; all else scales with it")
-    what.add_argument("--backbone", metavar="NAME", help="instead of the scenario's own")
-    what.add_argument("--weights", type=Path, metavar="FILE", help="pretrained weights: safetensors or a state dict")
-    what.add_argument("--bn-policy", metavar="P", help="frozen or per-task; default: as the method's paper")
-    what.add_argument("--selection", metavar="RULE", help="validation (default), last, or legacy-test")
-    what.add_argument("--initial-task", type=whole, metavar="N", help="the task that trains the backbone (default: 1)")
-    what.add_argument("--set", action="append", metavar="KEY=VALUE", help="any setting; see 'list settings'")
-    what.add_argument("--config", type=Path, metavar="FILE", help="YAML with these options as keys; options given here win")
-    what.add_argument("--from-record", type=Path, metavar="FILE", help="repeat the run of a result.json exactly")
-    how = parser.add_argument_group("where and how")
-    how.add_argument("--data-root", type=Path, metavar="DIR", help="default: $BENCHMARK_DATA_ROOT, else ./data")
-    how.add_argument("--results", type=Path, metavar="DIR", help="default: results/runs")
-    how.add_argument("--device", metavar="D", help="auto (default), cpu, cuda or cuda:N")
-    how.add_argument("--precision", metavar="P", help="fp32 (default), tf32 or bf16")
-    how.add_argument("--compile", metavar="C", help="off (default) or backbone: torch.compile it in place")
-    how.add_argument("--workers", type=whole, metavar="N", help="runs at a time (default: 1)")
-    how.add_argument("--executor", metavar="E", help="process (default) or local: in this process, for debugging")
-    how.add_argument("--threads", type=whole, metavar="N", help="CPU threads per run (default: torch's choice)")
-    how.add_argument("--keep-weights", metavar="W", help="tasks (default), all, or none")
-    how.add_argument("--download", action="store_true", help="let torchvision fetch CIFAR-100 into the data root")
-    how.add_argument("--force", action="store_true", help="repeat finished runs")
-    how.add_argument("--no-resume", action="store_true", help="start unfinished runs afresh")
-    how.add_argument("--require-idle-gpu", action="store_true", help="refuse when another process computes on the GPU")
-    how.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-
-
-def whole(text: str) -> int:
-    """A whole number, for argparse."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-
-
-#: options that a --config file may give, besides "set"
-CONFIG_KEYS = (
-    "scenario", "method", "seed", "tasks", "train_limit", "test_limit", "epochs", "backbone", "weights", "bn_policy",
-    "selection", "initial_task", "data_root", "results", "device", "precision", "compile", "workers", "executor",
-    "threads", "keep_weights",
-)  # fmt: skip
-
-CHOICES = {
-    "precision": ("fp32", "tf32", "bf16"),
-    "compile": ("off", "backbone"),
-    "executor": ("process", "local"),
-    "keep_weights": ("tasks", "all", "none"),
-}
-
-DEFAULTS: dict[str, Any] = {
-    "scenario": "digits",
-    "selection": "validation",
-    "initial_task": 1,
-    "results": Path("results/runs"),
-    "device": "auto",
-    "precision": "fp32",
-    "compile": "off",
-    "workers": 1,
-    "executor": "process",
-    "threads": 0,
-    "keep_weights": "tasks",
-}
-
-
 def run(args: argparse.Namespace) -> int:
     """Carry out the request; exit code 0, 1 when a run failed.
 
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
+    from benchmark.campaign import carry_out
     from benchmark.scenarios.registry import load_scenario
 
     if args.from_record:
@@ -128,120 +56,23 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan(specs)
         return 0
-    return carry_out(args, request, scenario, specs)
+    return carry_out(campaign_of(args, scenario, specs))
 
 
-def complete(args: argparse.Namespace) -> None:
-    """Fill in what the --config file gives and then the defaults. Raises RequestError."""
-    overrides: dict[str, Any] = {}
-    if args.config:
-        overrides = _apply_config(args)
-    for name, value in DEFAULTS.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    for name, known in CHOICES.items():
-        if getattr(args, name) not in known:
-            option = "--" + name.replace("_", "-")
-            raise RequestError(f"{option} {getattr(args, name)!r} is unknown; choose one of {', '.join(known)}.")
-    if args.workers < 1:
-        raise RequestError(f"--workers must be at least 1, not {args.workers}.")
-    if args.threads < 0:
-        raise RequestError(f"--threads must be at least 1, not {args.threads}.")
-    from benchmark.overrides import checked, parse
+def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[RunSpec]) -> Campaign:
+    """Completed options and a plan -> what ``carry_out`` takes. Raises RequestError: no such data root."""
+    from benchmark.campaign import Campaign
 
-    args.overrides = checked(overrides) | parse(args.set or ())
-
-
-def _apply_config(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of the YAML file that the command line does not give; returns its ``set`` section."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(args.config.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise RequestError(f"The configuration {args.config} cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RequestError(f"The configuration {args.config} is no valid YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"The configuration {args.config} must hold keys and values, like the options of run.")
-    overrides = content.pop("set", None) or {}
-    for key, value in content.items():
-        name = str(key).replace("-", "_")
-        if name not in CONFIG_KEYS:
-            raise RequestError(f"{args.config}: there is no option {key!r}.{did_you_mean(name, CONFIG_KEYS)}")
-        if getattr(args, name) is None:
-            setattr(args, name, _config_value(args.config, name, value))
-    if not isinstance(overrides, dict):
-        raise RequestError(f"{args.config}: 'set' must hold keys and values, such as ksm.lr: 2e-4.")
-    return overrides
-
-
-def _config_value(path: Path, name: str, value: Any) -> Any:
-    numbers = ("tasks", "train_limit", "test_limit", "epochs", "initial_task", "workers", "threads")
-    if name in ("method", "seed"):
-        return [str(item) for item in value] if isinstance(value, list) else [str(value)]
-    if name in ("weights", "data_root", "results"):
-        return path.parent / str(value)
-    if name in numbers:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise RequestError(f"{path}: {name} must be a whole number, not {value!r}.")
-        return value
-    return str(value)
-
-
-def seeds_of(words: Sequence[str] | None) -> tuple[int, ...]:
-    """Seeds of repeated options and comma lists, each once. Raises RequestError."""
-    seeds: dict[int, None] = {}
-    for word in ",".join(words or ["0"]).split(","):
-        try:
-            seed = int(word)
-        except ValueError:
-            raise RequestError(f"--seed {word.strip()!r} is no whole number.") from None
-        if seed < 0:
-            raise RequestError(f"--seed must be at least 0, not {seed}.")
-        seeds[seed] = None
-    return tuple(seeds)
-
-
-def device_of(wanted: str) -> str:
-    """``auto`` resolved without importing torch: a CUDA device when the driver shows one. Raises RequestError."""
-    if wanted == "auto":
-        return "cuda:0" if Path("/proc/driver/nvidia/gpus").is_dir() or Path("/dev/nvidia0").exists() else "cpu"
-    kind, _, index = wanted.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise RequestError(f"--device {wanted!r} is unknown; choose auto, cpu, cuda or cuda:N.")
-    return f"cuda:{index or 0}" if kind == "cuda" else "cpu"
-
-
-def request_of(args: argparse.Namespace) -> Request:
-    """The plan's request. Raises RequestError."""
-    from benchmark.plan import DEFAULT_METHODS, Request
-
-    methods = tuple(name.strip() for name in ",".join(args.method).split(",")) if args.method else DEFAULT_METHODS
-    args.device = device_of(args.device)
-    return Request(
-        scenario=args.scenario,
-        methods=methods,
-        seeds=seeds_of(args.seed),
-        tasks=args.tasks,
-        train_limit=args.train_limit,
-        test_limit=args.test_limit,
-        epochs=args.epochs,
-        backbone=args.backbone,
+    return Campaign(
+        scenario,
+        specs,
+        options_of(args, args.weights or scenario.weights),
         weights=args.weights,
-        bn_policy=args.bn_policy,
-        selection=args.selection,
-        initial_task=args.initial_task,
-        device=args.device,
-        precision=args.precision,
-        compile=args.compile,
-        overrides={key: value for key, value in args.overrides.items() if not key.startswith("run.")},
+        workers=args.workers,
+        in_process=args.executor == "local",
+        force=args.force,
+        download=args.download,
     )
-
-
-def weights_of(request: Request, scenario: Scenario) -> Path | None:
-    """The weights file of a request."""
-    return request.weights or scenario.weights
 
 
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
@@ -249,7 +80,7 @@ def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
     from benchmark.backbones.weights import file_sha256
     from benchmark.plan import plan
 
-    weights = weights_of(request, scenario)
+    weights = request.weights or scenario.weights
     sha256 = file_sha256(weights) if weights is not None else None
     return list(plan(request, scenario, sha256))
 
@@ -266,164 +97,9 @@ def print_plan(specs: Sequence[RunSpec]) -> None:
     print(f"{len(specs)} run{'s' if len(specs) != 1 else ''}; nothing was started.")
 
 
-def options_of(args: argparse.Namespace, scenario: Scenario, weights: Path | None) -> RunOptions:
-    """How the runs are carried out. Raises RequestError: no such data root."""
-    from benchmark.data.locate import data_root
-    from benchmark.spec import RunOptions
-
-    root = data_root(args.data_root)
-    chosen = {key.removeprefix("run."): value for key, value in args.overrides.items() if key.startswith("run.")}
-    return RunOptions(
-        results=str(args.results),
-        data_root=str(root) if root else None,
-        scenario_source=args.scenario,
-        weights=str(weights) if weights else None,
-        device=args.device,
-        threads=chosen.pop("threads", args.threads) or args.threads,
-        keep_weights=args.keep_weights,
-        resume=not args.no_resume,
-        require_idle_gpu=args.require_idle_gpu,
-        command="python -m benchmark " + shlex.join(sys.argv[1:]),
-        **chosen,
-    )
-
-
-def carry_out(args: argparse.Namespace, request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> int:
-    """Check data, results folder, weights and device; run what is not finished; report. Raises RequestError."""
-    from benchmark.cli.check import decoding_progress, weights_faults
-    from benchmark.executor import Job, LocalExecutor, ProcessExecutor
-    from benchmark.store import require_writable
-
-    options = options_of(args, scenario, weights_of(request, scenario))
-    count = len(specs)
-    print(f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {args.device}, results in {args.results}", flush=True)
-    if faults := weights_faults(scenario, request.weights):
-        raise RequestError(faults[0])
-    require_writable(args.results)
-    executor = ProcessExecutor(args.workers) if args.executor == "process" else LocalExecutor()
-    executor.start()
-    try:
-        if args.download:
-            _download(options.data_root or "data")
-        indices = sorted(specs[0].task_indices)
-        data = scenario.read(Path(options.data_root) if options.data_root else None, indices, decoding_progress())
-        jobs = [Job(spec, options) for spec in specs]
-        todo = [job for job in jobs if args.force or not finished(job, data)]
-        _forget_finished(todo, args.force)
-        for line in _warnings(todo, data):
-            print(f"warning: {line}", flush=True)
-        if todo:
-            _preflight(executor, todo)
-        failed = _run_all(executor, todo, len(jobs) - len(todo))
-    except KeyboardInterrupt:
-        executor.stop()
-        print(
-            "\nstopped; finished runs are kept and unfinished ones go on from their checkpoint: "
-            f"{options.command}",
-            file=sys.stderr,
-        )
-        return 130
-    finally:
-        executor.stop()
-    _conclude(args.results, specs)
-    return 1 if failed else 0
-
-
-def _download(root: str) -> None:
-    from benchmark.data.cifar import download_cifar100
-
-    download_cifar100(Path(root))
-
-
-def finished(job: Job, data: ScenarioData) -> bool:
-    """The run has a finished record on the same data."""
-    from benchmark.store import run_folder
-
-    record = run_folder(Path(job.options.results), job.spec.run_id).read()
-    return bool(
-        record is not None and record.finished and record.provenance.get("data_fingerprint") == data.fingerprint
-    )
-
-
-def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
-    """Runs to be repeated (--force, or finished on other data) start afresh, not from an old checkpoint."""
-    from benchmark.store import run_folder
-
-    for job in jobs:
-        folder = run_folder(Path(job.options.results), job.spec.run_id)
-        record = folder.read()
-        if force or (record is not None and record.finished):
-            folder.forget_checkpoints()
-
-
-def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
-    from benchmark.plan import warnings_of
-
-    found: dict[str, None] = {}
-    for job in jobs:
-        spec = job.spec
-        images = min(len(task.train) for task in data.tasks)
-        images = min(images, spec.train_limit or images)
-        if spec.selection == "validation":
-            images -= images // 10
-        found |= dict.fromkeys(warnings_of(spec, images))
-    return list(found)
-
-
-def _preflight(executor: Any, jobs: Sequence[Job]) -> None:
-    """Every distinct network once, before the first run starts. Raises RequestError."""
-    import time
-
-    from benchmark.console import waiting
-
-    seen = []
-    with waiting("importing torch and avalanche"):
-        started = time.perf_counter()
-        for job in jobs:
-            key = (job.spec.backbone, job.spec.mask)
-            if key in seen:
-                continue
-            seen.append(key)
-            if fault := executor.check(job):
-                raise RequestError(fault)
-    print(f"ready after {time.perf_counter() - started:.0f} s", flush=True)
-
-
-def _run_all(executor: Any, jobs: Sequence[Job], done: int) -> int:
-    """Carry out jobs under a progress display; returns how many failed."""
-    from benchmark.console import Console
-
-    failed = 0
-    with Console(len(jobs) + done, done) as console:
-        for job, record in executor.run(jobs, console.hear):
-            console.ended(job.spec, record)
-            failed += record is not None and not record.finished
-    return failed
-
-
-def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
-    """The table on the terminal, and the report."""
-    from benchmark.console import print_table, waiting
-    from benchmark.store import run_folder
-
-    records = [record for spec in specs if (record := run_folder(results, spec.run_id).read()) is not None]
-    print_table(records)
-    from reports.errors import ReportError
-
-    with waiting("writing the report"):
-        try:
-            from reports.build import build
-
-            built = build(results, results.parent / "report" if results.name == "runs" else results / "report")
-        except ReportError as error:
-            print(f"no report: {error}", file=sys.stderr)
-            return
-    print(f"report: {built.index}")
-
-
 def _repeat(args: argparse.Namespace) -> int:
     """``--from-record``: the very spec of a record, in a results folder of its choice. Raises RequestError."""
-    from benchmark.plan import Request
+    from benchmark.campaign import carry_out
     from benchmark.scenarios.registry import load_scenario
     from benchmark.spec import RunSpec
     from results.reader import read_record
@@ -450,4 +126,4 @@ def _repeat(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan([spec])
         return 0
-    return carry_out(args, Request(weights=args.weights), scenario, [spec])
+    return carry_out(campaign_of(args, scenario, [spec]))

@@ -1,0 +1,181 @@
+"""Carrying out a plan: faults come out before the first run, finished runs are not repeated, a report ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import RequestError
+
+if TYPE_CHECKING:
+    from benchmark.executor import Job
+    from benchmark.scenarios.contract import Scenario, ScenarioData
+    from benchmark.spec import RunOptions, RunSpec
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Runs to carry out together, all of one scenario."""
+
+    scenario: Scenario
+    specs: Sequence[RunSpec]
+    options: RunOptions
+    weights: Path | None = None  #: given by the user, in place of the scenario's own
+    workers: int = 1
+    in_process: bool = False  #: run here, for debugging
+    force: bool = False
+    download: bool = False
+
+
+def carry_out(campaign: Campaign) -> int:
+    """Check data, results folder, weights and device; run what is not finished; report.
+
+    Returns:
+        0, 1 when a run failed, 130 when the user stopped it.
+
+    Raises:
+        RequestError: something is wrong with the request or the data; no run was started.
+    """
+    from benchmark.console import decoding_progress
+    from benchmark.executor import Job, LocalExecutor, ProcessExecutor
+    from benchmark.scenarios.weights import weights_faults
+    from benchmark.store import require_writable
+
+    scenario, specs, options = campaign.scenario, campaign.specs, campaign.options
+    results = Path(options.results)
+    count = len(specs)
+    print(
+        f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {options.device}, results in {results}", flush=True
+    )
+    if faults := weights_faults(scenario, campaign.weights):
+        raise RequestError(faults[0])
+    require_writable(results)
+    executor = LocalExecutor() if campaign.in_process else ProcessExecutor(campaign.workers)
+    jobs = [Job(spec, options) for spec in specs]
+    if campaign.force or not all(_has_finished_record(job) for job in jobs):
+        executor.start()  # imports go on while images are decoded
+    try:
+        if campaign.download:
+            _download(options.data_root or "data")
+        indices = sorted({index for spec in specs for index in spec.task_indices})
+        data = scenario.read(Path(options.data_root) if options.data_root else None, indices, decoding_progress())
+        todo = [job for job in jobs if campaign.force or not finished(job, data)]
+        _forget_finished(todo, campaign.force)
+        for line in _warnings(todo, data):
+            print(f"warning: {line}", flush=True)
+        if todo:
+            _preflight(executor, todo)
+        failed = _run_all(executor, todo, len(jobs) - len(todo))
+    except KeyboardInterrupt:
+        executor.stop()
+        print(
+            f"\nstopped; finished runs are kept and unfinished ones go on from their checkpoint: {options.command}",
+            file=sys.stderr,
+        )
+        return 130
+    finally:
+        executor.stop()
+    _conclude(results, specs)
+    return 1 if failed else 0
+
+
+def _download(root: str) -> None:
+    from benchmark.data.cifar import download_cifar100
+
+    download_cifar100(Path(root))
+
+
+def _has_finished_record(job: Job) -> bool:
+    from benchmark.store import run_folder
+
+    record = run_folder(Path(job.options.results), job.spec.run_id).read()
+    return record is not None and record.finished
+
+
+def finished(job: Job, data: ScenarioData) -> bool:
+    """The run has a finished record on the same data."""
+    from benchmark.store import run_folder
+
+    record = run_folder(Path(job.options.results), job.spec.run_id).read()
+    return bool(
+        record is not None and record.finished and record.provenance.get("data_fingerprint") == data.fingerprint
+    )
+
+
+def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
+    """Runs to be repeated (--force, or finished on other data) start afresh, not from an old checkpoint."""
+    from benchmark.store import run_folder
+
+    for job in jobs:
+        folder = run_folder(Path(job.options.results), job.spec.run_id)
+        record = folder.read()
+        if force or (record is not None and record.finished):
+            folder.forget_checkpoints()
+
+
+def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
+    from benchmark.plan import warnings_of
+
+    found: dict[str, None] = {}
+    for job in jobs:
+        spec = job.spec
+        images = min(len(task.train) for task in data.tasks)
+        images = min(images, spec.train_limit or images)
+        if spec.selection == "validation":
+            images -= images // 10
+        found |= dict.fromkeys(warnings_of(spec, images))
+    return list(found)
+
+
+def _preflight(executor: Any, jobs: Sequence[Job]) -> None:
+    """Every distinct network once, before the first run starts. Raises RequestError."""
+    import time
+
+    from benchmark.console import waiting
+
+    seen = []
+    with waiting("importing torch and avalanche"):
+        started = time.perf_counter()
+        for job in jobs:
+            key = (job.spec.backbone, job.spec.mask)
+            if key in seen:
+                continue
+            seen.append(key)
+            if fault := executor.check(job):
+                raise RequestError(fault)
+    print(f"ready after {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def _run_all(executor: Any, jobs: Sequence[Job], done: int) -> int:
+    """Carry out jobs under a progress display; returns how many failed."""
+    from benchmark.console import Console
+
+    failed = 0
+    with Console(len(jobs) + done, done) as console:
+        for job, record in executor.run(jobs, console.hear):
+            console.ended(job.spec, record)
+            failed += record is not None and not record.finished
+    return failed
+
+
+def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
+    """The table on the terminal, and the report."""
+    from benchmark.console import print_table, waiting
+    from benchmark.store import run_folder
+
+    records = [record for spec in specs if (record := run_folder(results, spec.run_id).read()) is not None]
+    print_table(records)
+    from reports.errors import ReportError
+
+    with waiting("writing the report"):
+        try:
+            from reports.build import build
+
+            built = build(results, results.parent / "report" if results.name == "runs" else results / "report")
+        except ReportError as error:
+            print(f"no report: {error}", file=sys.stderr)
+            return
+    print(f"report: {built.index}")

@@ -1,0 +1,223 @@
+"""Whole commands on digits: what a run leaves, what it says, and what happens when runs fail, die or are stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+QUICK = ("--tasks", "2", "--epochs", "2", "--threads", "1")
+#: a rate at which no mask score can cross its threshold in so few steps
+SLOW_SCORES = ("--set", "ksm.lr=1e-4")
+
+
+@pytest.fixture(scope="module")
+def first(command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A finished command of two methods: (its folder, what it said)."""
+    folder = tmp_path_factory.mktemp("first")
+    return folder, command("run", "--method", "ksm,packnet", *QUICK, *SLOW_SCORES, cwd=folder)
+
+
+def record_of(folder: Path, method: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"results/runs/digits-{method}-s0-*/result.json")
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+def test_a_run_ends_with_a_table_and_a_page(first: tuple[Path, Any]) -> None:
+    folder, answer = first
+    assert answer.code == 0, answer.err
+    assert "mean accuracy" in answer.out
+    assert "two-three" in answer.out  # progress in plain lines
+    page = folder / "results" / "report" / "index.html"
+    assert str(page.relative_to(folder)) in answer.out
+    assert "packnet" in page.read_text().lower()
+    assert list((folder / "results" / "report").rglob("*.csv"))
+
+
+def test_the_record_holds_what_the_schema_promises(first: tuple[Path, Any]) -> None:
+    record = record_of(first[0], "ksm")
+    assert list(record)[0] == "schema_version"
+    assert record["status"] == "finished"
+    assert record["spec"]["tasks"] == 2
+    assert record["spec"]["epochs"] == 2
+    assert record["spec"]["settings"]["milestones"] == [1]  # 20 of 30 scaled to 2 epochs, rounded
+    assert [task["name"] for task in record["tasks"]] == ["zero-one", "two-three"]
+    matrix = record["accuracy_matrix"]
+    assert matrix[0][1] is None
+    assert record["mean_accuracy"] == pytest.approx(sum(matrix[1]) / 2)
+    assert [task["accuracy_at_end"] for task in record["tasks"]] == matrix[1]
+    assert record["tasks"][0]["status"] == "task-1 network"
+    assert "train" not in record["tasks"][0]["seconds"]
+    assert record["task1_network"]["seconds"] > 0
+    assert record["training_seconds_total"] == pytest.approx(record["tasks"][1]["seconds"]["train"])
+    curve = record["tasks"][1]["curve"]
+    assert [point["epoch"] for point in curve] == [1, 2]
+    assert all(point["validation"] is not None and point["test"] is None for point in curve)
+    # 282 training images of the digits two and three, a tenth of each class held out
+    assert record["tasks"][1]["train_images"] == pytest.approx(0.9 * 288, abs=4)
+    total = sum((item["count"] * item["bits"] + 7) // 8 for item in record["size"]["components"])
+    assert record["size"]["rules"]["itemised"] == total
+    assert record["provenance"]["packages"]["torch"]
+    assert any("too small for any mask score" in line for line in record["warnings"])
+
+
+def test_a_finished_run_is_not_repeated_and_another_method_is_added(
+    first: tuple[Path, Any], command: Callable[..., Any]
+) -> None:
+    folder, _ = first
+    before = record_of(folder, "ksm")["provenance"]["finished"]
+    answer = command("run", "--method", "ksm", *QUICK, *SLOW_SCORES, cwd=folder)
+    assert answer.code == 0
+    assert "finished already" in answer.out
+    assert record_of(folder, "ksm")["provenance"]["finished"] == before
+    assert "importing torch" not in answer.out, "nothing was to be run"
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(command: Callable[..., Any], tmp_path: Path) -> None:
+    answer = command("run", "--scenario", "imagenet2sketch", "--method", "all", "--seed", "0,1", "--dry-run", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert "24 runs" in answer.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_configuration_file_gives_options_and_the_command_line_wins(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "plan.yaml").write_text("method: [ksm, head-only]\nepochs: 7\nseed: [3]\nset: {ksm.lr: 0.5}\n")
+    answer = command("run", "--config", "plan.yaml", "--epochs", "5", "--dry-run", cwd=tmp_path)
+    assert answer.code == 0, answer.err
+    assert "digits-ksm-s3" in answer.out
+    assert "digits-head-only-s3" in answer.out
+    assert "5 epochs" in answer.out
+
+
+def test_a_failed_run_leaves_its_traceback_and_the_others_go_on(
+    first: tuple[Path, Any], command: Callable[..., Any], tmp_path: Path
+) -> None:
+    answer = command(
+        "run", "--method", "finetune,head-only", *QUICK, "--set", "finetune.lr=1e30", "--set", "head-only.lr=0.1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert answer.code == 1, answer.out + answer.err
+    failed = record_of(tmp_path, "finetune")
+    assert failed["status"] == "failed"
+    assert "training diverged" in failed["error"]
+    assert "Traceback" in failed["error"]
+    assert record_of(tmp_path, "head-only")["status"] == "finished"
+    assert "FAILED" in answer.out
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command and leave it running; it is ended after the test."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "benchmark", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            start_new_session=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read the process's output up to a line that holds ``text``."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"{text!r} never came: {seen}")
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Processes that carry out runs: children of the server that imported torch."""
+    children = psutil.Process(process.pid).children()
+    return [worker for child in children for worker in child.children()]
+
+
+def test_a_killed_worker_leaves_a_failed_record_and_the_others_go_on(
+    started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = started("run", "--method", "ksm,head-only", "--tasks", "2", "--threads", "1", "--set", "ksm.epochs=5000",
+                      "--set", "head-only.epochs=1", "--set", "scratch.epochs=1")  # fmt: skip
+    read_until(process, "1/2 zero-one")
+    (worker,) = workers_of(process)
+    worker.kill()
+    read_until(process, "report:")
+    assert process.wait(timeout=60) == 1
+    assert "SIGKILL" in record_of(tmp_path, "ksm")["error"]
+    assert record_of(tmp_path, "head-only")["status"] == "finished"
+
+
+def test_ctrl_c_stops_within_seconds_keeps_what_is_finished_and_says_how_to_go_on(
+    started: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = started("run", "--method", "head-only,ksm", "--tasks", "2", "--threads", "1", "--set", "ksm.epochs=5000",
+                      "--set", "head-only.epochs=1", "--set", "scratch.epochs=1")  # fmt: skip
+    read_until(process, "ksm s0: 1/2 zero-one")
+    workers = workers_of(process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    rest = read_until(process, "stopped")
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - began < 10
+    assert "python -m benchmark run" in rest
+    assert record_of(tmp_path, "head-only")["status"] == "finished"
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+
+
+def test_children_end_when_their_parent_dies(started: Callable[..., subprocess.Popen[str]]) -> None:
+    process = started("run", "--method", "ksm", "--tasks", "2", "--threads", "1", "--set", "ksm.epochs=5000",
+                      "--set", "scratch.epochs=1")  # fmt: skip
+    read_until(process, "1/2 zero-one")
+    workers = workers_of(process)
+    process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["check", "--scenario", "digits"], ["report"]])
+def test_commands_that_train_nothing_import_neither_torch_nor_avalanche(
+    words: list[str], first: tuple[Path, Any]
+) -> None:
+    code = f"""
+import sys
+from benchmark.cli.main import main
+try:
+    assert main({words!r}) == 0
+except SystemExit as end:
+    assert not end.code
+loaded = [name for name in ("torch", "torchvision", "avalanche") if name in sys.modules]
+assert not loaded, loaded
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=first[0], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
