@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from benchmark.errors import RequestError
 
-VERBS = ("run", "report", "list", "check", "export", "perf")
+VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf")
 
 EPILOGUE = """\
 quick start:

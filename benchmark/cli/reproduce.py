@@ -1,0 +1,65 @@
+"""``reproduce``: the paper's tables as named plans of runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmark.cli.options import add_options, complete, request_of
+from benchmark.cli.run import campaign_of, print_plan
+from benchmark.errors import RequestError
+
+EPILOGUE = """\
+Every run is written when it is finished and goes on from its checkpoint when it is cut, also within a long task: type
+the same command again.
+
+examples:
+  python -m benchmark reproduce table1 --data-root DIR --device cuda
+  python -m benchmark reproduce table3 --data-root DIR --seed 0,1,2,3,4
+  python -m benchmark reproduce table4 --data-root DIR --tasks 5 --epochs 5 --set backbone.width=0.125   (a small one)
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb ``reproduce``."""
+    from benchmark.presets import PRESETS
+
+    parser = subparsers.add_parser(
+        "reproduce",
+        help="the runs behind the paper's table 1, 3 or 4",
+        description="\n".join(f"{preset.name}: {preset.summary}" for preset in PRESETS.values()),
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("table", choices=tuple(PRESETS))
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out a table's runs; exit codes as ``run``.
+
+    Raises:
+        RequestError: the request is wrong or the data missing; nothing was started.
+    """
+    from benchmark.backbones.weights import file_sha256
+    from benchmark.campaign import carry_out
+    from benchmark.presets import PRESETS, expand
+    from benchmark.scenarios.registry import load_scenario
+
+    preset = PRESETS[args.table]
+    if args.from_record:
+        raise RequestError("--from-record belongs to run: it repeats one run, not a table.")
+    args.scenario = args.scenario or preset.scenario
+    args.selection = args.selection or preset.selection
+    complete(args)
+    scenario = load_scenario(args.scenario)
+    request = request_of(args)
+    weights = request.weights or scenario.weights
+    specs = list(expand(preset, request, scenario, file_sha256(weights) if weights else None))
+    if not specs:
+        raise RequestError(f"{preset.name} holds none of the methods asked for; leave out --method to run all of it.")
+    if args.dry_run:
+        print_plan(specs)
+        return 0
+    return carry_out(campaign_of(args, scenario, specs))
