@@ -145,7 +145,7 @@ def _spec(
     weights = request.weights or scenario.weights
     return RunSpec(
         scenario=scenario.name,
-        scenario_title=scenario.summary,
+        scenario_title=scenario.title or scenario.name,
         method=info.name,
         seed=seed,
         task_indices=order,

@@ -53,6 +53,7 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
 
 SCENARIO = Scenario(
     name="cifar100-20",
+    title="Twenty tasks of CIFAR-100",
     summary="CIFAR-100's 20 superclasses, 5 classes each, VGG16-BN from scratch (CPG's and KSM's first table)",
     task_names=tuple(SUPERCLASSES),
     classes=tuple(len(classes) for classes in SUPERCLASSES.values()),

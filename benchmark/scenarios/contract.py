@@ -84,6 +84,7 @@ class Scenario:
     read: Reader
     backbone: str  #: key of ``benchmark.backbones``
     image_size: int  #: side in pixels of what the network sees
+    title: str = ""  #: a few words for headings; the name where empty
     channels: int = 3
     backbone_options: Mapping[str, Any] = field(default_factory=dict)  #: e.g. {"width": 1.0}
     pretrained: bool = (

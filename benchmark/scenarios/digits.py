@@ -99,6 +99,7 @@ def load() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 SCENARIO = Scenario(
     name="digits",
+    title="Handwritten digits",
     summary="scikit-learn's handwritten digits, 5 tasks x 2 classes, 8 x 8 grey; embedded, for a first look and tests",
     task_names=TASK_NAMES,
     classes=(2,) * len(TASK_NAMES),

@@ -98,6 +98,7 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
 
 SCENARIO = Scenario(
     name="imagenet2sketch",
+    title="ImageNet-to-Sketch",
     summary="birds, cars, flowers, paintings, sketches on an ImageNet ResNet-50 (Piggyback's, CPG's, KSM's second table)",
     task_names=TASK_NAMES,
     classes=CLASSES,
