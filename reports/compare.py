@@ -21,7 +21,7 @@ from reports.tables.size import size_by_rule
 from reports.tables.views import DASH, signed, with_spread
 from results.atomic import write_text
 
-NOT_COMPARED = ("task_names", "scenario_title")
+NOT_COMPARED = ("task_names", "task_indices", "scenario_title")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from reports.configuration import Configuration
 from reports.grouping import Panel, canonical
 from reports.naming import method_order
 
+#: Keys of a specification that follow from the initial task.
+LEARNING_ORDER = ("initial_task", "task_names", "task_indices")
+
 
 def initial_task_families(panel: Panel) -> list[dict[int, Configuration]]:
     """Per method the configurations that differ in the initial task only, by initial task.
@@ -17,7 +20,7 @@ def initial_task_families(panel: Panel) -> list[dict[int, Configuration]]:
     families: dict[tuple[str, str], dict[int, Configuration]] = defaultdict(dict)
     for item in panel.everything:
         # The learning order follows from the initial task, so it is no difference of its own.
-        rest = {key: value for key, value in item.spec.items() if key not in ("initial_task", "task_names")}
+        rest = {key: value for key, value in item.spec.items() if key not in LEARNING_ORDER}
         families[item.method, canonical(rest)][item.initial_task] = item
     best: dict[str, dict[int, Configuration]] = {}
     for (method, _), family in sorted(families.items()):

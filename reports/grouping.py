@@ -22,7 +22,7 @@ from results.schema import RunRecord
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
 #: Keys that say the same in every record of a configuration and never tell two of them apart.
-_NOT_COMPARED = ("seed", "scenario", "scenario_title", "method")
+_NOT_COMPARED = ("seed", "scenario", "scenario_title", "method", "task_names", "task_indices")
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 

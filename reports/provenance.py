@@ -133,7 +133,7 @@ def failures(records: Sequence[RunRecord]) -> list[dict[str, str]]:
 
 def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
     """Every configuration with its seeds and its settings; what all of them share is said once."""
-    hidden = ("scenario", "scenario_title", "method", "task_names", "initial_task")
+    hidden = ("scenario", "scenario_title", "method", "task_names", "task_indices", "initial_task")
     items = [(panel, item) for panel in panels for item in panel.everything]
     specs = [flatten({key: value for key, value in item.spec.items() if key not in hidden}) for _, item in items]
     shared = {

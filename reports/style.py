@@ -56,7 +56,7 @@ LOOKS: dict[str, Look] = {
 SPARE: tuple[Look, ...] = (
     Look("m-spare-1", "#5f7d16", "#aacb5c", "*"),
     Look("m-spare-2", "#b03a9c", "#ee92df", "8"),
-    Look("m-spare-3", "#2f6f4f", "#7cc49f", "H"),
+    Look("m-spare-3", "#7a1f3d", "#d98aa6", "H"),
     Look("m-spare-4", "#77528f", "#c3a0da", "s"),
     Look("m-spare-5", "#946046", "#dcae95", "D"),
     Look("m-spare-6", "#3f6f9f", "#8fbbe6", "^"),
