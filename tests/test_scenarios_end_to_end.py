@@ -1,0 +1,110 @@
+"""Whole commands on a user's own scenario and on ImageNet-to-Sketch's layout, in this process (torch imported once)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+FIVE = ("finetune", "packnet", "piggyback", "cpg", "ksm")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def run(*words: str | Path) -> int:
+    from benchmark.cli.main import main
+
+    return main(["run", "--executor", "local", *(str(word) for word in words)])
+
+
+def records(results: Path) -> dict[str, dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in results.glob("*/result.json")]
+    return {record["spec"]["method"]: record for record in found}
+
+
+def test_three_real_domains_from_imagenet_weights(shared_data: Path, shared_weights: Path, tmp_path: Path) -> None:
+    domains = shared_data / "multidomain"
+    definition = {
+        "name": "three-domains",
+        "tasks": [
+            {"name": "signs", "train": str(domains / "gtsrb/train.parquet"), "test": str(domains / "gtsrb/test.parquet")},
+            {"name": "art", "train": str(domains / "pacs_art/train.parquet"), "test": str(domains / "pacs_art/test.parquet")},
+            {"name": "sketches", "folder": str(domains / "pacs_sketch")},
+        ],
+        "backbone": "squeezenet1_1",
+        "weights": str(shared_weights / "squeezenet1_1_imagenet.safetensors"),
+        "image_size": 64,
+        "normalisation": "imagenet",
+    }  # fmt: skip
+    path = tmp_path / "three.yaml"
+    path.write_text(yaml.safe_dump(definition))
+    results = tmp_path / "runs"
+    code = run("--scenario", path, "--method", "ksm,head-only", "--train-limit", "80", "--test-limit", "60", "--epochs", "4",
+               "--set", "ksm.lr=1e-3", "--set", "ksm.head_lr=1e-2", "--results", results)  # fmt: skip
+    assert code == 0
+    found = records(results)
+    assert [task["classes"] for task in found["ksm"]["tasks"]] == [43, 7, 7]
+    assert all(task["status"] == "learned" for task in found["ksm"]["tasks"])  # pretrained: no task-1 network
+    assert found["ksm"]["task1_network"] is None
+    assert found["ksm"]["forgetting"] == 0.0
+    # two of the three tasks have 7 classes: far above a seventh after four epochs
+    assert min(task["accuracy"] for task in found["ksm"]["tasks"][1:]) > 0.25
+
+
+def tree(root: Path) -> None:
+    """ImageNet-to-Sketch's layout with two classes of three images each."""
+    generator = np.random.default_rng(0)
+    for task in ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches"):
+        for split in ("train", "test"):
+            for label in range(2):
+                folder = root / "imagenet2sketch" / task / split / f"class{label}"
+                folder.mkdir(parents=True)
+                for index in range(3):
+                    pixels = generator.integers(0, 120, (40, 48, 3), dtype=np.uint8)
+                    pixels[:, :, label] += 120
+                    Image.fromarray(pixels).save(folder / f"{index}.jpg")
+
+
+@pytest.mark.timeout(900)
+def test_all_five_methods_run_on_a_small_imagenet2sketch_tree(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from benchmark.backbones.registry import build
+
+    tree(tmp_path / "data")
+    weights = tmp_path / "resnet50_thin.safetensors"
+    save_file(build("resnet50", width=0.125).state_dict(), str(weights))
+    results = tmp_path / "runs"
+    code = run("--scenario", "imagenet2sketch", "--data-root", tmp_path / "data", "--weights", weights, "--epochs", "1",
+               "--set", "backbone.width=0.125", "--set", "cpg.prune_ratios=0.5", "--results", results)  # fmt: skip
+    assert code == 0
+    found = records(results)
+    assert set(found) == set(FIVE)
+    for method, record in found.items():
+        assert record["status"] == "finished", record["error"]
+        assert len(record["tasks"]) == 5
+        assert record["forgetting"] == 0.0, method
+        assert record["size"]["rules"]["cpg_table"] > 0
+    assert [task["name"] for task in found["cpg"]["tasks"]][:2] == ["cubs_cropped", "stanford_cars_cropped"]
+
+
+def test_reproduce_runs_a_small_table(tmp_path: Path) -> None:
+    from benchmark.cli.main import main
+
+    words = ["reproduce", "table4", "--scenario", "digits", "--tasks", "2", "--epochs", "1", "--executor", "local",
+             "--results", str(tmp_path / "runs")]  # fmt: skip
+    assert main(words) == 0
+    found = list((tmp_path / "runs").glob("*/result.json"))
+    assert len(found) == 12  # six rows under two BN policies
+    assert all(json.loads(path.read_text())["spec"]["selection"] == "legacy-test" for path in found)
+    before = {path: path.stat().st_mtime_ns for path in found}
+    assert main(words) == 0
+    assert {path: path.stat().st_mtime_ns for path in found} == before
