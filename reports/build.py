@@ -93,7 +93,7 @@ def _build(loaded: Loaded, out: Path) -> Built:
             "configurations": configurations_view,
             "origin": provenance.origin(loaded),
             "commands": provenance.commands(loaded.all),
-            "slips": [note.note for note in published.notes() if note.kind == "slip"],
+            "slips": [note.text for note in published.notes() if note.kind == "slip"],
             "files": files,
         },
     )

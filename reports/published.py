@@ -52,6 +52,13 @@ class Note:
     kind: str  #: "slip" is shown with a warning; everything else as a remark
     note: str
 
+    @property
+    def text(self) -> str:
+        """The note with the method (in table 3 the initial task) that it is about."""
+        if self.method == "*":
+            return self.note
+        return f"{f'From task {self.method}' if self.method.isdigit() else self.method}: {self.note}"
+
 
 @dataclass(frozen=True)
 class PublishedTable:

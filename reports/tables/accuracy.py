@@ -151,4 +151,4 @@ def _slips(table: PublishedTable | None) -> tuple[str, ...]:
 
 
 def _printed(note: Note) -> str:
-    return f"Printed slip: {note.note}" if note.kind == "slip" else note.note
+    return f"Printed slip: {note.text}" if note.kind == "slip" else note.text

@@ -60,7 +60,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
         higher_is_better=None,
         rounding=1.0,
         counted=True,
-        remarks=(departure_remark(panel) + tuple(n.note for n in table.notes)) if table else (),
+        remarks=(departure_remark(panel) + tuple(note.text for note in table.notes)) if table else (),
         missing=why_not_run(panel, expected, failed),
         published_name="Table 2 of the KSM paper" if table else "",
     )

@@ -127,5 +127,7 @@ def _remarks(panel: Panel, hardware: Hardware, has_published: bool) -> tuple[str
             if "busy" in str(note).lower()
         }
     )
-    remarks += [f"Some of these times are doubtful: {note}" for note in busy[:3]]
+    if busy:
+        more = f" (and {len(busy) - 1} notes like it)" if len(busy) > 1 else ""
+        remarks.append(f"Some of these times are doubtful: {busy[0]}{more}")
     return tuple(remarks)
