@@ -39,19 +39,24 @@ INITIAL_SCORE, PICK_THRESHOLD = 0.01, 0.005
 
 
 class _Pick(torch.autograd.Function):
-    """Weights of earlier tasks times their pick, the task's own as they are; straight-through to the scores."""
+    """Weights of earlier tasks times their pick, the task's own as they are; straight-through to the scores.
+
+    ``earlier``: float32 (elements,), the weights of earlier tasks, 0 elsewhere. Elsewhere scores have no gradient and
+    stay where they began, above the threshold, so that one pass picks everything (see ``masks``). The weights' gradient
+    is masked by owner before the update, not here.
+    """
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, scores: Tensor, earlier: Tensor) -> Tensor:
-        ctx.save_for_backward(weights, earlier)
-        return torch.where(earlier & (scores <= PICK_THRESHOLD), 0.0, weights)
+        ctx.save_for_backward(earlier)
+        return torch.ops.aten.threshold_backward(weights, scores, PICK_THRESHOLD)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
-        weights, earlier = ctx.saved_tensors
-        for_weights = gradient.masked_fill(earlier, 0.0) if ctx.needs_input_grad[0] else None
-        for_scores = (gradient * weights).mul_(earlier) if ctx.needs_input_grad[1] else None
+        (earlier,) = ctx.saved_tensors
+        for_weights = gradient if ctx.needs_input_grad[0] else None
+        for_scores = gradient * earlier if ctx.needs_input_grad[1] else None
         return for_weights, for_scores, None
 
 
@@ -70,7 +75,8 @@ class CPG(OwnedWeights):
         super().__init__(**arguments)
         self.goal_for = goal_for
         self.chosen: Snapshot = {}
-        self._earlier: Tensor | None = None
+        self._earlier: Tensor | None = None  #: weights of earlier tasks, 0 elsewhere; they never change
+        self._picks_train = False  #: in the phase under way
 
     # ------------------------------------------------------------------ tensors
 
@@ -90,8 +96,9 @@ class CPG(OwnedWeights):
         tensors = super().training_tensors()
         if SCORES in self.current:
             if self._earlier is None:
-                self._earlier = self.earlier(self.current_position)
-            picked: Tensor = _Pick.apply(self.weights, self.current[SCORES], self._earlier)
+                self._earlier = self.weights.detach() * self.earlier(self.current_position)
+            scores = self.current[SCORES]
+            picked: Tensor = _Pick.apply(self.weights, scores if self._picks_train else scores.detach(), self._earlier)
             tensors |= self.layout.views(picked)
         return tensors
 
@@ -170,6 +177,7 @@ class CPG(OwnedWeights):
 
     def _plan(self, task: LearningTask, phase: str, epochs: int, groups: Sequence[Group], **options: Any) -> Plan:
         position = self.position_of(task)
+        self._picks_train = any(tensor is self.current.get(SCORES) for group in groups for tensor in group.tensors)
         return Plan(phase, epochs, Optimizers(groups), after_backward=lambda: self.decay_and_mask(position), **options)
 
     def _prune_gradually(self, task: LearningTask, goal: float, met: bool) -> None:

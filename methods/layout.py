@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 import torch
@@ -88,19 +89,42 @@ class FlatLayout:
         """Mask units in all layers."""
         return self.slots[-1].unit_stop if self.slots else 0
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Parameter names in storage order."""
         return tuple(slot.name for slot in self.slots)
+
+    @cached_property
+    def element_counts(self) -> list[int]:
+        """Weights per layer, in storage order."""
+        return [slot.elements for slot in self.slots]
+
+    @cached_property
+    def unit_counts(self) -> list[int]:
+        """Mask units per layer, in storage order."""
+        return [slot.units for slot in self.slots]
+
+    @cached_property
+    def shapes(self) -> list[torch.Size]:
+        """Weight shapes, in storage order."""
+        return [slot.shape for slot in self.slots]
+
+    @cached_property
+    def elementwise(self) -> bool:
+        """Every unit is one element."""
+        return self.units == self.elements
 
     def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The layers' weights as one flat tensor (elements,), a copy."""
         return torch.cat([tensors[slot.name].detach().reshape(-1) for slot in self.slots])
 
+    def parts(self, flat: Tensor) -> list[Tensor]:
+        """Layer views of a flat tensor (elements,), in storage order. Differentiable."""
+        return [part.view(shape) for part, shape in zip(flat.split(self.element_counts), self.shapes, strict=True)]
+
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Layer views of a flat tensor (elements,), by parameter name. Differentiable."""
-        parts = flat.split([slot.elements for slot in self.slots])
-        return {slot.name: part.view(slot.shape) for slot, part in zip(self.slots, parts, strict=True)}
+        return dict(zip(self.names, self.parts(flat), strict=True))
 
     def expand(self, per_unit: Tensor) -> Tensor:
         """Repeat each unit's number for its elements: (units,) -> (elements,)."""
@@ -120,6 +144,24 @@ class FlatLayout:
                 out=product[run.start : run.stop].view(-1, run.unit_size),
             )
         return product
+
+    def unit_products(self, gradients: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> (units,)."""
+        products = torch.empty_like(weights)
+        for gradient, weight, product in zip(
+            gradients, weights.split(self.element_counts), products.split(self.element_counts), strict=True
+        ):
+            torch.mul(gradient.reshape(-1), weight, out=product)
+        if self.elementwise:
+            return products
+        sums = torch.empty(self.units, dtype=weights.dtype, device=weights.device)
+        for run in self.runs:
+            source, target = products[run.start : run.stop], sums[run.unit_start : run.unit_stop]
+            if run.unit_size == 1:
+                target.copy_(source)
+            else:
+                torch.sum(source.view(-1, run.unit_size), dim=1, out=target)
+        return sums
 
 
 def weight_layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:

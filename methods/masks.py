@@ -18,6 +18,7 @@ mask               B + A                                                        
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from methods.layout import FlatLayout
 from methods.settings import MaskSettings
-from methods.soft import RULES
+from methods.soft import RULES, release_everywhere
 from methods.values import BITS
 
 SURROGATES = ("straight-through", "sigmoid")
@@ -71,20 +72,40 @@ def initial_scores(layout: FlatLayout, settings: MaskSettings, generator: torch.
     return scores
 
 
+def _gated(values: Tensor, scores: Tensor, settings: MaskSettings) -> Tensor:
+    """``values`` (broadcast to the scores) where a unit is kept, 0 where it is dropped, in one pass.
+
+    The derivative of the threshold function is just that. Comparing and selecting by booleans takes five to twenty
+    times as long on a CPU.
+    """
+    return torch.ops.aten.threshold_backward(values, scores, _strict_threshold(settings))  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=64)
+def _strict_threshold(settings: MaskSettings) -> float:
+    """The float32 number above which, strictly, a unit is kept: tau, or the number just below it for ">="."""
+    threshold = torch.tensor(settings.threshold, dtype=torch.float32)
+    below = threshold if settings.strict else torch.nextafter(threshold, torch.tensor(-torch.inf))
+    return float(below)
+
+
 def kept_units(scores: Tensor, settings: MaskSettings, noise: Tensor | None = None) -> Tensor:
-    """B as bool (units,). ``noise``: logistic noise (units,), already divided by k; moves the threshold."""
+    """B as float32 (units,), 1 or 0. ``noise``: logistic noise (units,), already divided by k; moves the threshold."""
     shifted = scores if noise is None else scores + noise
-    return shifted > settings.threshold if settings.strict else shifted >= settings.threshold
+    return _gated(torch.ones((), dtype=scores.dtype, device=scores.device), shifted, settings)
 
 
 def soft_values(scores: Tensor, kept: Tensor, layout: FlatLayout, settings: MaskSettings) -> Tensor | None:
-    """A, float32 (units,), per layer by the chosen rule; None without soft values."""
+    """A, float32 (units,), per layer by the chosen rule; None without soft values. ``kept``: B, float32 (units,)."""
+    if settings.soft == "release":
+        return release_everywhere(scores, kept, layout, settings.soft_scale)
     rule = RULES[settings.soft]
     if rule is None:
         return None
     values = torch.empty_like(scores)
+    kept_bits = kept.bool()
     for slot in layout.slots:
-        values[slot.unit_slice] = rule(scores[slot.unit_slice], kept[slot.unit_slice])
+        values[slot.unit_slice] = rule(scores[slot.unit_slice], kept_bits[slot.unit_slice])
     return values.mul_(settings.soft_scale)
 
 
@@ -93,7 +114,7 @@ def finished(scores: Tensor, layout: FlatLayout, settings: MaskSettings) -> Mask
     """The mask that these scores stand for, without noise."""
     kept = kept_units(scores, settings)
     values = soft_values(scores, kept, layout, settings)
-    return Mask(kept, torch.zeros_like(scores) if values is None else values)
+    return Mask(kept.bool(), torch.zeros_like(scores) if values is None else values)
 
 
 def logistic_noise(like: Tensor, settings: MaskSettings, generator: torch.Generator) -> Tensor:
@@ -109,31 +130,25 @@ class EffectiveWeights(torch.autograd.Function):
     def forward(
         ctx: Any, scores: Tensor, weights: Tensor, noise: Tensor | None, layout: FlatLayout, settings: MaskSettings
     ) -> tuple[Tensor, ...]:
-        kept = kept_units(scores, settings, noise)
-        values = soft_values(scores, kept, layout, settings)
-        numbers = kept.to(weights.dtype) if values is None else values.add_(kept)
-        effective = layout.scale(weights, numbers)
+        if settings.soft == "none" and layout.elementwise:
+            effective = _gated(weights, scores if noise is None else scores + noise, settings)
+        else:
+            kept = kept_units(scores, settings, noise)
+            values = soft_values(scores, kept, layout, settings)
+            effective = layout.scale(weights, kept if values is None else values.add_(kept))
         ctx.save_for_backward(scores, weights, *([] if noise is None else [noise]))
         ctx.layout, ctx.settings = layout, settings
-        return tuple(layout.views(effective).values())
+        return tuple(layout.parts(effective))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scores, weights, *noise = ctx.saved_tensors
         settings: MaskSettings = ctx.settings
-        per_unit = torch.empty_like(scores)
-        for slot, gradient in zip(ctx.layout.slots, gradients, strict=True):
-            weight = weights[slot.element_slice]
-            target = per_unit[slot.unit_slice]
-            if slot.unit_size == 1:
-                torch.mul(gradient.reshape(-1), weight, out=target)
-            else:
-                product = gradient.reshape(-1, slot.unit_size) * weight.view(-1, slot.unit_size)
-                torch.sum(product, dim=1, out=target)
+        per_unit = ctx.layout.unit_products(gradients, weights)
         if settings.surrogate == "sigmoid":
             shifted = scores + noise[0] if noise else scores
             q = torch.sigmoid((shifted - settings.threshold).mul_(settings.slope))
-            per_unit.mul_(q).mul_(1 - q).mul_(settings.slope)
+            per_unit.mul_(q).mul_(q.neg_().add_(1)).mul_(settings.slope)
         return per_unit, None, None, None, None
 
 

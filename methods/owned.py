@@ -46,6 +46,7 @@ class OwnedWeights(TaskStrategy):
         self.latest: dict[str, Tensor] = {
             name: tensor.detach().clone() for name, tensor in self._task_specific().items()
         }
+        self._own_cache: tuple[tuple[int, int], Tensor] | None = None
         if self.pretrained:
             self.owner.fill_(1)
             prune_layers(self.weights, self.owner, self.layout, 1, self.settings.initial_prune, "current")
@@ -159,7 +160,14 @@ class OwnedWeights(TaskStrategy):
         gradient = self.weights.grad
         if self.settings.weight_decay:
             gradient.add_(self.weights.detach(), alpha=self.settings.weight_decay)
-        gradient.mul_(self.owner == position)
+        gradient.mul_(self._own(position))
+
+    def _own(self, position: int) -> Tensor:
+        """float32 (elements,): 1 where ``position`` owns the weight, else 0; computed when owners have changed only."""
+        state = position, self.owner._version
+        if self._own_cache is None or self._own_cache[0] != state:
+            self._own_cache = state, (self.owner == position).to(self.weights.dtype)
+        return self._own_cache[1]
 
     def weight_groups(self, lr: float, schedule: Schedule) -> list[Group]:
         """SGD groups: shared weights (decay by hand), and the task's head, biases and BN without decay."""
