@@ -86,7 +86,7 @@ class Console:
             self._note(name, text)
             self._plain_epoch(name, text)
         elif kind == "task-end":
-            done, total, _ = self._tasks.get(name, (0, 0, ""))
+            _, total, _ = self._tasks.get(name, (0, 0, ""))
             text = f"{event['name']}: accuracy {event['accuracy']:.3f}, trained {event['seconds']:.1f} s"
             if self._progress is not None and name in self._bars:
                 self._progress.update(self._bars[name], completed=event["position"], note=text)

@@ -124,9 +124,7 @@ def _section(overrides: Mapping[str, Any], section: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in overrides.items() if key.startswith(prefix)}
 
 
-def _spec(
-    request: Request, scenario: Scenario, info: MethodInfo, seed: int, weights_sha256: str | None
-) -> RunSpec:
+def _spec(request: Request, scenario: Scenario, info: MethodInfo, seed: int, weights_sha256: str | None) -> RunSpec:
     from benchmark.backbones.registry import known_backbones
 
     name = request.backbone or scenario.backbone
@@ -184,14 +182,17 @@ def _reference(scenario: Scenario, request: Request) -> str:
 def resolved_settings(spec: RunSpec) -> Settings:
     """The spec's settings as the method's dataclass."""
     kind = type(METHODS[spec.method].settings)
-    return kind(**{key: tuple(item) if isinstance(item, list) else item for key, item in spec.settings.items()})
+    return kind(**_tuples(spec.settings))
 
 
 def scratch_settings(spec: RunSpec) -> TrainSettings:
     """The task-1 network's settings."""
-    return TrainSettings(
-        **{key: tuple(item) if isinstance(item, list) else item for key, item in spec.scratch.items()}
-    )
+    return TrainSettings(**_tuples(spec.scratch))
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists, as JSON has them, as the tuples that settings hold."""
+    return {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
 
 
 def mask_settings(spec: RunSpec) -> MaskSettings | None:

@@ -45,7 +45,7 @@ def balanced_subset(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.
 
 
 def validation_split(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions (train, validation): a tenth of every class (rounded, at least one where a class has two) is held out."""
+    """Positions (train, validation): a tenth of every class is held out (one at least, of two or more)."""
     generator = np.random.default_rng(seed)
     held_out = []
     for label in np.unique(labels):

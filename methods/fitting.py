@@ -107,4 +107,3 @@ class EpochReport:
     loss: float
     train: float
     selection: float | None
-

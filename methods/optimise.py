@@ -78,7 +78,7 @@ class Optimizers(torch.optim.Optimizer):
         """True when some rate changes within an epoch."""
         return any(schedule.kind == "cosine" for _, schedule in self.schedules)
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every group; groups at rate 0 stay as they are, moments included."""
         for member in self.members:
             if any(entry["lr"] for entry in member.param_groups):

@@ -89,9 +89,16 @@ METHODS: dict[str, MethodInfo] = {
             **_STRAIGHT,
         ),
         _masked(
-            "piggyback-soft", "ablation: Piggyback with soft values", FROZEN, units="element", soft="release", **_STRAIGHT
+            "piggyback-soft",
+            "ablation: Piggyback with soft values",
+            FROZEN,
+            units="element",
+            soft="release",
+            **_STRAIGHT,
         ),
-        _masked("ksm-softmax", "ablation: sigmoid surrogate, element-wise, no soft values", units="element", soft="none"),
+        _masked(
+            "ksm-softmax", "ablation: sigmoid surrogate, element-wise, no soft values", units="element", soft="none"
+        ),
         _masked("ksm-elementwise", "ablation: KSM with one score per weight", units="element"),
         MethodInfo(
             "scratch",

@@ -1,4 +1,4 @@
-"""Images that live in memory as one uint8 tensor, on the training device; batches are cut, augmented and normalised there."""
+"""Images that live on the training device as one uint8 tensor; batches are cut, augmented and normalised there."""
 
 from __future__ import annotations
 

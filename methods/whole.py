@@ -22,9 +22,7 @@ def training_groups(tensors: Snapshot, backbone: nn.Module, settings: TrainSetti
     schedule = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
 
     def group(members: list[Tensor], decay: float) -> Group:
-        return Group(
-            members, settings.optimizer, settings.lr, schedule, settings.momentum, settings.nesterov, decay
-        )
+        return Group(members, settings.optimizer, settings.lr, schedule, settings.momentum, settings.nesterov, decay)
 
     return [
         group([tensor for name, tensor in trained.items() if name in decaying], settings.weight_decay),
@@ -218,4 +216,3 @@ class HeadOnly(InitialTraining):
     def learn_on_backbone(self, task: LearningTask) -> None:
         """One phase "train"."""
         train_weights(self, task, self.settings)
-

@@ -8,6 +8,7 @@ out of the way (ignored on reading), so an older reader still reads a newer reco
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ class SchemaError(ValueError):
     """A file is no run record of this version; the message says why in one sentence."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CurvePoint:
     """One epoch of one phase of one task. ``train``, ``validation`` and ``test`` are accuracies."""
 
@@ -94,7 +95,7 @@ class Size:
     header_bytes: int = 0  #: of which the files' headers; the rest is ``itemised`` to the byte
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MaskStatistic:
     """Mask units of one layer for one task: ``ones + soft + zeros == units`` (figure 6)."""
 
@@ -170,9 +171,15 @@ class RunRecord:
         return record
 
 
+@functools.cache
+def _names(kind: type) -> frozenset[str]:
+    return frozenset(item.name for item in dataclasses.fields(kind))
+
+
 def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in dataclasses.fields(kind)}
-    return {key: item for key, item in value.items() if key in names}
+    """A copy of ``value`` without what this version does not know."""
+    names = _names(kind)
+    return dict(value) if value.keys() <= names else {key: item for key, item in value.items() if key in names}
 
 
 def _task_row(value: dict[str, Any]) -> TaskRow:

@@ -1,4 +1,4 @@
-"""What all tests share: one torch thread, data of the scenarios, tiny tasks, and the command line in a child process."""
+"""What all tests share: one torch thread, where real data lies, and the command line in a child process."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ DIGITS = ["--scenario", "digits", "--threads", "1"]
 CIFAR = [
     "--scenario", "cifar100-20", "--tasks", "2", "--train-limit", "200", "--test-limit", "200", "--epochs", "6",
     "--backbone", "vgg16_bn", "--set", "backbone.width=0.125", "--method", "finetune,piggyback,ksm,head-only",
-    "--set", "ksm.lr=2e-3", "--set", "piggyback.lr=2e-3", "--set", "ksm.head_lr=1e-2", "--set", "piggyback.head_lr=1e-2",
+    "--set", "ksm.lr=2e-3", "--set", "ksm.head_lr=1e-2", "--set", "piggyback.lr=2e-3",
+    "--set", "piggyback.head_lr=1e-2",
     "--set", "scratch.lr=0.02", "--set", "scratch.epochs=12",
 ]  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_a_run_ends_with_a_table_and_a_page(first: tuple[Path, Any]) -> None:
 
 def test_the_record_holds_what_the_schema_promises(first: tuple[Path, Any]) -> None:
     record = record_of(first[0], "ksm")
-    assert list(record)[0] == "schema_version"
+    assert next(iter(record)) == "schema_version"
     assert record["status"] == "finished"
     assert record["spec"]["tasks"] == 2
     assert record["spec"]["epochs"] == 2
@@ -85,7 +85,9 @@ def test_a_finished_run_is_not_repeated_and_another_method_is_added(
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(command: Callable[..., Any], tmp_path: Path) -> None:
-    answer = command("run", "--scenario", "imagenet2sketch", "--method", "all", "--seed", "0,1", "--dry-run", cwd=tmp_path)
+    answer = command(
+        "run", "--scenario", "imagenet2sketch", "--method", "all", "--seed", "0,1", "--dry-run", cwd=tmp_path
+    )
     assert answer.code == 0, answer.err
     assert "24 runs" in answer.out
     assert not list(tmp_path.iterdir())

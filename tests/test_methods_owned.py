@@ -1,4 +1,4 @@
-"""PackNet and CPG: owned weights never move, owners add up, schedules and thresholds match values worked out by hand."""
+"""PackNet and CPG: owned weights never move, owners add up, schedules and thresholds match hand-made values."""
 
 from __future__ import annotations
 

@@ -30,13 +30,18 @@ def records(results: Path) -> dict[str, dict[str, Any]]:
     return {record["spec"]["method"]: record for record in found}
 
 
+def parquet_pair(folder: Path) -> dict[str, str]:
+    """The two files of one domain, as a scenario's keys."""
+    return {split: str(folder / f"{split}.parquet") for split in ("train", "test")}
+
+
 def test_three_real_domains_from_imagenet_weights(shared_data: Path, shared_weights: Path, tmp_path: Path) -> None:
     domains = shared_data / "multidomain"
     definition = {
         "name": "three-domains",
         "tasks": [
-            {"name": "signs", "train": str(domains / "gtsrb/train.parquet"), "test": str(domains / "gtsrb/test.parquet")},
-            {"name": "art", "train": str(domains / "pacs_art/train.parquet"), "test": str(domains / "pacs_art/test.parquet")},
+            {"name": "signs", **parquet_pair(domains / "gtsrb")},
+            {"name": "art", **parquet_pair(domains / "pacs_art")},
             {"name": "sketches", "folder": str(domains / "pacs_sketch")},
         ],
         "backbone": "squeezenet1_1",
@@ -47,8 +52,8 @@ def test_three_real_domains_from_imagenet_weights(shared_data: Path, shared_weig
     path = tmp_path / "three.yaml"
     path.write_text(yaml.safe_dump(definition))
     results = tmp_path / "runs"
-    code = run("--scenario", path, "--method", "ksm,head-only", "--train-limit", "80", "--test-limit", "60", "--epochs", "4",
-               "--set", "ksm.lr=1e-3", "--set", "ksm.head_lr=1e-2", "--results", results)  # fmt: skip
+    code = run("--scenario", path, "--method", "ksm,head-only", "--train-limit", "80", "--test-limit", "60",
+               "--epochs", "4", "--set", "ksm.lr=1e-3", "--set", "ksm.head_lr=1e-2", "--results", results)  # fmt: skip
     assert code == 0
     found = records(results)
     assert [task["classes"] for task in found["ksm"]["tasks"]] == [43, 7, 7]

@@ -40,7 +40,7 @@ def tiny_net(seed: int = 0) -> TinyNet:
 
 
 def tiny_split(task: int, count: int, seed: int) -> TensorImages:
-    """``count`` 6 x 6 images of three classes: a bright bar whose place gives the class, at a place of the task's own."""
+    """``count`` 6 x 6 images of three classes: the place of a bright bar gives the class, shifted from task to task."""
     generator = torch.Generator().manual_seed(1000 * task + seed)
     labels = torch.arange(count) % 3
     images = torch.randint(0, 120, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)

@@ -1,7 +1,7 @@
 """Backbones: feature extractors without a classification head, which masks never touch.
 
 Every backbone is an ``nn.Module`` with an int attribute ``feature_dim`` and
-``forward(x: float32 (n, channels, height, width)) -> float32 (n, feature_dim)``. Importing this package imports no torch.
+``forward(x: float32 (n, channels, height, width)) -> float32 (n, feature_dim)``. Importing it imports no torch.
 """
 
 from benchmark.backbones.registry import build, known_backbones, smallest_image

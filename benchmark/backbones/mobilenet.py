@@ -15,7 +15,7 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 
 
 class InvertedResidual(nn.Module):
-    """Expansion (1x1), depthwise 3x3, linear projection (1x1); torchvision's names. ``expansion`` None: no first step."""
+    """Expansion (1x1), depthwise 3x3, linear projection (1x1); ``expansion`` None: without the first."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int | None) -> None:
         super().__init__()

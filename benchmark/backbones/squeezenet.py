@@ -1,4 +1,4 @@
-"""SqueezeNet 1.1 (torchvision's) up to its last Fire module; the convolutional classifier gives way to a global average.
+"""SqueezeNet 1.1 (torchvision's) up to its last Fire module; its convolutional classifier gives way to an average.
 
 The network has no BN; its convolutions have biases.
 """

@@ -85,7 +85,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
     except (SafetensorError, OSError, ValueError) as error:
         raise RequestError(f"The safetensors file {path} is damaged or cut short ({error}); get it again.") from error
 
@@ -100,8 +101,9 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL:? ([\w.]+)", str(error))
         raise RequestError(
-            f"{path} is a pickle that holds more than plain weights{f' ({code[1]})' if code else ''} and could run code, "
-            "so it is never loaded; save only the weights, as safetensors or with torch.save(model.state_dict(), path)."
+            f"{path} is a pickle that holds more than plain weights{f' ({code[1]})' if code else ''} and could run "
+            "code, so it is never loaded; save only the weights, as safetensors or with "
+            "torch.save(model.state_dict(), path)."
         ) from error
     except Exception as error:  # torch raises nearly anything on a damaged file
         raise RequestError(f"The torch file {path} is damaged or cut short; get it again.") from error

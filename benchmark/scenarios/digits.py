@@ -109,5 +109,5 @@ SCENARIO = Scenario(
     channels=1,
     settings=SETTINGS,
     data_help="nothing: the images come with scikit-learn",
-    source="scikit-learn's load_digits; the test set of Alpaydin and Kaynak's optical recognition of handwritten digits",
+    source="scikit-learn's load_digits; the test set of Alpaydin and Kaynak's recognition of handwritten digits",
 )

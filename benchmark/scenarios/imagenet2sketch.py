@@ -99,7 +99,7 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
 SCENARIO = Scenario(
     name="imagenet2sketch",
     title="ImageNet-to-Sketch",
-    summary="birds, cars, flowers, paintings, sketches on an ImageNet ResNet-50 (Piggyback's, CPG's, KSM's second table)",
+    summary="birds, cars, flowers, paintings, sketches on an ImageNet ResNet-50 (Piggyback's and CPG's; KSM's table 2)",
     task_names=TASK_NAMES,
     classes=CLASSES,
     read=read,
