@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from methods.fitting import Progress
+from methods.task_file import METADATA
 from results.atomic import write_bytes
 
 
@@ -20,14 +21,15 @@ class CheckpointError(ValueError):
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata, atomically. Aliased or non-contiguous tensors are copied first.
 
+    All metadata is one text: safetensors would write several in random order, and equal runs should leave equal files.
+
     Raises:
         OSError: no room, or no right to write there; what ``path`` held before is still there.
     """
     from safetensors.torch import save
 
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    texts = {key: json.dumps(value) for key, value in metadata.items()}
-    write_bytes(path, save(plain, metadata=texts or None))
+    write_bytes(path, save(plain, metadata={METADATA: json.dumps(metadata)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -49,12 +51,12 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, 
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            metadata = json.loads((file.metadata() or {})[METADATA])
             names = file.keys() if with_tensors else ()
             return {name: file.get_tensor(name) for name in names}, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
 
 
@@ -66,15 +68,18 @@ def header_bytes(path: Path) -> int:
 
 def save_training(path: Path, strategy: Any, progress: Progress | None, facts: Mapping[str, Any]) -> None:
     """Write a strategy's state; ``progress``: of the task under way, None between tasks. Raises OSError."""
+    state = strategy.state()
     metadata = {
         **facts,
+        "names": list(state),  # the file sorts them, but optimizers know tensors by their position
         "trainable": strategy.trainable_names(),
         "progress": progress.to_json() if progress is not None else None,
     }
-    write_tensors(path, strategy.state(), metadata)
+    write_tensors(path, state, metadata)
 
 
 def load_training(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], strategy: Any) -> None:
     """Put back what ``save_training`` wrote."""
     progress = Progress.from_json(metadata["progress"]) if metadata["progress"] else None
-    strategy.load_state(tensors, metadata["trainable"], progress)
+    ordered = {name: tensors[name] for name in metadata["names"]}
+    strategy.load_state(ordered, metadata["trainable"], progress)

@@ -19,7 +19,7 @@ from methods.batchnorm import COUNTER
 from methods.layout import FlatLayout, layout_of
 from methods.ownership import visible_weights
 from methods.packing import bits_of, pack_bits, unpack_numbers
-from methods.task_file import BITS, METADATA, OVERRIDE, describe, tensors_sha256
+from methods.task_file import BITS, OVERRIDE, describe, tensors_sha256
 from results.reader import read_record
 from results.schema import RunRecord, SchemaError, TaskRow
 
@@ -152,7 +152,7 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
         accuracy=row.accuracy_at_end,
         test_images=row.test_images,
     )
-    write_tensors(path, tensors, {METADATA: about})
+    write_tensors(path, tensors, about)
 
 
 def export_backbone(run: StoredRun, path: Path) -> None:

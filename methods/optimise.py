@@ -115,6 +115,8 @@ class Optimizers(torch.optim.Optimizer):
                 if int(owner) == position:
                     state.setdefault(int(index), {})[key] = value
             member.load_state_dict({"state": state, "param_groups": member.state_dict()["param_groups"]})
+        # torch makes new groups when it loads: rates must reach these, not the old ones
+        self.param_groups = [entry for member in self.members for entry in member.param_groups]
 
 
 def _of(kind: str, groups: Sequence[Group]) -> list[Group]:

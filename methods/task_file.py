@@ -30,7 +30,7 @@ from methods.packing import unpack_bits
 from methods.values import decode
 
 FORMAT, VERSION = "maskbench task", 1
-METADATA = "task"  #: key of the JSON text in the file's metadata
+METADATA = "maskbench"  #: key of the JSON text in the file's metadata
 
 OVERRIDE = "override."
 HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"

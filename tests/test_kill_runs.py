@@ -1,0 +1,186 @@
+"""kill -9 at random moments, twenty times: the resumed run ends as if nothing had happened, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import leftovers, numbers, small_options, small_spec, stored
+
+from benchmark.executor import Job, ProcessExecutor, _run_in_child
+from benchmark.spec import RunSpec
+from benchmark.store import locked, run_folder
+from results.schema import RunRecord
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+METHODS = ("ksm", "piggyback", "packnet", "cpg", "finetune-sequential")
+#: in children of one server; two more at the command line
+KILLS_IN_CHILDREN = 18
+KILLS_PER_RUN = 2
+
+
+@dataclass
+class Toll:
+    """What the kills cost."""
+
+    kills: int = 0
+    lost: list[float] = field(default_factory=list)  #: seconds between the last checkpoint and each kill
+    repeated: list[float] = field(default_factory=list)  #: seconds of getting back to it
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills; lost work per kill: mean {sum(self.lost) / len(self.lost):.2f} s, "
+            f"worst {max(self.lost):.2f} s; getting back: {sum(self.repeated) / self.kills:.2f} s per kill"
+        )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ProcessExecutor]:
+    """A server with torch and Avalanche imported."""
+    executor = ProcessExecutor()
+    executor.start()
+    yield executor
+    executor.stop()
+
+
+def launch(server: ProcessExecutor, job: Job) -> tuple[Any, Any]:
+    """Start a run in a child of the server: (process, the end of the pipe that it reports to)."""
+    receiver, sender = server._context.Pipe(duplex=False)
+    process = server._context.Process(target=_run_in_child, args=(job, sender), daemon=True)
+    process.start()
+    sender.close()
+    return process, receiver
+
+
+def wait_for_end(process: Any, receiver: Any) -> None:
+    """Drain the pipe until the child is done."""
+    while process.is_alive() or receiver.poll():
+        if receiver.poll(0.02):
+            try:
+                receiver.recv()
+            except EOFError:
+                break
+    process.join()
+
+
+def carry_out(server: ProcessExecutor, job: Job) -> RunRecord:
+    """A whole run in a child; its record."""
+    wait_for_end(*launch(server, job))
+    record = run_folder(Path(job.options.results), job.spec.run_id).read()
+    assert record is not None
+    return record
+
+
+def killed_after(server: ProcessExecutor, job: Job, seconds: float) -> float | None:
+    """Start a run and kill it -9 after so long; seconds of work lost, None where it had ended before."""
+    process, receiver = launch(server, job)
+    started = time.time()
+    while time.time() < started + seconds and process.is_alive():
+        if receiver.poll(0.002):
+            try:
+                receiver.recv()
+            except EOFError:
+                break
+    if not process.is_alive():
+        return None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
+        return None
+    now = time.time()
+    results = Path(job.options.results)
+    kept = [path.stat().st_mtime for pattern in ("*/checkpoint*", ".cache/*/*") for path in results.glob(pattern)]
+    return now - max([started, *kept])
+
+
+def test_kill_at_random_moments_changes_nothing(
+    server: ProcessExecutor, tmp_path: Path, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = random.Random(20)
+    specs = {method: small_spec(method, epochs=1 if method == "cpg" else 3, train_limit=90) for method in METHODS}
+    calm: dict[str, tuple[RunRecord, float]] = {}
+    for method, spec in specs.items():
+        started = time.time()
+        calm[method] = carry_out(server, Job(spec, small_options(tmp_path / "calm"))), time.time() - started
+    toll, turn = Toll(), 0
+    while toll.kills < KILLS_IN_CHILDREN:
+        method = METHODS[turn % len(METHODS)]
+        often = turn // len(METHODS) % 2 == 0
+        results = tmp_path / f"turn{turn}"
+        options = small_options(results, checkpoint_seconds=0.0 if often else 60.0)
+        job = Job(specs[method], options)
+        undisturbed, duration = calm[method]
+        for _ in range(KILLS_PER_RUN):
+            lost = killed_after(server, job, moments.uniform(0.0, 0.7 * duration))
+            if lost is None:
+                break
+            toll.kills += 1
+            toll.lost.append(lost)
+        record = carry_out(server, job)
+        toll.repeated.append(record.provenance["repeated_seconds"])
+        where = f"{method}, turn {turn}, {record.provenance['sittings']} sittings"
+        assert numbers(record) == numbers(undisturbed), where
+        assert stored(results / record.run_id) == stored(tmp_path / "calm" / record.run_id), where
+        assert leftovers(results) == [], where
+        turn += 1
+    assert toll.kills >= KILLS_IN_CHILDREN
+    record_property("toll", str(toll))
+    with capsys.disabled():
+        print(f"\n{toll}")
+
+
+def start_command(results: Path) -> subprocess.Popen[bytes]:
+    words = ["run", "--method", "packnet", "--tasks", "3", "--epochs", "20", "--threads", "1", "--keep-weights", "all"]
+    words += ["--results", str(results), "--set", "run.checkpoint_seconds=0"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmark", *words],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        cwd=results.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def epochs_heard(spec: RunSpec, results: Path) -> int:
+    """Epochs in the run's event log so far."""
+    path = run_folder(results, spec.run_id).events
+    return path.read_text().count('"epoch"') if path.exists() else 0
+
+
+def test_kill_of_the_command_line_twice_changes_nothing(server: ProcessExecutor, tmp_path: Path) -> None:
+    spec = small_spec("packnet", epochs=20, train_limit=None)
+    results = tmp_path / "runs"
+    moments = random.Random(2)
+    for _ in range(2):
+        before = epochs_heard(spec, results)
+        command = start_command(results)
+        while epochs_heard(spec, results) <= before + 2:  # it imports for seconds first
+            assert command.poll() is None, "the command ended before it could be killed"
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 0.3))
+        assert command.poll() is None, "the command ended before it could be killed"
+        command.kill()
+        command.wait()
+        deadline = time.monotonic() + 10
+        while True:  # the run's process ends with its parent, and the lock with it
+            try:
+                with locked(run_folder(results, spec.run_id).path / ".lock"):
+                    break
+            except BlockingIOError:
+                assert time.monotonic() < deadline, "the run's process outlived its parent"
+                time.sleep(0.02)
+    resumed = carry_out(server, Job(spec, small_options(results)))
+    calm = carry_out(server, Job(spec, small_options(tmp_path / "calm")))
+    assert resumed.provenance["sittings"] == 3
+    assert numbers(resumed) == numbers(calm)
+    assert stored(results / spec.run_id) == stored(tmp_path / "calm" / spec.run_id)
+    assert leftovers(results) == []
