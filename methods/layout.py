@@ -120,7 +120,10 @@ class FlatLayout:
 
     def parts(self, flat: Tensor) -> list[Tensor]:
         """Layer views of a flat tensor (elements,), in storage order. Differentiable."""
-        return [part.view(shape) for part, shape in zip(flat.split(self.element_counts), self.shapes, strict=True)]
+        return [
+            part.view(shape)
+            for part, shape in zip(flat.split_with_sizes(self.element_counts), self.shapes, strict=True)
+        ]
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Layer views of a flat tensor (elements,), by parameter name. Differentiable."""
@@ -149,7 +152,10 @@ class FlatLayout:
         """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> (units,)."""
         products = torch.empty_like(weights)
         for gradient, weight, product in zip(
-            gradients, weights.split(self.element_counts), products.split(self.element_counts), strict=True
+            gradients,
+            weights.split_with_sizes(self.element_counts),
+            products.split_with_sizes(self.element_counts),
+            strict=True,
         ):
             torch.mul(gradient.reshape(-1), weight, out=product)
         if self.elementwise:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,9 +85,8 @@ def _gated(values: Tensor, scores: Tensor, settings: MaskSettings) -> Tensor:
 @lru_cache(maxsize=64)
 def _strict_threshold(settings: MaskSettings) -> float:
     """The float32 number above which, strictly, a unit is kept: tau, or the number just below it for ">="."""
-    threshold = torch.tensor(settings.threshold, dtype=torch.float32)
-    below = threshold if settings.strict else torch.nextafter(threshold, torch.tensor(-torch.inf))
-    return float(below)
+    threshold = np.float32(settings.threshold)
+    return float(threshold if settings.strict else np.nextafter(threshold, np.float32(-np.inf)))
 
 
 def kept_units(scores: Tensor, settings: MaskSettings, noise: Tensor | None = None) -> Tensor:

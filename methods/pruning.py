@@ -34,21 +34,21 @@ def prune_layers(
     Returns:
         How many weights were freed. Ties at the threshold go together.
     """
-    freed = 0
+    freed = torch.zeros((), dtype=torch.int64, device=weights.device)
     for slot in layout.slots:
         own = owner[slot.element_slice]
         layer = weights[slot.element_slice]
         current = own == task
-        counted = current | (own == FREE) if ratio_of == "free" else current
-        rank = cut_rank(ratio, int(counted.sum()))
+        magnitudes = layer.abs()
+        counted = magnitudes[current | (own == FREE) if ratio_of == "free" else current]
+        rank = cut_rank(ratio, len(counted))
         if rank == 0:
             continue
-        limit = threshold(layer[counted].abs(), rank)
-        cut = current & (layer.abs() <= limit)
+        cut = current & (magnitudes <= threshold(counted, rank))
         layer.masked_fill_(cut, 0.0)
         own.masked_fill_(cut, FREE)
-        freed += int(cut.sum())
-    return freed
+        freed += cut.sum()
+    return int(freed)
 
 
 def cubic_ratio(start: float, target: float, step: int, steps: int) -> float:

@@ -37,11 +37,11 @@ def release_everywhere(scores: Tensor, kept: Tensor, layout: FlatLayout, scale: 
         scores, kept: float32 (units,); ``kept`` is 1 or 0.
 
     Returns:
-        float32 (units,), bit by bit what ``release`` gives where ``scale`` is a power of two, within rounding elsewhere.
+        float32 (units,): bit by bit those of ``release`` where ``scale`` is a power of two, else within rounding.
     """
     dropped = torch.addcmul(scores, scores, kept, value=-1)
     magnitudes = dropped.abs()
-    layers = dropped.split(layout.unit_counts)
+    layers = dropped.split_with_sizes(layout.unit_counts)
     bounds = [torch.aminmax(layer) for layer in layers]
     low = torch.stack([bound.min for bound in bounds])
     span = torch.stack([bound.max for bound in bounds]).sub_(low)

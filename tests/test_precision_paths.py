@@ -1,0 +1,101 @@
+"""bf16 autocast and the compiled backbone against eager fp32, on the CPU."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark.backbones.registry import build
+from methods import masks
+from methods.layout import layout_of
+from methods.network import TaskView
+from methods.settings import MaskSettings
+
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+
+
+def _scores_gradient(seed: int = 1, view_of: Any = TaskView, **options: Any) -> tuple[Tensor, Tensor]:
+    """(logits, gradient of the scores) of one KSM step on the small net."""
+    torch.manual_seed(0)
+    backbone = build("small_cnn", width=0.25)
+    layout = layout_of(backbone, "kernel")
+    weights = layout.flatten(dict(backbone.named_parameters()))
+    generator = torch.Generator().manual_seed(seed)
+    scores = (0.005 + 0.02 * torch.randn(layout.units, generator=generator)).requires_grad_()
+    view = view_of(backbone, **options)
+    head = torch.randn(4, 16, generator=generator)
+    images = torch.randn(16, 3, 8, 8, generator=generator)
+    labels = torch.arange(16) % 4
+    view.train()
+    view.look_through(masks.effective_weights(scores, weights, layout, MaskSettings()), head, torch.zeros(4))
+    logits = view(images)
+    nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+    assert scores.grad is not None
+    return logits.detach(), scores.grad
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+def test_bf16_stays_within_its_resolution_of_fp32() -> None:
+    logits, gradient = _scores_gradient()
+    low_logits, low_gradient = _scores_gradient(precision="bf16")
+    assert low_logits.dtype == low_gradient.dtype == torch.float32
+    # eight bits of mantissa: a few thousandths per operation, more in gradients, whose terms cancel
+    assert 0 < _relative(low_logits, logits) < 0.02
+    assert 0.98 < float(nn.functional.cosine_similarity(low_gradient, gradient, dim=0)) < 1
+
+
+@pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on the CPU, there is none")
+def test_compiled_backbone_computes_what_the_eager_one_does() -> None:
+    views: list[TaskView] = []
+
+    def compiled_once(backbone: nn.Module) -> TaskView:
+        if not views:
+            views.append(TaskView(backbone, compiled=True))
+        return views[0]
+
+    for seed in (1, 2):  # the second time with other masks and the code compiled for the first
+        logits, gradient = _scores_gradient(seed)
+        compiled_logits, compiled_gradient = _scores_gradient(seed, compiled_once)
+        assert _relative(compiled_logits, logits) < 1e-5
+        assert _relative(compiled_gradient, gradient) < 1e-4
+
+
+def test_names_and_bytes_of_a_compiled_backbone_stay() -> None:
+    backbone = build("small_cnn", width=0.25)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    after = TaskView(backbone, compiled=True).backbone.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="fp8"):
+        TaskView(nn.Identity(), "fp8")
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.3])
+def test_fused_soft_values_are_those_of_the_rule_layer_by_layer(scale: float) -> None:
+    from methods.layout import arrange
+    from methods.soft import RULES, release_everywhere
+
+    layout = arrange([("fc", (40, 3), 1), ("tiny", (1, 1), 1), ("conv", (50, 30, 3, 3), 9)])
+    rule = RULES["release"]
+    assert rule is not None
+    generator = torch.Generator().manual_seed(2)
+    for shift in (-1.0, 0.005, 1.0):  # all dropped, mixed, all kept
+        scores = shift + 0.02 * torch.randn(layout.units, generator=generator)
+        scores[::7] = 0.0
+        kept = scores >= 0.005
+        expected = torch.cat([rule(scores[slot.unit_slice], kept[slot.unit_slice]) for slot in layout.slots]) * scale
+        found = release_everywhere(scores, kept.float(), layout, scale)
+        if scale == 0.5:
+            assert torch.equal(found, expected)
+        else:
+            torch.testing.assert_close(found, expected)
