@@ -203,8 +203,8 @@ def request_of(args: argparse.Namespace) -> Request:
     )
 
 
-def options_of(args: argparse.Namespace, weights: Path | None) -> RunOptions:
-    """How the runs are carried out. Raises RequestError: no such data root."""
+def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> RunOptions:
+    """How the runs are carried out; ``threads`` where the user asks for no number. Raises RequestError: no data root."""
     from benchmark.data.locate import data_root
     from benchmark.spec import RunOptions
 
@@ -216,10 +216,10 @@ def options_of(args: argparse.Namespace, weights: Path | None) -> RunOptions:
         scenario_source=args.scenario,
         weights=str(weights) if weights else None,
         device=args.device,
-        threads=chosen.pop("threads", args.threads) or args.threads,
+        threads=args.threads or chosen.pop("threads", 0) or threads,
         keep_weights=args.keep_weights,
         resume=not args.no_resume,
         require_idle_gpu=args.require_idle_gpu,
         command="python -m benchmark " + shlex.join(sys.argv[1:]),
-        **chosen,
+        **{key: value for key, value in chosen.items() if key != "threads"},
     )

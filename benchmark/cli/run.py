@@ -66,7 +66,7 @@ def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[Ru
     return Campaign(
         scenario,
         specs,
-        options_of(args, args.weights or scenario.weights),
+        options_of(args, args.weights or scenario.weights, scenario.threads),
         weights=args.weights,
         workers=args.workers,
         in_process=args.executor == "local",

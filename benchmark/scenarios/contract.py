@@ -95,6 +95,7 @@ class Scenario:
     weights_help: str = ""  #: which file to get and where it must lie, for the error message
     batch_size: int = 32
     eval_batch_size: int = 100
+    threads: int = 0  #: CPU threads that suit its network; 0: torch's own choice
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data_help: str = ""  #: what is expected under the data root and how to get it
     images: tuple[

@@ -107,6 +107,7 @@ SCENARIO = Scenario(
     backbone="small_cnn",
     image_size=8,
     channels=1,
+    threads=1,  # layers this small are done before a second thread has woken
     settings=SETTINGS,
     data_help="nothing: the images come with scikit-learn",
     source="scikit-learn's load_digits; the test set of Alpaydin and Kaynak's recognition of handwritten digits",
