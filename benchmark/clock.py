@@ -43,7 +43,7 @@ class Stopwatch:
     readings: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     repeated: float = 0.0
     _before: float = 0.0
-    _started: float = field(default_factory=time.perf_counter)
+    _started: float = field(default_factory=lambda: time.perf_counter())
     _open: list[str] = field(default_factory=list)
     _edge: float = 0.0
 

@@ -1,4 +1,4 @@
-"""kill -9 at random moments, twenty times: the resumed run ends as if nothing had happened, and leaves nothing behind."""
+"""kill -9 at random moments, twenty times: the resumed run ends as if nothing had been, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -138,9 +138,9 @@ def test_kill_at_random_moments_changes_nothing(
         print(f"\n{toll}")
 
 
-def start_command(results: Path) -> subprocess.Popen[bytes]:
-    words = ["run", "--method", "packnet", "--tasks", "3", "--epochs", "20", "--threads", "1", "--keep-weights", "all"]
-    words += ["--results", str(results), "--set", "run.checkpoint_seconds=0"]
+def start_command(results: Path, seed: int) -> subprocess.Popen[bytes]:
+    words = ["run", "--method", "packnet", "--seed", str(seed), "--tasks", "3", "--epochs", "20", "--threads", "1"]
+    words += ["--keep-weights", "all", "--results", str(results), "--set", "run.checkpoint_seconds=0"]
     return subprocess.Popen(
         [sys.executable, "-m", "benchmark", *words],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -156,31 +156,36 @@ def epochs_heard(spec: RunSpec, results: Path) -> int:
     return path.read_text().count('"epoch"') if path.exists() else 0
 
 
-def test_kill_of_the_command_line_twice_changes_nothing(server: ProcessExecutor, tmp_path: Path) -> None:
-    spec = small_spec("packnet", epochs=20, train_limit=None)
-    results = tmp_path / "runs"
-    moments = random.Random(2)
-    for _ in range(2):
-        before = epochs_heard(spec, results)
-        command = start_command(results)
-        while epochs_heard(spec, results) <= before + 2:  # it imports for seconds first
-            assert command.poll() is None, "the command ended before it could be killed"
-            time.sleep(0.005)
-        time.sleep(moments.uniform(0.0, 0.3))
+def kill_on_the_way(command: subprocess.Popen[bytes], spec: RunSpec, results: Path, after: float) -> None:
+    """Kill the command -9 ``after`` seconds into its run, and wait until the run's process has ended with it."""
+    while epochs_heard(spec, results) < 3:  # it imports for seconds first
         assert command.poll() is None, "the command ended before it could be killed"
-        command.kill()
-        command.wait()
-        deadline = time.monotonic() + 10
-        while True:  # the run's process ends with its parent, and the lock with it
-            try:
-                with locked(run_folder(results, spec.run_id).path / ".lock"):
-                    break
-            except BlockingIOError:
-                assert time.monotonic() < deadline, "the run's process outlived its parent"
-                time.sleep(0.02)
-    resumed = carry_out(server, Job(spec, small_options(results)))
-    calm = carry_out(server, Job(spec, small_options(tmp_path / "calm")))
-    assert resumed.provenance["sittings"] == 3
-    assert numbers(resumed) == numbers(calm)
-    assert stored(results / spec.run_id) == stored(tmp_path / "calm" / spec.run_id)
+        time.sleep(0.005)
+    time.sleep(after)
+    assert command.poll() is None, "the command ended before it could be killed"
+    command.kill()
+    command.wait()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with locked(run_folder(results, spec.run_id).path / ".lock"):
+                return
+        except BlockingIOError:
+            assert time.monotonic() < deadline, "the run's process outlived its parent"
+            time.sleep(0.02)
+
+
+def test_kill_of_two_command_lines_on_one_folder_changes_nothing(server: ProcessExecutor, tmp_path: Path) -> None:
+    specs = [small_spec("packnet", epochs=20, train_limit=None, seeds=(seed,)) for seed in (0, 1)]
+    results = tmp_path / "runs"
+    commands = [start_command(results, spec.seed) for spec in specs]
+    moments = random.Random(2)
+    for command, spec in zip(commands, specs, strict=True):
+        kill_on_the_way(command, spec, results, moments.uniform(0.0, 0.2))
+    for spec in specs:
+        resumed = carry_out(server, Job(spec, small_options(results)))
+        calm = carry_out(server, Job(spec, small_options(tmp_path / "calm")))
+        assert resumed.provenance["sittings"] == 2
+        assert numbers(resumed) == numbers(calm)
+        assert stored(results / spec.run_id) == stored(tmp_path / "calm" / spec.run_id)
     assert leftovers(results) == []

@@ -1,4 +1,4 @@
-"""A run stopped after any epoch goes on with the very same numbers: moments, random streams, best epoch, CPG's choice."""
+"""A run stopped after any epoch goes on with the same numbers: moments, random streams, best epoch, CPG's choice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import accounted, leftovers, numbers, run_here, small_options, small_spec, stored
+from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
 from benchmark.spec import RunOptions, RunSpec
 from results.reader import read_record

@@ -1,0 +1,163 @@
+"""Same spec, same numbers; another seed, other numbers; and a record is enough to repeat its run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import FIVE, numbers, read_json, run_here, small_options, small_spec, stored
+
+from benchmark.cli.main import main
+from benchmark.spec import RunSpec
+from methods.augment import Augmenting
+from methods.streams import Streams
+from methods.tensor_data import TensorImages
+from results.reader import read_record
+
+
+@pytest.mark.parametrize("method", FIVE)
+def test_repeat_from_a_record_gives_identical_accuracies_and_masks(method: str, tmp_path: Path) -> None:
+    spec = small_spec(method, epochs=1 if method == "cpg" else 3)
+    first, _ = run_here(spec, small_options(tmp_path / "first"))
+    record = tmp_path / "first" / spec.run_id / "result.json"
+    words = ["run", "--from-record", str(record), "--results", str(tmp_path / "again"), "--executor", "local"]
+    assert main([*words, "--keep-weights", "all"]) == 0
+    again = read_record(tmp_path / "again" / spec.run_id / "result.json")
+    assert again.accuracy_matrix == first.accuracy_matrix
+    assert numbers(again) == numbers(first)
+    assert stored(tmp_path / "again" / spec.run_id) == stored(tmp_path / "first" / spec.run_id)
+    assert len(stored(tmp_path / "again" / spec.run_id)) == 4  # three tasks and what they share
+
+
+def test_repeat_keeps_every_field_of_the_spec_and_the_run_id(tmp_path: Path) -> None:
+    spec = small_spec("cpg", tasks=1, epochs=1, seeds=(3,), bn_policy="frozen", overrides={"protocol.batch_size": 16})
+    run_here(spec, small_options(tmp_path))
+    value = read_json(tmp_path / spec.run_id / "result.json")["spec"]
+    again = RunSpec.from_json(value)
+    assert again.run_id == spec.run_id
+    assert again.seed == 3
+    assert again.bn_policy == "frozen"
+    assert again.protocol["batch_size"] == 16
+    assert tuple(again.settings["prune_ratios"]) == (0.3, 0.6)
+
+
+def test_repeat_with_another_seed_gives_other_numbers(tmp_path: Path) -> None:
+    one, two = (small_spec("ksm", epochs=3, seeds=(seed,)) for seed in (0, 1))
+    assert one.run_id != two.run_id
+    first, _ = run_here(one, small_options(tmp_path))
+    second, _ = run_here(two, small_options(tmp_path))
+    losses = [[point.loss for point in row.curve] for record in (first, second) for row in record.tasks]
+    assert losses[1] != losses[4]
+    assert first.mask_statistics != second.mask_statistics
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"bn_policy": "frozen"},
+        {"precision": "tf32"},
+        {"train_limit": 7},
+        {"task_indices": (2, 1, 3)},
+        {"settings": {"epochs": 5}},
+    ],
+)
+def test_repeat_run_id_changes_with_everything_that_changes_a_number(change: dict[str, object]) -> None:
+    spec = small_spec("ksm")
+    assert dataclasses.replace(spec, **change).run_id != spec.run_id  # type: ignore[arg-type]
+
+
+def test_repeat_run_id_does_not_change_with_names() -> None:
+    spec = small_spec("ksm")
+    assert dataclasses.replace(spec, scenario_title="other words").run_id == spec.run_id
+    renamed = dataclasses.replace(spec, backbone={**spec.backbone, "weights": "moved.safetensors"})
+    assert renamed.run_id == spec.run_id
+
+
+# ---------------------------------------------------------------------- named streams
+
+NAMES = ("order", "augmentation", "initialisation", "noise", "validation")
+
+
+def test_repeat_every_stream_of_every_task_and_seed_is_its_own() -> None:
+    derived = {Streams(seed).derive(name, task) for seed in range(5) for name in NAMES for task in range(20)}
+    assert len(derived) == 5 * len(NAMES) * 20
+    assert all(0 <= value < 2**63 for value in derived)
+
+
+def images(augmenting: Augmenting) -> TensorImages:
+    pixels = torch.arange(40 * 64, dtype=torch.int64).remainder(251).to(torch.uint8).view(40, 1, 8, 8)
+    return TensorImages(pixels, torch.arange(40), (0.5,), (0.5,), augmenting)
+
+
+def orders(augmenting: Augmenting, epochs: int = 3) -> list[list[int]]:
+    """The images' order in each epoch, told by their labels."""
+    device = torch.device("cpu")
+    order, augmentation = (Streams(0).generator(name, 4, device) for name in ("order", "augmentation"))
+    split = images(augmenting)
+    return [
+        torch.cat([labels for _, labels in split.training_batches(16, order, augmentation)]).tolist()
+        for _ in range(epochs)
+    ]
+
+
+def test_repeat_augmentation_does_not_disturb_the_order() -> None:
+    plain = orders(Augmenting(8))
+    assert plain == orders(Augmenting(8, crop_padding=2, flip=True, cutout=3))
+    assert plain[0] != plain[1]
+    assert sorted(plain[0]) == list(range(40))
+
+
+def test_repeat_drawing_the_initial_weights_disturbs_nobody_and_nobody_disturbs_it() -> None:
+    streams = Streams(0)
+    torch.manual_seed(5)
+    undisturbed = torch.rand(3)
+    torch.manual_seed(5)
+    with streams.initialising(2):
+        first = torch.rand(4)
+    assert torch.equal(torch.rand(3), undisturbed)
+    with streams.initialising(2):
+        assert torch.equal(torch.rand(4), first)
+    with streams.initialising(3):
+        assert not torch.equal(torch.rand(4), first)
+
+
+def test_repeat_mask_noise_leaves_order_and_initial_weights(tmp_path: Path) -> None:
+    """With noise on, the first task (trained without a mask) and every head's start are the same as without."""
+    quiet, _ = run_here(small_spec("ksm"), small_options(tmp_path))
+    loud, _ = run_here(small_spec("ksm", overrides={"mask.noise": True}), small_options(tmp_path))
+    assert quiet.tasks[0].accuracy == loud.tasks[0].accuracy
+    assert quiet.task1_network is not None
+    assert loud.task1_network is not None
+    assert quiet.task1_network["curve"] == loud.task1_network["curve"]
+    assert loud.task1_network["reused"]
+
+
+def test_repeat_validation_split_depends_on_seed_and_task_alone() -> None:
+    import numpy as np
+
+    from benchmark.tensors import validation_split
+
+    labels = np.repeat([0, 1, 2], [100, 40, 15])
+    seeds = [Streams(0).derive("validation", 0), Streams(0).derive("validation", 1), Streams(1).derive("validation", 0)]
+    splits = [validation_split(labels, seed) for seed in seeds]
+    for train, validation in splits:
+        assert sorted([*train, *validation]) == list(range(155))
+        assert np.bincount(labels[validation]).tolist() == [10, 4, 2]  # a tenth of each, half up
+    assert len({tuple(validation) for _, validation in splits}) == 3
+    assert np.array_equal(validation_split(labels, seeds[0])[1], splits[0][1])
+
+
+def test_repeat_task_does_not_depend_on_the_tasks_before_it(tmp_path: Path) -> None:
+    """Masked methods: task 3 learned second is task 3 learned third."""
+    every = small_spec("piggyback")
+    first, second, third = every.task_names
+    swapped = dataclasses.replace(every, task_indices=(1, 3, 2), task_names=(first, third, second))
+    straight, _ = run_here(every, small_options(tmp_path))
+    turned, _ = run_here(swapped, small_options(tmp_path))
+    for one, other in ((1, 2), (2, 1)):
+        assert turned.tasks[one].name == straight.tasks[other].name
+        assert turned.tasks[one].curve == straight.tasks[other].curve
+        assert turned.tasks[one].accuracy == straight.tasks[other].accuracy
