@@ -97,8 +97,8 @@ class CPG(OwnedWeights):
         if SCORES in self.current:
             if self._earlier is None:
                 self._earlier = self.weights.detach() * self.earlier(self.current_position)
-            scores = self.current[SCORES]
-            picked: Tensor = _Pick.apply(self.weights, scores if self._picks_train else scores.detach(), self._earlier)
+            scores = self.current[SCORES] if self._picks_train else self.current[SCORES].detach()
+            picked: Tensor = _Pick.apply(self.weights, scores, self._earlier)  # type: ignore[no-untyped-call]
             tensors |= self.layout.views(picked)
         return tensors
 

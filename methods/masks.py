@@ -162,4 +162,5 @@ def effective_weights(
         weights: the frozen weights, float32 (elements,), laid out as ``layout`` says.
         noise: see ``logistic_noise``; None outside training.
     """
-    return dict(zip(layout.names, EffectiveWeights.apply(scores, weights, noise, layout, settings), strict=True))
+    effective = EffectiveWeights.apply(scores, weights, noise, layout, settings)  # type: ignore[no-untyped-call]
+    return dict(zip(layout.names, effective, strict=True))

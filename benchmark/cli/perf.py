@@ -101,7 +101,7 @@ def _require_folder(folder: Path) -> None:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    from benchmark.cli.run import device_of
+    from benchmark.cli.options import device_of
     from benchmark.overrides import parse
     from benchmark.plan import DEFAULT_METHODS, Request
 

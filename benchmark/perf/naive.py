@@ -38,6 +38,7 @@ class MaskedConvolution(nn.Module):
     def __init__(self, convolution: nn.Conv2d, kernel_wise: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(convolution.weight.detach().clone(), requires_grad=False)
+        self.bias = convolution.bias
         self.geometry: dict[str, Any] = {
             "stride": convolution.stride,
             "padding": convolution.padding,
@@ -52,7 +53,8 @@ class MaskedConvolution(nn.Module):
     def mask(self) -> Tensor:
         """B, or for KSM B + A (equation 4)."""
         if not self.kernel_wise:
-            return torch.as_tensor(_StraightThrough.apply(self.scores))
+            binary: Tensor = _StraightThrough.apply(self.scores)  # type: ignore[no-untyped-call]
+            return binary
         surrogate = torch.sigmoid(SLOPE * (self.scores - THRESHOLD))
         binary = (surrogate >= 0.5).to(surrogate.dtype) - surrogate.detach() + surrogate
         dropped = self.scores.detach() * (binary.detach() == 0)
@@ -62,7 +64,7 @@ class MaskedConvolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """As ``nn.Conv2d``."""
-        return functional.conv2d(images, self.weight * self.mask(), **self.geometry)
+        return functional.conv2d(images, self.weight * self.mask(), self.bias, **self.geometry)
 
 
 def with_masks(network: nn.Module, kernel_wise: bool) -> nn.Module:

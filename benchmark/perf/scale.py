@@ -1,0 +1,192 @@
+"""From 5 to 200 tasks: time per task and memory should stay flat, stored bytes grow by what a task adds."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import io
+import itertools
+import statistics
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.spec import RunSpec
+
+#: images, side and classes of the digits-like synthetic tasks
+IMAGES, SIDE, CLASSES, BATCH = 128, 8, 2, 32
+
+#: tasks before this one warm up; the comparison is of the tasks from here with as many at the end
+FIRST, COMPARED = 5, 20
+
+
+@dataclass(frozen=True)
+class Point:
+    """One learned task of one method."""
+
+    method: str
+    task: int  #: from 1
+    seconds: float  #: to learn it: training, evaluation of its epochs, packing
+    evaluation_seconds: float  #: to evaluate it afterwards
+    process_bytes: int  #: resident memory of the process, all methods together
+    stored_bytes: int  #: what this and all earlier tasks added, packed
+
+
+def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
+    """Measure, print, write ``scale.csv``, ``scale.png`` and ``scale.svg``; exit code 0."""
+    print("importing torch and avalanche …", flush=True)
+    import torch
+
+    from benchmark.perf.surroundings import surroundings
+    from results.atomic import write_text
+
+    warnings.filterwarnings("ignore", message="No loggers specified")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    lines = [f"{args.tasks} synthetic tasks of {IMAGES} images, {CLASSES} classes, {SIDE} x {SIDE}, one epoch each"]
+    lines += surroundings(device)
+    print("\n".join(lines), flush=True)
+    points = list(measure_scale(specs, args.tasks, device))
+    lines += ["", as_text(points)]
+    print(lines[-1])
+    if args.out is not None:
+        write_text(args.out / "scale.txt", "\n".join(lines) + "\n")
+        write_text(args.out / "scale.csv", as_csv(points))
+        write_picture(points, args.out)
+        print(f"written: {args.out}/scale.csv, scale.txt, scale.png, scale.svg")
+    return 0
+
+
+def measure_scale(specs: Sequence[RunSpec], tasks: int, device: Any) -> Iterable[Point]:
+    """Every method learns task after task, in turns, so that a busy machine slows all alike."""
+    import psutil
+
+    from methods.strategy import LearningTask
+    from methods.tensor_data import TaskImages
+
+    strategies = {spec.method: _strategy(spec, tasks, device) for spec in specs}
+    stored = dict.fromkeys(strategies, 0)
+    process = psutil.Process()
+    for number in range(tasks):
+        train, test = _images(2 * number, device), _images(2 * number + 1, device)
+        for method, strategy in strategies.items():
+            task = LearningTask(number, number + 1, CLASSES, TaskImages(train, test))
+            started = time.perf_counter()
+            strategy.progress = None
+            strategy.learn_task(task)
+            learned = time.perf_counter()
+            strategy.correct(number, test)
+            evaluated = time.perf_counter()
+            stored[method] += sum(item.numel() * item.element_size() for item in strategy.learned[number].values())
+            yield Point(
+                method, number + 1, learned - started, evaluated - learned, process.memory_info().rss, stored[method]
+            )
+
+
+def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
+    from avalanche.training.plugins import EvaluationPlugin
+
+    from benchmark.backbones.registry import build
+    from benchmark.plan import mask_settings, resolved_settings
+    from methods.registry import METHODS
+    from methods.streams import Streams
+
+    mask = mask_settings(spec)
+    with Streams(0).initialising(0):
+        backbone = build("small_cnn", width=0.25, channels=1)
+    return METHODS[spec.method].load()(
+        backbone=backbone,
+        settings=resolved_settings(spec).with_epochs(1),
+        bn_policy=spec.bn_policy,
+        task_count=tasks,
+        pretrained=True,
+        train_mb_size=BATCH,
+        device=device,
+        evaluator=EvaluationPlugin(),
+        **({} if mask is None else {"mask": dataclasses.replace(mask)}),
+    )
+
+
+def _images(seed: int, device: Any) -> Any:
+    import torch
+
+    from methods.augment import Augmenting
+    from methods.tensor_data import TensorImages
+
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(256, (IMAGES, 1, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(IMAGES) % CLASSES
+    return TensorImages(images.to(device), labels.to(device), (0.5,), (0.5,), Augmenting(SIDE))
+
+
+def growth(points: Sequence[Point], method: str) -> float:
+    """Median seconds of the method's last tasks over those of its first ones, warm-up excluded where it can be."""
+    seconds = [point.seconds for point in points if point.method == method]
+    seconds = seconds[FIRST - 1 :] or seconds
+    count = max(1, min(COMPARED, len(seconds) // 2))
+    return statistics.median(seconds[-count:]) / statistics.median(seconds[:count])
+
+
+def as_text(points: Sequence[Point]) -> str:
+    """A line per method, and one for the memory of the process."""
+    lines = []
+    for method in dict.fromkeys(point.method for point in points):
+        own = [point for point in points if point.method == method]
+        median = statistics.median(point.seconds for point in own) * 1000
+        steps = [after.stored_bytes - before.stored_bytes for before, after in itertools.pairwise(own)]
+        lines.append(
+            f"{method:<22} {median:8.1f} ms a task, last tasks {growth(points, method):.2f} x the first, "
+            f"{min(steps, default=0)} to {max(steps, default=0)} bytes stored per further task"
+        )
+    first = next((point for point in points if point.task == FIRST), points[0])
+    grown = (points[-1].process_bytes - first.process_bytes) / 2**20
+    held = (sum(last.stored_bytes for last in _last(points))) / 2**20
+    lines.append(f"the process grew by {grown:.1f} MiB since task {FIRST}; what tasks stored is {held:.1f} MiB")
+    return "\n".join(lines)
+
+
+def _last(points: Sequence[Point]) -> list[Point]:
+    return list({point.method: point for point in points}.values())
+
+
+def as_csv(points: Sequence[Point]) -> str:
+    """One line per method and task."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([field.name for field in dataclasses.fields(Point)])
+    for point in points:
+        writer.writerow(dataclasses.astuple(point))
+    return text.getvalue()
+
+
+def write_picture(points: Sequence[Point], folder: Path) -> None:
+    """Time per task, memory of the process and stored bytes over the number of tasks; scale.png and scale.svg."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (times, memory, stored) = pyplot.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
+    for method in dict.fromkeys(point.method for point in points):
+        own = [point for point in points if point.method == method]
+        tasks = [point.task for point in own]
+        times.plot(tasks, [point.seconds * 1000 for point in own], linewidth=0.8, label=method)
+        stored.plot(tasks, [point.stored_bytes / 2**20 for point in own], label=method)
+    memory.plot([point.task for point in points], [point.process_bytes / 2**20 for point in points], color="#555555")
+    for panel, title, unit in (
+        (times, "learning one task", "milliseconds"),
+        (memory, "the process, all methods together", "MiB"),
+        (stored, "stored by all tasks so far", "MiB"),
+    ):
+        panel.set(title=title, xlabel="task", ylabel=unit)
+        panel.set_ylim(bottom=0)
+    times.set_yscale("log")
+    stored.legend(frameon=False)
+    for name in ("scale.png", "scale.svg"):
+        figure.savefig(folder / name, dpi=150)
+    pyplot.close(figure)

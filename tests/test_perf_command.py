@@ -1,0 +1,172 @@
+"""``perf`` at the command line on tiny work, and what stands behind its figures. Nothing here asserts a time."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.cli.main import main
+from benchmark.perf.floor import Rates, StepCount
+from benchmark.perf.measurement import Row
+from benchmark.perf.naive import with_masks
+from benchmark.perf.rounds import Series, interleaved
+from benchmark.perf.scale import Point, growth
+from benchmark.perf.shares import PARTS, Parts
+from benchmark.perf.tables import as_csv, as_text
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of one small measurement."""
+    out = tmp_path_factory.mktemp("perf")
+    words = "perf --method ksm,packnet --batch-size 8,16 --steps 2 --repeats 2 --threads 1 --device cpu"
+    before = torch.get_num_threads()
+    assert main([*words.split(), "--set", "backbone.width=0.25", "--out", str(out)]) == 0
+    torch.set_num_threads(before)
+    return out
+
+
+def test_perf_writes_table_csv_and_pictures(measured: Path) -> None:
+    assert {path.name for path in measured.iterdir()} == {"step.csv", "step.txt", "step.png", "step.svg"}
+    assert (measured / "step.png").read_bytes().startswith(b"\x89PNG")
+    assert "load of the machine" in (measured / "step.txt").read_text()
+
+
+def test_perf_csv_has_a_row_per_contender_and_batch_size(measured: Path) -> None:
+    rows = list(csv.DictReader((measured / "step.csv").open()))
+    names = {row["method"] for row in rows}
+    assert {"finetune (adam)", "finetune (sgd)", "ksm", "packnet", "plain loop", "naive ksm"} <= names
+    assert {"avalanche default", "avalanche packnet, no BN"} <= names
+    assert len(rows) == 2 * len(names)
+    for row in rows:
+        assert float(row["ms_lowest"]) <= float(row["ms_per_step"]) <= float(row["ms_highest"])
+        rate = int(row["batch_size"]) * 1000 / float(row["ms_per_step"])
+        assert float(row["images_per_second"]) == pytest.approx(rate, rel=1e-4)
+        if row["method"].startswith("finetune"):
+            assert float(row["ratio_to_finetune"]) == 1
+        assert ("no BN" in row["method"]) == (row["ratio_to_finetune"] == "")
+        if row["kind"] == "method":
+            assert sum(float(row[f"share_{part}"]) for part in PARTS) == pytest.approx(1, abs=1e-4)
+
+
+def test_perf_counts_the_same_forward_flops_for_twice_the_images_twice(measured: Path) -> None:
+    rows = {(row["method"], row["batch_size"]): row for row in csv.DictReader((measured / "step.csv").open())}
+    for method in ("finetune (adam)", "ksm"):
+        assert int(rows[method, "16"]["flops_per_step"]) == 2 * int(rows[method, "8"]["flops_per_step"])
+    # fine-tuning and masks have the same convolutions, forward and backward
+    assert rows["finetune (adam)", "8"]["flops_per_step"] == rows["ksm", "8"]["flops_per_step"]
+    assert rows["finetune (adam)", "8"]["share_masks"] < rows["ksm", "8"]["share_masks"]
+
+
+def test_perf_uses_noise_where_a_scenario_has_no_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCHMARK_DATA_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    words = "perf --scenario cifar100-20 --method ksm --batch-size 2 --steps 1 --repeats 1 --peers none --device cpu"
+    assert main([*words.split(), "--set", "backbone.width=0.0625", "--data-root", str(tmp_path)]) == 0
+    assert "noise of the scenario's shape" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--batch-size 32,x", "whole numbers"),
+        ("--batch-size 1", "at least 2"),
+        ("--repeats 0", "--repeats must be at least 1"),
+        ("--peers some", "all, none, plain"),
+        ("--method ksn", "Did you mean"),
+        ("--set ksm.lrr=1", "ksm.lr"),
+    ],
+)
+def test_perf_refuses_a_wrong_request(words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["perf", *words.split()]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_rounds_time_every_contender_once_a_round_after_the_warm_up() -> None:
+    calls: list[str] = []
+    passes = {name: lambda name=name: calls.append(name) for name in "abc"}  # type: ignore[misc]
+    series = interleaved(passes, 1, 3, lambda: None)
+    assert calls[6:] == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+    assert all(len(found.milliseconds) == 3 for found in series.values())
+
+
+def test_ratio_is_taken_round_by_round() -> None:
+    assert Series((2.0, 30.0, 4.0)).ratios_to(Series((1.0, 10.0, 4.0))) == (2.0, 3.0, 1.0)
+
+
+def test_parts_inside_parts_interrupt_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 3.0, 6.0, 10.0, 15.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    parts = Parts(lambda: None)
+    parts.start()
+    with parts("backward"), parts("masks"):
+        pass
+    parts.turn()
+    assert parts.seconds == {"data": 0, "forward": 0, "backward": 2 + 4, "masks": 3, "optimizer": 0, "loop": 1 + 5}
+
+
+def test_floor_is_counts_over_rates() -> None:
+    assert StepCount(flops=6_000, bytes=500).milliseconds(Rates(flops=1e6, bytes=1e5)) == (6.0, 5.0)
+
+
+def test_table_leaves_unmeasured_numbers_empty() -> None:
+    row = Row("x", "peer", "adam", 4, Series((2.0,)), None, None, None, None, {}, 0, None, None, None)
+    assert "2.00" in as_text([row])
+    assert as_csv([row]).splitlines()[1] == "x,peer,adam,4,2,2,2,2000" + "," * 10 + ",0,,,,"
+
+
+def test_growth_compares_the_last_tasks_with_the_first_after_the_warm_up() -> None:
+    seconds = [9.0] * 4 + [1.0] * 20 + [5.0] * 10 + [2.0] * 20
+    points = [Point("m", number + 1, second, 0.0, 0, 0) for number, second in enumerate(seconds)]
+    assert growth(points, "m") == 2.0
+
+
+def test_naive_masks_of_fresh_scores_leave_the_network_as_it_is() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 3))
+    images = torch.randn(2, 3, 8, 8)
+    expected = network(images)
+    for kernel_wise, numbers in ((True, 4 * 3 + 2 * 4), (False, 9 * (4 * 3 + 2 * 4))):
+        masked = with_masks(torch.nn.Sequential(*network), kernel_wise)
+        torch.testing.assert_close(masked(images), expected)
+        assert sum(item.numel() for item in masked.parameters() if item.requires_grad) == numbers
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 3))
+        expected = network(images)
+
+
+def test_scale_writes_a_point_per_method_and_task(tmp_path: Path) -> None:
+    assert main(["perf", "--scale", "--tasks", "3", "--method", "ksm", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "scale.csv").open()))
+    assert [(row["method"], row["task"]) for row in rows] == [("ksm", "1"), ("ksm", "2"), ("ksm", "3")]
+    stored = [int(row["stored_bytes"]) for row in rows]
+    assert stored[2] - stored[1] == stored[1] - stored[0] == stored[0]
+    assert (tmp_path / "scale.png").exists()
+
+
+def _seconds(*words: str) -> float:
+    """CPU seconds of a command, user and system: what others do on the machine does not count."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["perf", "--help"], ["run", "--help"]])
+def test_start_up_is_within_four_times_an_empty_argument_parser(words: list[str]) -> None:
+    ours, empty = [], []
+    for _ in range(7):
+        empty.append(_seconds("-c", "import argparse, json"))
+        ours.append(_seconds("-m", "benchmark", *words))
+    assert statistics.median(ours) <= 4 * statistics.median(empty)
