@@ -16,14 +16,16 @@ PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safe
 
 
 def packages() -> dict[str, str]:
-    """Installed versions of what a run depends on."""
+    """Installed versions of what a run depends on; torch's with its build, which changes numbers, too."""
+    import torch
+
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return found | {"torch": str(torch.__version__)}
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

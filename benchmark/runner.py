@@ -94,7 +94,7 @@ def _failed(spec: RunSpec, facts: dict[str, Any], error: Exception) -> RunRecord
         run_id=spec.run_id,
         status=FAILED,
         spec=spec.to_json(),
-        provenance=facts | {"finished": _now()},
+        provenance={key: fact for key, fact in facts.items() if key != "counters"} | {"finished": _now()},
         error=f"{sentence}\n\n{''.join(traceback.format_exception(error))}",
     )
 

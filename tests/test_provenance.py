@@ -1,0 +1,215 @@
+"""Where and with what a run was made, what makes its times doubtful, and when --require-idle-gpu refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from small_runs import read_json, run_here, small_options, small_spec
+
+from benchmark import doubts, provenance
+from benchmark.preflight import fault
+
+CUDA, CPU = torch.device("cuda:1"), torch.device("cpu")
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A pretended NVML: ``processes`` on card 1 and its ``utilisation``; what was asked is in ``indices``."""
+    card = SimpleNamespace(processes=[], utilisation=0, indices=[], throttle=0)
+    module = ModuleType("pynvml")
+
+    def handle(index: int) -> int:
+        card.indices.append(index)
+        return index
+
+    functions = {
+        "nvmlInit": lambda: None,
+        "nvmlDeviceGetHandleByIndex": handle,
+        "nvmlDeviceGetComputeRunningProcesses": lambda _: [SimpleNamespace(pid=pid) for pid in card.processes],
+        "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=card.utilisation),
+    }
+    for name, function in functions.items():
+        setattr(module, name, function)
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    return card
+
+
+@pytest.fixture
+def no_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+
+# ---------------------------------------------------------------------- the GPU is somebody else's
+
+
+def test_idle_gpu_raises_no_doubt_and_is_not_refused(nvml: SimpleNamespace) -> None:
+    nvml.processes = [os.getpid()]  # we ourselves
+    assert doubts.before(CUDA) == []
+    assert doubts.refusal(CUDA) is None
+    assert set(nvml.indices) == {1}
+
+
+def test_busy_gpu_is_noted_and_refused(nvml: SimpleNamespace) -> None:
+    nvml.processes = [os.getpid(), 1]
+    assert doubts.before(CUDA) == ["the GPU was busy with 1 other process"]
+    nvml.processes = [1, 2]
+    assert doubts.before(CUDA) == ["the GPU was busy with 2 other processes"]
+    refusal = doubts.refusal(CUDA)
+    assert refusal == "The GPU is busy with 2 other processes; wait, or leave out --require-idle-gpu."
+
+
+def test_gpu_used_from_outside_the_container_is_noted_by_its_utilisation(nvml: SimpleNamespace) -> None:
+    nvml.utilisation = 80
+    (doubt,) = doubts.before(CUDA)
+    assert "80 % utilisation" in doubt
+    assert doubts.refusal(CUDA) is not None
+
+
+def test_without_nvml_the_idle_gpu_cannot_be_promised(no_nvml: None) -> None:
+    assert doubts.before(CUDA) == []
+    refusal = doubts.refusal(CUDA)
+    assert refusal is not None
+    assert "nvidia-ml-py" in refusal
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_preflight_refuses_a_busy_gpu_only_when_asked(
+    required: bool, nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nvml.processes = [1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    options = small_options(tmp_path, device="cuda:1", require_idle_gpu=required)
+    answer = fault(small_spec("packnet"), options)
+    assert (answer is not None and "busy with 1 other process" in answer) == required
+    assert (answer is None) != required
+
+
+def test_preflight_names_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    answer = fault(small_spec("packnet"), small_options(tmp_path, device="cuda:1"))
+    assert answer == "There is no device cuda:1; torch sees 1."
+
+
+# ---------------------------------------------------------------------- other doubts
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [(0, []), (0x1, []), (0x20, ["heat"]), (0x4 | 0x80, ["its power limit", "a power brake"])],
+)
+def test_throttled_gpu_is_noted_by_reason(reasons: int, words: list[str]) -> None:
+    expected = [f"the GPU was throttled by {word} when the run began" for word in words]
+    assert doubts.of_device({"throttle_reasons": reasons}) == expected
+
+
+def test_debug_builds_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert doubts.before(CPU) == []
+    monkeypatch.setattr(torch.version, "debug", True)
+    monkeypatch.setattr(doubts.sysconfig, "get_config_var", lambda name: 1 if name == "Py_DEBUG" else None)
+    assert doubts.before(CPU) == ["torch is a debug build", "Python is a debug build"]
+
+
+def test_busy_cpu_is_noted_from_three_quarters_of_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubts, "cores", lambda: 8)
+    monkeypatch.setattr(os, "getloadavg", lambda: (6.0, 0.0, 0.0))
+    assert doubts.before(CPU) == []
+    monkeypatch.setattr(os, "getloadavg", lambda: (6.1, 0.0, 0.0))
+    assert doubts.before(CPU) == ["the CPU was busy: load 6.1 on 8 cores when the run began"]
+
+
+def test_shared_and_throttled_cpu_is_noted_from_what_others_took() -> None:
+    earlier = {"total": 1000.0, "stolen": 5.0, "throttled": 2.0}
+    assert doubts.during(earlier, {"total": 1100.0, "stolen": 6.0, "throttled": 2.0}, 50) == []  # 1 %: not a word
+    later = {"total": 1100.0, "stolen": 25.0, "throttled": 9.0}
+    assert doubts.during(earlier, later, 50) == [
+        "the CPU was shared: 20 % of its time went to other virtual machines during the run",
+        "the CPU was throttled by the container's quota for 7 s during the run",
+    ]
+    assert doubts.during({}, later, 50) == []
+
+
+def test_earlier_runs_on_another_device_are_noted(tmp_path: Path) -> None:
+    spec = small_spec("ksm")
+
+    def record(folder: str, device: str, scenario: str = "digits", status: str = "finished") -> None:
+        path = tmp_path / folder / "result.json"
+        path.parent.mkdir()
+        value = {"spec": {"scenario": scenario}, "status": status, "provenance": {"device": {"name": device}}}
+        path.write_text(json.dumps(value))
+
+    options = small_options(tmp_path)
+    record("digits-ksm-s1-0", "CPU A")
+    assert doubts.other_devices({"name": "CPU A"}, options, spec) == []
+    record("digits-packnet-s0-0", "GPU B")
+    record("digits-cpg-s0-0", "GPU C", status="failed")
+    record("digits-like-s0-0", "GPU D", scenario="digits-like")
+    (tmp_path / "digits-damaged").mkdir()
+    (tmp_path / "digits-damaged" / "result.json").write_text("{")
+    (doubt,) = doubts.other_devices({"name": "CPU A"}, options, spec)
+    assert doubt == "earlier runs of digits in this folder were made on GPU B, this one on CPU A"
+
+
+# ---------------------------------------------------------------------- the record
+
+
+def test_record_says_all_that_is_needed_to_repeat_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(doubts, "before", lambda chosen: ["torch is a debug build"])
+    spec = small_spec("head-only", tasks=2, epochs=1)
+    run_here(spec, small_options(tmp_path, command="python -m benchmark run --method head-only"))
+    found = read_json(tmp_path / spec.run_id / "result.json")["provenance"]
+    assert found["command"] == "python -m benchmark run --method head-only"
+    assert found["packages"]["torch"] == torch.__version__
+    assert {"python", "avalanche-lib", "safetensors", "numpy"} <= set(found["packages"])
+    assert found["host"]["threads"] == 1
+    assert found["host"]["cores"] >= 1
+    assert found["device"]["type"] == "cpu"
+    assert found["device"]["name"] == found["host"]["cpu"] == provenance.cpu_name()
+    assert found["flags"]["tf32_matmul"] is False
+    assert found["options"]["scenario_source"] == "digits"
+    assert found["notes"][0] == "torch is a debug build"
+    assert "counters" not in found
+    assert len(found["data_fingerprint"]) == 64
+    assert found["started"] <= found["finished"]
+    assert found["started"].endswith("+00:00")
+    assert (found["sittings"], found["repeated_seconds"]) == (1, 0.0)
+
+
+def test_git_state_knows_commit_and_dirt(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert provenance.git_state(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-qm", "first")
+    head = git("rev-parse", "HEAD")
+    assert provenance.git_state(tmp_path) == {"commit": head, "dirty": False}
+    (tmp_path / "file").write_text("two")
+    assert provenance.git_state(tmp_path) == {"commit": head, "dirty": True}
+
+
+def test_failed_run_keeps_what_was_known_and_why_it_failed(tmp_path: Path) -> None:
+    spec = small_spec("packnet", tasks=1, overrides={"packnet.lr": 1e30})
+    record, events = run_here(spec, small_options(tmp_path))
+    assert record.status == "failed"
+    assert record.error is not None
+    assert "lower the learning rate" in record.error.partition("\n")[0]
+    assert "Traceback" in record.error
+    assert record.provenance["device"]["type"] == "cpu"
+    assert len(record.provenance["data_fingerprint"]) == 64
+    assert "counters" not in record.provenance
+    assert events[-1]["type"] == "run-end"
+    assert "lower the learning rate" in events[-1]["error"]
