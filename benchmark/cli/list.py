@@ -8,7 +8,9 @@ import argparse
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb ``list``."""
     parser = subparsers.add_parser("list", help="what can be run: methods and scenarios, one line each")
-    parser.add_argument("what", nargs="?", choices=("methods", "scenarios", "settings"), help="default: both of the first")
+    parser.add_argument(
+        "what", nargs="?", choices=("methods", "scenarios", "settings"), help="default: both of the first"
+    )
     parser.set_defaults(run=run)
 
 
