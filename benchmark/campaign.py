@@ -64,6 +64,7 @@ def carry_out(campaign: Campaign) -> int:
         data = scenario.read(Path(options.data_root) if options.data_root else None, indices, decoding_progress())
         todo = [job for job in jobs if campaign.force or not finished(job, data)]
         _forget_finished(todo, campaign.force)
+        _tidy([job for job in jobs if job not in todo])
         for line in _warnings(todo, data):
             print(f"warning: {line}", flush=True)
         if todo:
@@ -114,6 +115,19 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
         record = folder.read()
         if force or (record is not None and record.finished):
             folder.forget_checkpoints()
+
+
+def _tidy(jobs: Sequence[Job]) -> None:
+    """Finished runs need no checkpoint; one may be left where the process was killed right after the record."""
+    from contextlib import suppress
+
+    from benchmark.store import locked, run_folder
+
+    for job in jobs:
+        folder = run_folder(Path(job.options.results), job.spec.run_id)
+        with suppress(BlockingIOError), locked(folder.path / ".lock"):
+            folder.forget_checkpoints()
+            folder.sweep()
 
 
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
@@ -177,5 +191,8 @@ def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
             built = build(results, results.parent / "report" if results.name == "runs" else results / "report")
         except ReportError as error:
             print(f"no report: {error}", file=sys.stderr)
+            return
+        except OSError as error:
+            print(f"no report: {error.filename or results} cannot be written ({error.strerror})", file=sys.stderr)
             return
     print(f"report: {built.index}")

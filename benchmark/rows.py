@@ -7,11 +7,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmark.clock import RUN
 from benchmark.resume import Done
 from benchmark.size import SIZE_RULES, SizeRule, architecture_of, cpg_table_bytes, head_size
 from benchmark.spec import RunSpec
 from methods.contract import MaskCount, StoredItem
-from results.schema import TRAINING_PHASES, CurvePoint, MaskStatistic, Size, SizeComponent, TaskRow
+from results import metrics
+from results.schema import (
+    FINISHED,
+    TRAINING_PHASES,
+    CurvePoint,
+    MaskStatistic,
+    RunRecord,
+    Size,
+    SizeComponent,
+    TaskRow,
+)
 
 #: torchvision's 1000-way ImageNet head of ResNet-50, part of every published size of that scenario
 IMAGENET_CLASSES = 1000
@@ -99,12 +110,12 @@ def size_of(
     items: Sequence[StoredItem],
     names: Mapping[int, str],
     backbone: Any,
-    classes: Sequence[int],
     masks: Sequence[MaskCount],
     done: Done,
 ) -> Size:
     """Both accounting rules, and what was written (MEASURING.md, Size)."""
     parts = components(items, names)
+    classes = [row["classes"] for row in done.rows]
     rules = {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}
     return Size(parts, rules, sum(done.written.values()), sum(done.headers.values()))
 
@@ -139,4 +150,36 @@ def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[Ma
     return tuple(
         MaskStatistic(names[count.task], count.layer, count.units, count.ones, count.soft, count.zeros)
         for count in counts
+    )
+
+
+def finished_record(
+    spec: RunSpec,
+    facts: dict[str, Any],
+    done: Done,
+    clock: Mapping[str, Any],
+    size: Size,
+    masks: tuple[MaskStatistic, ...],
+    warnings: tuple[str, ...],
+) -> RunRecord:
+    """The record of a run that learned all its tasks. ``facts``: provenance; ``clock``: ``Stopwatch.state``."""
+    rows = task_rows(done, clock, spec.selection)
+    return RunRecord(
+        run_id=spec.run_id,
+        status=FINISHED,
+        spec=spec.to_json(),
+        provenance=facts,
+        tasks=rows,
+        accuracy_matrix=tuple(tuple(row) for row in done.matrix),
+        mean_accuracy=metrics.mean_accuracy(done.matrix),
+        forgetting=metrics.forgetting(done.matrix),
+        backward_transfer=metrics.backward_transfer(done.matrix),
+        training_seconds_total=sum(row.training_seconds for row in rows),
+        trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
+        size=size,
+        mask_statistics=masks,
+        task1_network=done.initial,
+        seconds=clock["seconds"].get(RUN, {}),
+        wall_seconds=clock["wall"],
+        warnings=warnings,
     )

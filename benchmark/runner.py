@@ -24,9 +24,8 @@ from benchmark.spec import RunOptions, RunSpec
 from benchmark.store import RunFolder, locked, run_folder
 from methods.fitting import EpochReport, Progress
 from methods.registry import METHODS
-from results import metrics
 from results.atomic import write_json
-from results.schema import FAILED, FINISHED, TRAINING_PHASES, RunRecord
+from results.schema import FAILED, TRAINING_PHASES, RunRecord
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -257,35 +256,13 @@ class Runner:
                 self._write(self.folder.backbone, strategy.stored_shared(), {})
             names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
             masks = strategy.mask_statistics()
-            classes = [row["classes"] for row in done.rows]
-            size = rows.size_of(spec, strategy.storage(), names, strategy.view.backbone, classes, masks, done)
+            size = rows.size_of(spec, strategy.storage(), names, strategy.view.backbone, masks, done)
             images = min(len(prepared.images.train) for prepared in self.tasks.values())
         clock = self.clock.state()
-        task_rows = rows.task_rows(done, clock, spec.selection)
-        facts |= provenance.afterwards(facts, clock["wall"]) | {
-            "finished": _now(),
-            "sittings": done.sittings,
-            "repeated_seconds": clock["repeated"],
-        }
-        return RunRecord(
-            run_id=spec.run_id,
-            status=FINISHED,
-            spec=spec.to_json(),
-            provenance=facts,
-            tasks=task_rows,
-            accuracy_matrix=tuple(tuple(row) for row in done.matrix),
-            mean_accuracy=metrics.mean_accuracy(done.matrix),
-            forgetting=metrics.forgetting(done.matrix),
-            backward_transfer=metrics.backward_transfer(done.matrix),
-            training_seconds_total=sum(row.training_seconds for row in task_rows),
-            trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
-            size=size,
-            mask_statistics=rows.mask_rows(masks, names),
-            task1_network=done.initial,
-            seconds=clock["seconds"].get(RUN, {}),
-            wall_seconds=clock["wall"],
-            warnings=tuple(warnings_of(spec, images)),
-        )
+        facts |= provenance.afterwards(facts, clock["wall"])
+        facts |= {"finished": _now(), "sittings": done.sittings, "repeated_seconds": clock["repeated"]}
+        warnings = tuple(warnings_of(spec, images))
+        return rows.finished_record(spec, facts, done, clock, size, rows.mask_rows(masks, names), warnings)
 
     # ------------------------------------------------------------------ checkpoints
 

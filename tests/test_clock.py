@@ -222,6 +222,42 @@ def test_clock_phases_of_a_run_add_up_to_its_wall_time(method: str, tmp_path: Pa
         assert record.training_seconds_total == pytest.approx(sum(row.training_seconds for row in record.tasks[1:]))
 
 
+def test_clock_measuring_costs_less_than_three_percent_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cost of one phase's readings, times the phases of a run on digits, against the run's time."""
+    edges = []
+
+    class Counted(ResidentMemory):
+        def start(self) -> None:
+            edges.append(1)
+            super().start()
+
+    from benchmark import gauges
+
+    monkeypatch.setattr(gauges, "ResidentMemory", Counted)
+    record, _ = run_here(small_spec("packnet", tasks=2, epochs=4, train_limit=None), small_options(tmp_path))
+    monkeypatch.undo()
+    assert len(edges) > 20
+
+    def seconds_per_phase(clock: Stopwatch) -> float:
+        times = []
+        for _ in range(300):
+            started = time.perf_counter()
+            with clock("train"):
+                pass
+            times.append(time.perf_counter() - started)
+        return sorted(times)[150]
+
+    import torch
+
+    bare = seconds_per_phase(Stopwatch())
+    measured = seconds_per_phase(Stopwatch(gauges=gauges_for(torch.device("cpu"), "full")))
+    assert record.wall_seconds is not None
+    assert (measured - bare) * len(edges) < 0.03 * record.wall_seconds
+    assert measured < 0.001
+
+
 def test_clock_images_per_second_by_hand(tmp_path: Path) -> None:
     """Two classes of 25 training images after the limit of 56 less the tenth that selects: 4 epochs of 50 images."""
     record, _ = run_here(small_spec("packnet", tasks=1, epochs=3, train_limit=56), small_options(tmp_path))

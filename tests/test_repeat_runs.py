@@ -10,6 +10,7 @@ import torch
 from small_runs import FIVE, numbers, read_json, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
+from benchmark.repeat import verdict
 from benchmark.spec import RunSpec
 from methods.augment import Augmenting
 from methods.streams import Streams
@@ -18,17 +19,35 @@ from results.reader import read_record
 
 
 @pytest.mark.parametrize("method", FIVE)
-def test_repeat_from_a_record_gives_identical_accuracies_and_masks(method: str, tmp_path: Path) -> None:
+def test_repeat_from_a_record_gives_identical_accuracies_and_masks(
+    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = small_spec(method, epochs=1 if method == "cpg" else 3)
     first, _ = run_here(spec, small_options(tmp_path / "first"))
     record = tmp_path / "first" / spec.run_id / "result.json"
     words = ["run", "--from-record", str(record), "--results", str(tmp_path / "again"), "--executor", "local"]
     assert main([*words, "--keep-weights", "all"]) == 0
+    assert "repeat: identical" in capsys.readouterr().out
     again = read_record(tmp_path / "again" / spec.run_id / "result.json")
     assert again.accuracy_matrix == first.accuracy_matrix
     assert numbers(again) == numbers(first)
     assert stored(tmp_path / "again" / spec.run_id) == stored(tmp_path / "first" / spec.run_id)
     assert len(stored(tmp_path / "again" / spec.run_id)) == 4  # three tasks and what they share
+
+
+def test_repeat_that_comes_out_otherwise_says_what_was_different(tmp_path: Path) -> None:
+    record, _ = run_here(small_spec("head-only", tasks=1, epochs=1), small_options(tmp_path))
+    assert verdict(record, record).startswith("identical")
+    host = {**record.provenance["host"], "threads": 8}
+    other = dataclasses.replace(
+        record,
+        accuracy_matrix=((0.5,),),
+        mean_accuracy=0.5,
+        provenance={**record.provenance, "host": host, "data_fingerprint": "d"},
+    )
+    told = verdict(other, record)
+    assert told.startswith(f"not identical: mean accuracy {record.mean_accuracy}, the record has 0.5 (data d then")
+    assert told.endswith("; threads 8 then, 1 now)")
 
 
 def test_repeat_keeps_every_field_of_the_spec_and_the_run_id(tmp_path: Path) -> None:

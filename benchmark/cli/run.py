@@ -100,8 +100,10 @@ def print_plan(specs: Sequence[RunSpec]) -> None:
 def _repeat(args: argparse.Namespace) -> int:
     """``--from-record``: the very spec of a record, in a results folder of its choice. Raises RequestError."""
     from benchmark.campaign import carry_out
+    from benchmark.repeat import verdict
     from benchmark.scenarios.registry import load_scenario
     from benchmark.spec import RunSpec
+    from benchmark.store import run_folder
     from results.reader import read_record
     from results.schema import SchemaError
 
@@ -126,4 +128,8 @@ def _repeat(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan([spec])
         return 0
-    return carry_out(campaign_of(args, scenario, [spec]))
+    code = carry_out(campaign_of(args, scenario, [spec]))
+    again = run_folder(args.results, spec.run_id).read()
+    if code == 0 and again is not None and again.finished and record.finished:
+        print(f"repeat: {verdict(record, again)}")
+    return code
