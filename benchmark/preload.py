@@ -4,8 +4,8 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import avalanche.benchmarks
-    import avalanche.training.plugins
+    import avalanche.benchmarks  # noqa: F401
+    import avalanche.training.plugins  # noqa: F401
 
 import benchmark.runner  # noqa: F401
 import methods.cpg

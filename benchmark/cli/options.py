@@ -204,7 +204,7 @@ def request_of(args: argparse.Namespace) -> Request:
 
 
 def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> RunOptions:
-    """How the runs are carried out; ``threads`` where the user asks for no number. Raises RequestError: no data root."""
+    """How the runs are carried out; ``threads`` where the user asks for no number. Raises RequestError."""
     from benchmark.data.locate import data_root
     from benchmark.spec import RunOptions
 
