@@ -26,7 +26,10 @@ def unpack_bits(packed: Tensor, count: int) -> Tensor:
     if len(packed) != -(-count // _BYTE):
         raise ValueError(f"{len(packed)} bytes cannot hold exactly {count} bits")
     positions = torch.arange(_BYTE, dtype=torch.uint8, device=packed.device)
-    return ((packed[:, None] >> positions) & 1).view(-1)[:count].to(torch.bool)
+    every_byte = torch.arange(2**_BYTE, dtype=torch.uint8, device=packed.device)
+    # the eight bools of each possible byte, side by side as one int64: unpacking is then one look-up a byte
+    table = ((every_byte[:, None] >> positions) & 1).view(torch.int64).view(-1)
+    return table.index_select(0, packed.int()).view(torch.bool)[:count]
 
 
 def bits_for(highest: int) -> int:

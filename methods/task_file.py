@@ -122,28 +122,44 @@ class TaskNetwork(nn.Module):
         self.task: TaskFile | None = None
         self._own: dict[str, Tensor] = {name: tensor.data for name, tensor in self._tensors().items()}
         self._sha256: str | None = None
+        self._prepared: dict[Path, tuple[TaskFile, dict[str, Tensor]]] = {}
         self.eval()
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
 
     def switch(self, task: TaskFile | str | Path) -> TaskNetwork:
-        """Become the network of ``task``: a file, or one already read (then it takes milliseconds).
+        """Become the network of ``task``: a file, or one already read; at once if it was prepared.
 
         Raises:
             TaskFileError: damaged file, or it belongs to another backbone; the network stays what it was.
         """
-        found = task if isinstance(task, TaskFile) else read_task(task)
-        tensors = self._tensors()
-        device = next(iter(tensors.values())).device
-        found = found.to(device)
-        own = {name: tensor.to(device) for name, tensor in self._own.items()}
-        self._check(found, own)
-        effective = own | _effective(found, own)
-        for name, tensor in tensors.items():
-            tensor.data = effective[name]
-        self._own, self.task = own, found
+        path = task.path if isinstance(task, TaskFile) else Path(task)
+        self.task, replaced = self._prepared[path] if path in self._prepared else self._unpacked(task)
+        for name, tensor in self._tensors().items():
+            tensor.data = replaced.get(name, self._own[name])
         return self
+
+    def prepare(self, *tasks: TaskFile | str | Path) -> TaskNetwork:
+        """Keep these tasks' unpacked weights in memory (as much as the backbone's, each), so that ``switch`` to one
+        of them costs next to nothing. To be called on the device where the network shall stay.
+
+        Raises:
+            TaskFileError: as ``switch``.
+        """
+        for task in tasks:
+            found, replaced = self._unpacked(task)
+            self._prepared[found.path] = found, replaced
+        return self
+
+    def _unpacked(self, task: TaskFile | str | Path) -> tuple[TaskFile, dict[str, Tensor]]:
+        """The task and what it replaces in the backbone, on the network's device."""
+        found = task if isinstance(task, TaskFile) else read_task(task)
+        device = next(iter(self._tensors().values())).device
+        self._own = {name: tensor.to(device) for name, tensor in self._own.items()}
+        found = found.to(device)
+        self._check(found, self._own)
+        return found, _effective(found, self._own)
 
     def _check(self, task: TaskFile, own: Mapping[str, Tensor]) -> None:
         brought = {

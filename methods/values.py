@@ -39,7 +39,7 @@ def encode(values: Tensor, bits: Tensor, layout: FlatLayout, dtype: str) -> tupl
 def decode(stored: Tensor, scales: Tensor | None, bits: Tensor, layout: FlatLayout) -> Tensor:
     """The inverse of ``encode``: float32 (units,), 0 where the unit is kept."""
     values = torch.zeros(len(bits), device=bits.device)
-    values[~bits] = stored.to(torch.float32)
+    values.masked_scatter_(~bits, stored.to(torch.float32))
     return values if scales is None else values * _per_unit(scales, layout)
 
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +120,13 @@ def backbone_of(folder: Path, tmp_path: Path) -> nn.Module:
 
 
 @pytest.fixture
-def ksm(runs: dict[str, tuple[RunRecord, Path]], tmp_path: Path) -> Iterator[tuple[nn.Module, Path, Path]]:
+def ksm(runs: dict[str, tuple[RunRecord, Path]], tmp_path: Path) -> tuple[nn.Module, Path, Path]:
     """KSM's backbone and the files of its tasks 2 and 3."""
     _, folder = runs["ksm"]
     files = tmp_path / "two.st", tmp_path / "three.st"
     for task, path in zip(("two-three", "3"), files, strict=True):
         assert export(folder, task, path) == 0
-    yield (backbone_of(folder, tmp_path), *files)
+    return backbone_of(folder, tmp_path), *files
 
 
 def test_export_says_what_the_task_is(ksm: tuple[nn.Module, Path, Path], tests_of_tasks: dict[int, Path]) -> None:
@@ -174,6 +173,23 @@ def test_export_switching_takes_milliseconds(ksm: tuple[nn.Module, Path, Path]) 
         network.switch(tasks[turn % 2])
         times.append(time.perf_counter() - started)
     assert sorted(times)[10] < 0.02
+
+
+def test_export_prepared_tasks_are_switched_between_in_under_a_millisecond(
+    ksm: tuple[nn.Module, Path, Path],
+) -> None:
+    backbone, two, three = ksm
+    images = torch.rand(4, 1, 8, 8)
+    plain = {path: load_task(backbone, path)(images) for path in (two, three)}
+    network = TaskNetwork(backbone).prepare(two, three)
+    times = []
+    for turn in range(20):
+        path = (two, three)[turn % 2]
+        started = time.perf_counter()
+        network.switch(path)
+        times.append(time.perf_counter() - started)
+        assert torch.equal(network(images), plain[path])
+    assert sorted(times)[10] < 0.001
 
 
 def test_export_without_a_task_selected_says_so() -> None:
@@ -263,9 +279,7 @@ def test_export_by_id_and_by_record(runs: dict[str, tuple[RunRecord, Path]], tmp
     assert by_id.read_bytes() == by_record.read_bytes()
 
 
-def test_export_without_kept_weights_says_how_to_keep_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_export_without_kept_weights_says_how_to_keep_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = small_spec("finetune", tasks=2, epochs=1)
     run_here(spec, small_options(tmp_path, keep_weights="tasks"))
     error = said(capsys, tmp_path / spec.run_id, "--task", "1", "--to", tmp_path / "out.st")
