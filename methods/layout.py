@@ -150,23 +150,21 @@ class FlatLayout:
 
     def unit_products(self, gradients: Sequence[Tensor], weights: Tensor) -> Tensor:
         """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> (units,)."""
+        sums = torch.empty(self.units, dtype=weights.dtype, device=weights.device)
         products = torch.empty_like(weights)
-        for gradient, weight, product in zip(
+        for slot, gradient, weight, product, total in zip(
+            self.slots,
             gradients,
             weights.split_with_sizes(self.element_counts),
             products.split_with_sizes(self.element_counts),
+            sums.split_with_sizes(self.unit_counts),
             strict=True,
         ):
-            torch.mul(gradient.reshape(-1), weight, out=product)
-        if self.elementwise:
-            return products
-        sums = torch.empty(self.units, dtype=weights.dtype, device=weights.device)
+            torch.mul(gradient.reshape(-1), weight, out=total if slot.unit_size == 1 else product)
         for run in self.runs:
-            source, target = products[run.start : run.stop], sums[run.unit_start : run.unit_stop]
-            if run.unit_size == 1:
-                target.copy_(source)
-            else:
-                torch.sum(source.view(-1, run.unit_size), dim=1, out=target)
+            if run.unit_size > 1:
+                source = products[run.start : run.stop].view(-1, run.unit_size)
+                torch.sum(source, dim=1, out=sums[run.unit_start : run.unit_stop])
         return sums
 
 

@@ -147,7 +147,7 @@ class EffectiveWeights(torch.autograd.Function):
         per_unit = ctx.layout.unit_products(gradients, weights)
         if settings.surrogate == "sigmoid":
             shifted = scores + noise[0] if noise else scores
-            q = torch.sigmoid((shifted - settings.threshold).mul_(settings.slope))
+            q = (shifted - settings.threshold).mul_(settings.slope).sigmoid_()
             per_unit.mul_(q).mul_(q.neg_().add_(1)).mul_(settings.slope)
         return per_unit, None, None, None, None
 

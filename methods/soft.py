@@ -49,7 +49,7 @@ def release_everywhere(scores: Tensor, kept: Tensor, layout: FlatLayout, scale: 
     torch._foreach_sub_(layers, low.unbind())
     torch._foreach_div_(layers, divisor.unbind())
     # zeros stay zero: kept units, and dropped ones whose score is exactly 0
-    return torch.ops.aten.threshold_backward(dropped, magnitudes, 0.0)  # type: ignore[no-any-return]
+    return torch.ops.aten.threshold_backward(dropped, magnitudes, 0.0, grad_input=dropped)  # type: ignore[no-any-return]
 
 
 def min_max(scores: Tensor, kept: Tensor) -> Tensor:
