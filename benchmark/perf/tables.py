@@ -90,16 +90,12 @@ def write_picture(rows: Sequence[Row], title: str, folder: Path) -> list[Path]:
         places = range(len(shown))
         panel.barh(places, medians, xerr=spread, color=[colours[row.kind] for row in shown], ecolor="#333333")
         floors = [(at, row.floor_ms) for at, row in enumerate(shown) if row.floor_ms is not None]
-        panel.scatter(
-            [ms for _, ms in floors], [at for at, _ in floors], marker="|", s=160, color="#c0392b", label="floor"
-        )
+        panel.scatter([ms for _, ms in floors], [at for at, _ in floors], marker="|", s=160, color="#c0392b")
         panel.set_yticks(list(places), [row.name for row in shown])
         panel.invert_yaxis()
-        panel.set_xlabel("milliseconds per step (median, range over rounds)")
-        panel.set_title(f"batch size {size}")
-        if floors:
-            panel.legend(loc="lower right", frameon=False)
-    figure.suptitle(title)
+        panel.set_xlabel("ms per step: median, range")
+        panel.set_title(f"batch size {size}" + (", red: floor" if floors else ""))
+    figure.suptitle(title, fontsize=10)
     written = [folder / "step.png", folder / "step.svg"]
     for path in written:
         figure.savefig(path, dpi=150)
