@@ -40,14 +40,14 @@ def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Materi
     root = Path(options.data_root) if options.data_root else None
     data = scenario.read(root, sorted(spec.task_indices), silent)
     tasks = {task.index: prepare(spec, task, device) for task in data.tasks}
-    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.fingerprint)
+    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.mark)
 
 
 def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:
-    """A freshly initialised backbone (from torch's global generator), or the pretrained one."""
+    """A freshly initialised backbone (from torch's global generator), or the pretrained one; scratch has none."""
     chosen = spec.backbone
     backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
-    if options.weights:
+    if options.weights and spec.method != "scratch":
         load_weights(backbone, options.weights)
     return backbone
 

@@ -62,6 +62,7 @@ def carry_out(campaign: Campaign) -> int:
             _download(options.data_root or "data")
         indices = sorted({index for spec in specs for index in spec.task_indices})
         data = scenario.read(Path(options.data_root) if options.data_root else None, indices, decoding_progress())
+        _require_validation_images(specs[0], data)
         todo = [job for job in jobs if campaign.force or not finished(job, data)]
         _forget_finished(todo, campaign.force)
         _tidy([job for job in jobs if job not in todo])
@@ -83,6 +84,19 @@ def carry_out(campaign: Campaign) -> int:
     return 1 if failed else 0
 
 
+def _require_validation_images(spec: RunSpec, data: ScenarioData) -> None:
+    """Under selection "validation" every task needs a class with two training images. Raises RequestError."""
+    if spec.selection != "validation":
+        return
+    for task in data.tasks:
+        if (spec.train_limit or len(task.train)) <= len(task.class_names):
+            raise RequestError(
+                f"Task {task.name} has {spec.train_limit or len(task.train)} training images for "
+                f"{len(task.class_names)} classes, too few to hold some out; raise --train-limit or take "
+                "--selection last."
+            )
+
+
 def _download(root: str) -> None:
     from benchmark.data.cifar import download_cifar100
 
@@ -101,9 +115,7 @@ def finished(job: Job, data: ScenarioData) -> bool:
     from benchmark.store import run_folder
 
     record = run_folder(Path(job.options.results), job.spec.run_id).read()
-    return bool(
-        record is not None and record.finished and record.provenance.get("data_fingerprint") == data.fingerprint
-    )
+    return bool(record is not None and record.finished and record.provenance.get("data_fingerprint") == data.mark)
 
 
 def _forget_finished(jobs: Sequence[Job], force: bool) -> None:

@@ -18,7 +18,16 @@ PROTOCOL: dict[str, Any] = {"batch_size": 32, "eval_batch_size": 100, **dataclas
 #: ``run.*``: changes no number
 RUN: dict[str, Any] = {"measure": "full", "checkpoint_seconds": 60.0, "threads": 0}
 
-CHOICES = {"run.measure": ("full", "minimal")}
+#: what the last part of a key may be set to
+CHOICES = {
+    "measure": ("full", "minimal"),
+    "schedule": ("step", "cosine", "constant"),
+    "optimizer": ("sgd", "adam"),
+    "ratio_of": ("free", "current"),
+}
+
+#: last parts of keys whose values are shares
+SHARES = ("prune_ratio", "prune_ratios", "initial_prune")
 
 
 def known_keys() -> dict[str, Any]:
@@ -55,11 +64,15 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
         if key not in keys:
             raise RequestError(
                 f"There is no setting {key!r}.{did_you_mean(key, keys)} Settings are backbone.*, protocol.*, mask.*, "
-                "run.* and <method>.*; the README lists them."
+                "run.* and <method>.*; 'python -m benchmark list settings' shows them."
             )
         result[key] = _typed(key, value, keys[key])
-        if key in CHOICES and result[key] not in CHOICES[key]:
-            raise RequestError(f"{key} is {result[key]!r}; it must be one of {', '.join(CHOICES[key])}.")
+        name = key.rpartition(".")[2]
+        if name in CHOICES and result[key] not in CHOICES[name]:
+            raise RequestError(f"{key} is {result[key]!r}; it must be one of {', '.join(CHOICES[name])}.")
+        shares = result[key] if isinstance(result[key], tuple) else (result[key],)
+        if name in SHARES and any(share >= 1 for share in shares):
+            raise RequestError(f"{key} must be below 1, a share of the weights, not {max(shares)}.")
     return result
 
 

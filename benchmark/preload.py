@@ -4,7 +4,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import avalanche.benchmarks  # noqa: F401
+    import avalanche.benchmarks
     import avalanche.training.plugins  # noqa: F401
 
 import benchmark.runner  # noqa: F401

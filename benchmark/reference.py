@@ -193,6 +193,8 @@ class References:
             "eval_mb_size": self.spec.protocol["eval_batch_size"],
             "device": self.device,
             "evaluator": EvaluationPlugin(),
+            "precision": self.spec.precision,
+            "compile_backbone": self.spec.compile == "backbone",
             "phase": clock,
             "listener": listen,
         }
@@ -236,9 +238,10 @@ def read_goal(path: Path, mark: str) -> float | None:
 
 
 def data_mark(task: PreparedTask) -> str:
-    """Ten hex digits that tell one task's training data from others: its labels and a sample of its images."""
+    """Ten hex digits that tell one task's training data from others: labels, a sample of images, how they are shown."""
     split = task.task.train
     every = max(1, len(split.labels) // SAMPLED_IMAGES)
     digest = hashlib.sha256(np.ascontiguousarray(split.labels).tobytes())
     digest.update(np.ascontiguousarray(split.images[::every]).tobytes())
+    digest.update(repr((task.task.mean, task.task.std, task.task.augmentation)).encode())
     return digest.hexdigest()[:10]

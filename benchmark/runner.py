@@ -191,7 +191,8 @@ class Runner:
         progress: Progress = self.strategy.progress
         self.done.progresses.append(progress.to_json())
         met = progress.done.get("goal met", True)
-        if self.spec.method == "scratch" and self.spec.selection != "last":
+        sets_goals = self.spec.method == "scratch" and not self.spec.backbone["pretrained"]
+        if sets_goals and self.spec.selection != "last":
             with self.clock("save"):
                 self.references.keep_goal(self.tasks[index], progress.done["train"]["selection"], self.spec.run_id)
         self._measure(index, "learned" if met else "goal missed")

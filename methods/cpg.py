@@ -73,6 +73,7 @@ class CPG(OwnedWeights):
     def __init__(self, *, goal_for: Callable[[LearningTask], float | None] | None = None, **arguments: Any) -> None:
         arguments.setdefault("settings", CPGSettings())
         super().__init__(**arguments)
+        _ = self.positions  # asks for task_count now, not after the first task
         self.goal_for = goal_for
         self.chosen: Snapshot = {}
         self._earlier: Tensor | None = None  #: weights of earlier tasks, 0 elsewhere; they never change

@@ -41,7 +41,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The outcome of a phase: accuracies are fractions; ``selection`` is None without images to select on."""
+    """The outcome of a phase, of the epoch whose tensors were kept: accuracies are fractions; ``selection`` is None
+    without images to select on."""
 
     train: float
     selection: float | None
@@ -58,6 +59,7 @@ class Fitting:
     train: float = 0.0
     best: float | None = None
     best_epoch: int | None = None
+    best_train: float = 0.0  #: training accuracy of the best epoch
     since_best: int = 0
 
 

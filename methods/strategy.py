@@ -6,6 +6,7 @@ loops, selection of the epoch, evaluation with the task label, progress and resu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class TaskStrategy(SupervisedTemplate):
     """Base of all methods: learns each task once, in any order, and evaluates with the task label.
 
     Args:
-        backbone: feature extractor, images (n, c, h, w) -> features (n, d); its parameters are frozen in place.
+        backbone: feature extractor, images (n, c, h, w) -> features (n, d); a copy is used, yours stays as it is.
         settings: the method's knobs (``methods.settings``); ``train_epochs`` overrides their main phase.
         bn_policy: "frozen" or "per-task" (``methods.batchnorm``).
         seed: of all random streams (``methods.streams``).
@@ -92,7 +93,7 @@ class TaskStrategy(SupervisedTemplate):
         if bn_policy not in batchnorm.POLICIES:
             raise ValueError(f"bn_policy {bn_policy!r} is unknown; choose one of {', '.join(batchnorm.POLICIES)}")
         self.settings = settings if train_epochs is None else settings.with_epochs(train_epochs)
-        view = TaskView(backbone.to(device), precision, compile_backbone)
+        view = TaskView(copy.deepcopy(backbone).to(device), precision, compile_backbone)
         super().__init__(
             model=view,
             optimizer=torch.optim.SGD([torch.zeros(1, device=device, requires_grad=True)], lr=0.0),

@@ -107,7 +107,8 @@ def run_phase(strategy: TaskStrategy, task: LearningTask, key: str, plan: Plan) 
     progress.fitting = None
     # release the optimizer's moments; the next phase brings its own
     strategy.optimizer = torch.optim.SGD([torch.zeros(1, device=strategy.device, requires_grad=True)], lr=0.0)
-    return Fitted(fitting.train, fitting.best, fitting.epoch, fitting.best_epoch)
+    kept = fitting.train if fitting.best_epoch is None else fitting.best_train
+    return Fitted(kept, fitting.best, fitting.epoch, fitting.best_epoch)
 
 
 def _epoch(strategy: TaskStrategy, task: LearningTask, plan: Plan, fitting: Fitting, events: Events) -> None:
@@ -128,13 +129,15 @@ def _epoch(strategy: TaskStrategy, task: LearningTask, plan: Plan, fitting: Fitt
     progress.iterations += trained.steps
     progress.images += trained.images
     accuracy = strategy.selection_accuracy(task) if plan.select else None
+    if accuracy is None and plan.reference is not None:
+        accuracy = trained.accuracy  # nothing to select on: compared with a reference that is a training accuracy too
     fitting.epoch += 1
     fitting.since_best += accuracy is not None
     if plan.keep_best and accuracy is not None and (fitting.best is None or accuracy >= fitting.best):
         # among equals the later epoch: it has seen more; but patience only counts real gains
         if fitting.best is None or accuracy > fitting.best:
             fitting.since_best = 0
-        fitting.best, fitting.best_epoch = accuracy, fitting.epoch
+        fitting.best, fitting.best_epoch, fitting.best_train = accuracy, fitting.epoch, trained.accuracy
         strategy.best = strategy.snapshot()
     elif not plan.keep_best:
         fitting.best = accuracy

@@ -44,12 +44,15 @@ class InitialTraining(TaskStrategy):
     """A strategy whose first task trains the backbone unless that came pretrained.
 
     That network is what CPG and KSM call task 1: trained from scratch with ``scratch`` settings, its weights and BN
-    set become the backbone, and the task keeps its head. ``adopt`` takes one that was trained before.
+    set become the backbone, and the task keeps its head. ``adopt`` takes one that was trained before. Without
+    ``scratch`` the defaults hold, scaled to ``train_epochs`` where that is given.
     """
 
     def __init__(self, *, scratch: TrainSettings | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.scratch = TrainSettings() if scratch is None else scratch
+        epochs = arguments.get("train_epochs")
+        default = TrainSettings() if epochs is None else TrainSettings().with_epochs(epochs)
+        self.scratch = default if scratch is None else scratch
         self.initial: int | None = None
 
     @property

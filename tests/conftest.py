@@ -14,6 +14,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+# Before anything imports torch, and for child processes too: tiny networks are fastest on one thread, and on a busy
+# machine a second one only makes the first wait.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -60,9 +64,3 @@ def command() -> Callable[..., Answer]:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Tiny networks are fastest on one thread, and their sums then do not depend on the machine."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -23,7 +23,7 @@ CIFAR = [
     "--backbone", "vgg16_bn", "--set", "backbone.width=0.125", "--method", "finetune,piggyback,ksm,head-only",
     "--set", "ksm.lr=2e-3", "--set", "ksm.head_lr=1e-2", "--set", "piggyback.lr=2e-3",
     "--set", "piggyback.head_lr=1e-2",
-    "--set", "scratch.lr=0.02", "--set", "scratch.epochs=12",
+    "--set", "scratch.lr=0.02", "--set", "scratch.epochs=12", "--threads", "1",
 ]  # fmt: skip
 
 

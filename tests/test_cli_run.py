@@ -120,6 +120,11 @@ def test_a_failed_run_leaves_its_traceback_and_the_others_go_on(
     assert "FAILED" in answer.out
 
 
+def listen_to_ctrl_c() -> None:
+    """A shell's background jobs ignore SIGINT, and so would their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a command and leave it running; it is ended after the test."""
@@ -135,6 +140,7 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             cwd=tmp_path,
             env=environment,
             start_new_session=True,
+            preexec_fn=listen_to_ctrl_c,
         )
         running.append(process)
         return process

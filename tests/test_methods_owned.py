@@ -184,10 +184,8 @@ def test_cpg_without_free_weights_still_learns(stream: tuple[list[Any], list[Any
 
 
 def test_task_count_is_asked_for() -> None:
-    experiences, _ = tiny_stream(1)
-    strategy = make_strategy("cpg", task_count=None, goal_for=lambda task: 1.01)
     with pytest.raises(ValueError, match="task_count"):
-        learn(strategy, experiences)
+        make_strategy("cpg", task_count=None)
 
 
 def test_bits_pack_and_unpack() -> None:

@@ -45,6 +45,9 @@ def _scenarios() -> None:
     for name in known_scenarios():
         print(f"  {name:<22} {load_scenario(name).summary}")
     print("  FILE.yaml              a scenario of your own, see docs/own-scenario.md")
+    from benchmark.backbones.registry import known_backbones
+
+    print(f"\nbackbones\n  {', '.join(known_backbones())}")
 
 
 def _settings() -> None:

@@ -16,7 +16,7 @@ VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf")
 
 EPILOGUE = """\
 quick start:
-  python -m benchmark run                                   five methods on handwritten digits, about a minute
+  python -m benchmark run                                   five methods on handwritten digits, about two minutes
   python -m benchmark list                                  what can be run
   python -m benchmark check --scenario cifar100-20 --data-root DIR
   python -m benchmark run --scenario cifar100-20 --data-root DIR --method ksm,piggyback --seed 0,1,2

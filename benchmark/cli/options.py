@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +93,12 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def complete(args: argparse.Namespace) -> None:
-    """Fill in what the --config file gives and then the defaults. Raises RequestError."""
+def complete(args: argparse.Namespace, preset: Mapping[str, Any] | None = None) -> None:
+    """Fill in what the --config file gives, a ``preset``'s defaults, then the general ones. Raises RequestError."""
     overrides: dict[str, Any] = {}
     if args.config:
         overrides = _apply_config(args)
-    for name, value in DEFAULTS.items():
+    for name, value in {**DEFAULTS, **(preset or {})}.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     for name, known in CHOICES.items():
@@ -208,6 +208,9 @@ def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> 
     from benchmark.data.locate import data_root
     from benchmark.spec import RunOptions
 
+    if args.download:
+        args.data_root = args.data_root or Path("data")
+        args.data_root.mkdir(parents=True, exist_ok=True)
     root = data_root(args.data_root)
     chosen = {key.removeprefix("run."): value for key, value in args.overrides.items() if key.startswith("run.")}
     return RunOptions(

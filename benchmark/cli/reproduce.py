@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.table]
     if args.from_record:
         raise RequestError("--from-record belongs to run: it repeats one run, not a table.")
-    args.scenario = args.scenario or preset.scenario
-    args.selection = args.selection or preset.selection
-    complete(args)
+    complete(args, {"scenario": preset.scenario, "selection": preset.selection})
     scenario = load_scenario(args.scenario)
     request = request_of(args)
     weights = request.weights or scenario.weights

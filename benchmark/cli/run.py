@@ -128,8 +128,23 @@ def _repeat(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan([spec])
         return 0
+    if run_folder(args.results, spec.run_id).record.resolve() == args.from_record.resolve():
+        raise RequestError(f"{args.from_record} would be compared with itself: repeat it with another --results DIR.")
+    _same_weights(spec, args.weights)
     code = carry_out(campaign_of(args, scenario, [spec]))
     again = run_folder(args.results, spec.run_id).read()
     if code == 0 and again is not None and again.finished and record.finished:
         print(f"repeat: {verdict(record, again)}")
     return code
+
+
+def _same_weights(spec: RunSpec, weights: Path | None) -> None:
+    """Raises RequestError when the file is not the one that the record started from."""
+    from benchmark.backbones.weights import file_sha256
+
+    expected = spec.backbone.get("weights_sha256")
+    if expected and (weights is None or file_sha256(weights) != expected):
+        raise RequestError(
+            f"The record started from {spec.backbone['weights']} with sha256 {expected[:12]}…; "
+            "name that file with --weights."
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +66,12 @@ class ScenarioData:
 
     tasks: tuple[Task, ...]
     fingerprint: str
+
+    @property
+    def mark(self) -> str:
+        """sha256 (hex) of all that a run takes from here: images, normalisation and augmentation of each task."""
+        seen = [(task.name, task.mean, task.std, dataclasses.astuple(task.augmentation)) for task in self.tasks]
+        return hashlib.sha256(f"{self.fingerprint} {seen!r}".encode()).hexdigest()
 
 
 #: ``read(data_root, task_indices, progress)``: the tasks with these 1-based indices, every image decoded and checked.
