@@ -10,7 +10,7 @@ from torch import Tensor
 from methods import batchnorm, masks, values
 from methods.contract import MaskCount, StoredItem
 from methods.fitting import Plan, Snapshot
-from methods.layout import FlatLayout, layout_of
+from methods.layout import FlatLayout, layout_of, weight_layers
 from methods.optimise import Group, Optimizers, Schedule
 from methods.packing import pack_bits, unpack_bits
 from methods.settings import MaskedSettings, MaskSettings
@@ -135,13 +135,15 @@ class MaskedBackbone(InitialTraining):
         return items
 
     def mask_statistics(self) -> list[MaskCount]:
-        """Per learned task and layer; a dropped unit whose value is exactly 0 counts as zero."""
+        """Per learned task and layer, in the network's order; a dropped unit whose value is exactly 0 counts as zero."""
         counts = []
+        place = {name: at for at, (name, _) in enumerate(weight_layers(self.view.backbone))}
+        slots = sorted(self.layout.slots, key=lambda slot: place[slot.name])
         for label, learned in self.learned.items():
             if BITS not in learned:
                 continue
             mask = self.restored_mask(learned)
-            for slot in self.layout.slots:
+            for slot in slots:
                 ones = int(mask.bits[slot.unit_slice].sum())
                 soft = int((mask.values[slot.unit_slice] != 0).sum())
                 counts.append(MaskCount(label, slot.name, slot.units, ones, soft, slot.units - ones - soft))

@@ -187,6 +187,7 @@ def test_masked_task_is_stored_in_bits_and_values_of_dropped_units(stream: tuple
     learned = strategy.learned[1]
     counts = [count for count in strategy.mask_statistics() if count.task == 1]
     assert sum(count.units for count in counts) == strategy.layout.units
+    assert [count.layer for count in counts] == ["conv1.weight", "conv2.weight", "conv3.weight", "hidden.weight"]
     assert all(count.ones + count.soft + count.zeros == count.units for count in counts)
     dropped = sum(count.units - count.ones for count in counts)
     assert 0 < dropped < strategy.layout.units
