@@ -135,7 +135,7 @@ class MaskedBackbone(InitialTraining):
         return items
 
     def mask_statistics(self) -> list[MaskCount]:
-        """Per learned task and layer, in the network's order; a dropped unit whose value is exactly 0 counts as zero."""
+        """Per learned task and layer, in the network's order; a dropped unit with value exactly 0 counts as zero."""
         counts = []
         place = {name: at for at, (name, _) in enumerate(weight_layers(self.view.backbone))}
         slots = sorted(self.layout.slots, key=lambda slot: place[slot.name])
