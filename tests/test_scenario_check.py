@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmark.cli import check
+from benchmark.console import decoding_progress
 from benchmark.data.locate import data_root
 from benchmark.errors import RequestError
 
@@ -114,7 +115,7 @@ def test_imports_neither_torch_nor_avalanche(tmp_path: Path) -> None:
 
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    progress = check.decoding_progress()
+    progress = decoding_progress()
     progress("decoding", 1, 3)
     progress("decoding", 3, 3)
     assert capsys.readouterr().err == f"\r\033[Kdecoding {'█' * 10}{'·' * 20} 1/3\r\033[K"

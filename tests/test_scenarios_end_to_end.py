@@ -113,3 +113,10 @@ def test_reproduce_runs_a_small_table(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in found}
     assert main(words) == 0
     assert {path: path.stat().st_mtime_ns for path in found} == before
+
+
+def test_the_tables_that_reproduce_offers_are_the_presets() -> None:
+    from benchmark.cli.reproduce import TABLES
+    from benchmark.presets import PRESETS
+
+    assert tuple(PRESETS) == TABLES

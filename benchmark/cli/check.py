@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.console import CLEAR, decoding_progress
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(scenario: Scenario, root: Path | None, count: int, faults: list[str]) -> ScenarioData | None:
     """A line per task that can be read; faults of the others are added. The data, when every task could be."""
+    from benchmark.console import CLEAR, decoding_progress
+
     width = max(len(name) for name in scenario.task_names[:count])
     print(f"{'':>3} {'task':<{width}} {'classes':>8} {'train':>8} {'test':>8}")
     progress = decoding_progress()
