@@ -19,11 +19,10 @@ from results.reader import read_runs  # noqa: E402
 
 DIGITS = ["--scenario", "digits", "--threads", "1"]
 CIFAR = [
-    "--scenario", "cifar100-20", "--tasks", "2", "--train-limit", "200", "--test-limit", "200", "--epochs", "6",
-    "--backbone", "vgg16_bn", "--set", "backbone.width=0.125", "--method", "finetune,piggyback,ksm,head-only",
-    "--set", "ksm.lr=2e-3", "--set", "ksm.head_lr=1e-2", "--set", "piggyback.lr=2e-3",
-    "--set", "piggyback.head_lr=1e-2",
-    "--set", "scratch.lr=0.02", "--set", "scratch.epochs=12", "--threads", "1",
+    "--scenario", "cifar100-20", "--tasks", "2", "--train-limit", "200", "--epochs", "12",
+    "--backbone", "vgg16_bn", "--set", "backbone.width=0.125", "--set", "protocol.batch_size=8",
+    "--method", "finetune,piggyback,ksm,head-only", "--set", "ksm.lr=5e-4", "--set", "ksm.head_lr=1e-3",
+    "--set", "piggyback.lr=5e-4", "--set", "piggyback.head_lr=1e-3", "--set", "scratch.epochs=24", "--threads", "1",
 ]  # fmt: skip
 
 
