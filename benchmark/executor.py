@@ -198,8 +198,11 @@ def _run_in_child(job: Job, connection: Connection) -> None:
     _prepare_child()
     import torch
 
+    from benchmark.allocator import keep_freed_blocks
     from benchmark.runner import run
 
+    if job.options.device == "cpu":
+        keep_freed_blocks()
     if job.options.threads:
         torch.set_num_threads(job.options.threads)
 

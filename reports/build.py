@@ -9,15 +9,18 @@ from pathlib import Path
 
 from reports import formats, page, provenance, published
 from reports.claims import Checked, check_claims
-from reports.figures import draw
+from reports.figures import canvas, draw
+from reports.figures.steps import step_times
 from reports.grouping import Panel, group
 from reports.naming import scenario_title
 from reports.records import Loaded, load
 from reports.setting import PAPER, departures
+from reports.steps import Steps, load_steps
 from reports.tables import accuracy, cost, size, training_time
 from reports.tables.grid import Grid
 from reports.tables.ranking import ranking_sheet
 from reports.tables.sheet import Sheet
+from reports.tables.steps import steps_sheet
 from reports.tables.views import views
 from results.atomic import write_text
 
@@ -42,26 +45,30 @@ def build(results: Path, out: Path) -> Built:
         ReportError: ``results`` does not exist or holds no usable record; nothing is written then.
     """
     loaded = load(results)
+    steps, unread = load_steps(results)
     gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
     try:
-        return _build(loaded, out)
+        return _build(loaded, steps, unread, out)
     finally:
         gc.unfreeze()
 
 
-def _build(loaded: Loaded, out: Path) -> Built:
+def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out: Path) -> Built:
     panels, repeated = group(loaded.finished)
-    left_out = loaded.left_out + repeated
+    left_out = loaded.left_out + repeated + unread
     checked = [(panel, check_claims(panel)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)
     shown = [
         _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
     ]
+    measured_steps = [(_write_sheet(steps_sheet(one), out), _step_figure(one, out)) for one in steps]
     configurations = provenance.configuration_sheet(panels)
     configurations_view = _write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
-    tables = [table for view in shown for table in (view.ranking, *view.tables)]
-    figures = [figure for view in shown for figure in view.figures]
+    tables = [table for view in shown for table in (view.ranking, *view.tables)] + [
+        table for table, _ in measured_steps
+    ]
+    figures = [figure for view in shown for figure in view.figures] + [figure for _, figure in measured_steps]
     write_text(out / "runs.csv", formats.runs_csv(panels))
     write_text(out / "claims.csv", formats.claims_csv(checked))
     write_text(out / "tables.md", formats.markdown([sheet for table in tables for sheet in table.sheets]))
@@ -73,6 +80,7 @@ def _build(loaded: Loaded, out: Path) -> Built:
         title,
         page.index_contents(
             shown,
+            [table for table, _ in measured_steps],
             {
                 "not-run": bool(absent),
                 "failed": bool(loaded.failed),
@@ -85,6 +93,7 @@ def _build(loaded: Loaded, out: Path) -> Built:
             "notices": _notices(loaded, left_out),
             "facts": provenance.facts(loaded, panels),
             "panels": shown,
+            "measured_steps": measured_steps,
             "looks": page.looks({item.label: item.method for panel in panels for item in panel.everything}),
             "absent": absent,
             "failed": provenance.failures(loaded.failed),
@@ -125,6 +134,11 @@ def _panel(
         tables=tuple(tables),
         figures=drawn,
     )
+
+
+def _step_figure(steps: Steps, out: Path) -> page.FigureView:
+    with canvas.style():
+        return canvas.save(step_times(steps), out / FIGURES, FIGURES)
 
 
 def _write_grid(grid: Grid, out: Path) -> page.TableView:

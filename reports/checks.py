@@ -53,13 +53,16 @@ def about_as_accurate(a: str, b: str, *, within: float) -> Check:
     return check
 
 
-def slower(a: str, b: str, *, times: float, per_epoch: bool = False) -> Check:
-    """Training ``a`` takes more than ``times`` as long as ``b``, per task, on the same hardware."""
+def slower(a: str, b: str, *, times: float, per_epoch: bool = False, same_bn: bool = False) -> Check:
+    """Training ``a`` takes more than ``times`` as long as ``b``, per task, on the same hardware.
+
+    Where only one of the two trains its BN the statistic says so: that, too, takes time.
+    """
 
     def check(panel: Panel) -> Evidence:
-        pair = best_pair(panel, a, b)
+        pair = best_pair(panel, a, b, same_bn=same_bn)
         if pair is None:
-            return _absent(panel, a, b)
+            return _absent(panel, a, b, same_bn)
         hardware = shared_hardware(*pair)
         if hardware is None:
             return Evidence("not run", f"{pair[0].label} and {pair[1].label} were not timed on the same hardware")
@@ -69,7 +72,8 @@ def slower(a: str, b: str, *, times: float, per_epoch: bool = False) -> Check:
         )
         difference = paired_difference(first, second)
         what = f"{pair[0].label} over {pair[1].label}, seconds {'per epoch' if per_epoch else 'per task'}"
-        return decide_above(difference, math.log(times), ratio(difference, what), _labels(pair))
+        statistic = ratio(difference, what) + _unequal_bn(pair)
+        return decide_above(difference, math.log(times), statistic, _labels(pair))
 
     return check
 
@@ -212,6 +216,13 @@ def _absent(panel: Panel, a: str, b: str, same_bn: bool = False) -> Evidence:
     if lacking or not same_bn:
         return not_run(*lacking)
     return Evidence("not run", f"needs {method_title(a)} and {method_title(b)} under the same BN policy")
+
+
+def _unequal_bn(pair: tuple[Configuration, Configuration]) -> str:
+    policies = [str(item.spec.get("bn_policy")) for item in pair]
+    if policies[0] == policies[1]:
+        return ""
+    return "; BN is " + ", ".join(f"{policy} in {item.label}" for item, policy in zip(pair, policies, strict=True))
 
 
 def _labels(pair: tuple[Configuration, Configuration]) -> tuple[str, str]:

@@ -95,7 +95,9 @@ def render(template: str, title: str, contents: Sequence[Entry], values: Mapping
     )
 
 
-def index_contents(panels: Sequence[PanelView], has: Mapping[str, bool]) -> tuple[Entry, ...]:
+def index_contents(
+    panels: Sequence[PanelView], steps: Sequence[TableView], has: Mapping[str, bool]
+) -> tuple[Entry, ...]:
     """The contents of the index page."""
     first = [Entry(panel.ranking.key, "Ranking") for panel in panels[:1]]
     entries = [Entry("top", "Overview", (*first, *(Entry("claims-overview", "Claims") for _ in first)))]
@@ -105,6 +107,8 @@ def index_contents(panels: Sequence[PanelView], has: Mapping[str, bool]) -> tupl
         inside += [Entry(item.key, item.title) for item in panel.figures]
         inside.append(Entry(f"{panel.key}-claims", "Claims, in numbers"))
         entries.append(Entry(panel.key, panel.title, tuple(inside)))
+    if steps:
+        entries.append(Entry("steps", "Training steps", tuple(Entry(table.key, table.title) for table in steps)))
     inside = [Entry(key, title) for key, title in (
         ("not-run", "Not run"), ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"),
         ("configurations", "Configurations"), ("origin", "Made with"), ("slips", "Printed slips"), ("files", "Files"),

@@ -114,6 +114,27 @@ def test_slower_per_epoch_divides_by_the_epochs() -> None:
     assert evidence.statistic.startswith("CPG over KSM, seconds per epoch: 1.51×")
 
 
+def test_times_under_different_bn_policies_say_so_and_the_same_policy_can_be_asked_for() -> None:
+    def runs(method: str, seconds: float, **options: object) -> list[RunRecord]:
+        return [record(method, s, BASE, seconds=[seconds + s / 100] * 4, **options) for s in range(3)]  # type: ignore[arg-type]
+
+    ours = runs("ksm", 10.0) + runs("piggyback", 9.0)  # per-task against frozen
+    evidence = slower("piggyback", "ksm", times=1 / 1.05)(panel_of(ours))
+    assert (evidence.verdict, evidence.statistic.partition("; BN is ")[2]) == (
+        "fails",
+        "frozen in Piggyback, per-task in KSM",
+    )
+    same_bn = slower("piggyback", "ksm", times=1 / 1.05, same_bn=True)
+    assert same_bn(panel_of(ours)).verdict == "not run"
+    frozen = [
+        record("ksm", s, BASE, seconds=[8.0 + s / 100] * 4, spec={"bn_policy": "frozen"}, run_id=f"frozen-{s}")
+        for s in range(3)
+    ]
+    evidence = same_bn(panel_of(ours + frozen))
+    assert (evidence.verdict, evidence.compared) == ("holds", ("Piggyback", "KSM (BN frozen)"))
+    assert "BN is" not in evidence.statistic
+
+
 def test_times_of_different_hardware_are_not_compared() -> None:
     runs = [record("cpg", s, BASE, provenance={"host": {"cpu": "fast", "threads": 8}}) for s in range(3)]
     runs += [record("ksm", s, BASE, provenance={"host": {"cpu": "slow", "threads": 1}}) for s in range(3)]

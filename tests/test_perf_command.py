@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from step_rows import row_of
 
 from benchmark.cli.main import main
 from benchmark.perf.floor import Rates, StepCount
-from benchmark.perf.measurement import Row
+from benchmark.perf.measuring import Pair, in_pairs, overheads
 from benchmark.perf.naive import with_masks
 from benchmark.perf.rounds import Series, interleaved
 from benchmark.perf.scale import Point, growth
 from benchmark.perf.shares import PARTS, Parts
-from benchmark.perf.tables import as_csv, as_text
+from benchmark.perf.tables import SETTING, as_csv, as_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -118,13 +119,15 @@ def test_parts_inside_parts_interrupt_the_outer_one(monkeypatch: pytest.MonkeyPa
 
 
 def test_floor_is_counts_over_rates() -> None:
-    assert StepCount(flops=6_000, bytes=500).milliseconds(Rates(flops=1e6, bytes=1e5)) == (6.0, 5.0)
+    assert StepCount(flops=6_000, bytes=500, trained=7).milliseconds(Rates(flops=1e6, bytes=1e5)) == (6.0, 5.0)
 
 
 def test_table_leaves_unmeasured_numbers_empty() -> None:
-    row = Row("x", "peer", "adam", 4, Series((2.0,)), None, None, None, None, {}, 0, None, None, None)
+    row = row_of("x", 2.0, kind="peer")
     assert "2.00" in as_text([row])
-    assert as_csv([row]).splitlines()[1] == "x,peer,adam,4,2,2,2,2000" + "," * 10 + ",0,,,,"
+    setting = {name: name for name in SETTING}
+    tail = ",scenario,backbone,width,precision,compile,device,threads"
+    assert as_csv([row], setting).splitlines()[1] == "x,peer,adam,,32,2,2,2,16000" + "," * 10 + ",0,,,,," + tail
 
 
 def test_growth_compares_the_last_tasks_with_the_first_after_the_warm_up() -> None:
@@ -153,6 +156,49 @@ def test_scale_writes_a_point_per_method_and_task(tmp_path: Path) -> None:
     stored = [int(row["stored_bytes"]) for row in rows]
     assert stored[2] - stored[1] == stored[1] - stored[0] == stored[0]
     assert (tmp_path / "scale.png").exists()
+
+
+def test_both_bn_policies_are_measured_under_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "perf --method ksm --bn-policy frozen,per-task --batch-size 4 --steps 1 --repeats 1 --peers none --device cpu"
+    )
+    assert main([*words.split(), "--set", "backbone.width=0.25"]) == 0
+    out = capsys.readouterr().out
+    assert "ksm, BN frozen" in out
+    assert "ksm, BN per-task" in out
+
+
+def test_measuring_is_the_median_of_pairs_with_its_interval() -> None:
+    # ten pairs: below the 2nd or above the 9th ordered ratio lies the median with probability 2 x 11/1024 only
+    pairs = [Pair("ksm", 1.0 + number / 100, 1.0, 0.002) for number in (3, 1, 2, 5, 4, 6, 9, 8, 7, 10)]
+    (found,) = overheads(pairs)
+    assert found.median == pytest.approx(1.055)
+    assert (found.low, found.high) == (pytest.approx(1.02), pytest.approx(1.09))
+    assert found.uncounted == 0.002
+    assert overheads(pairs[:5])[0].low is None
+
+
+def test_measuring_pairs_take_turns_after_a_warm_up() -> None:
+    calls: list[str] = []
+
+    def measured(measure: str) -> tuple[float, float]:
+        calls.append(measure)
+        return {"full": 3.0, "minimal": 2.0}[measure], 0.1
+
+    pairs = in_pairs("ksm", measured, 2)
+    assert calls == ["full", "minimal", "full", "full", "minimal"]
+    assert [pair.ratio for pair in pairs] == [1.5, 1.5]
+
+
+def test_measuring_runs_the_scenario_with_and_without(tmp_path: Path) -> None:
+    words = "perf --measuring --method head-only --epochs 1 --repeats 2 --threads 1 --device cpu --out"
+    assert main([*words.split(), str(tmp_path)]) == 0
+    rows = list(csv.DictReader((tmp_path / "measuring.csv").open()))
+    assert [row["method"] for row in rows] == ["head-only"] * 2
+    for row in rows:
+        assert float(row["ratio"]) == pytest.approx(float(row["full_seconds"]) / float(row["minimal_seconds"]))
+        assert 0 <= float(row["uncounted_share"]) < 0.5
+    assert (tmp_path / "measuring.png").exists()
 
 
 def _seconds(*words: str) -> float:

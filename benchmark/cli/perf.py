@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.perf.contenders import Contender
-    from benchmark.perf.workload import Workload
     from benchmark.plan import Request
     from benchmark.spec import RunSpec
 
@@ -19,7 +16,9 @@ EPILOGUE = """\
 examples:
   python -m benchmark perf
   python -m benchmark perf --scenario cifar100-20 --set backbone.width=0.25 --batch-size 32,128 --out perf
+  python -m benchmark perf --scenario cifar100-20 --method ksm,piggyback --bn-policy frozen,per-task
   python -m benchmark perf --scale --out perf
+  python -m benchmark perf --measuring --method ksm,packnet --repeats 40 --threads 1
 """
 
 
@@ -40,11 +39,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method", action="append", metavar="M", help="name or group, repeatable, comma lists; default: paper"
     )
     what.add_argument("--backbone", metavar="NAME", help="instead of the scenario's own")
-    what.add_argument("--bn-policy", metavar="P", help="frozen or per-task; default: as the method's paper")
+    what.add_argument("--bn-policy", metavar="P", help="frozen, per-task or both; default: as the method's paper")
     what.add_argument("--set", action="append", metavar="KEY=VALUE", help="any setting; see 'list settings'")
     what.add_argument("--batch-size", default="32", metavar="N,N", help="comma list (default: 32)")
     what.add_argument("--peers", default="all", metavar="P", help="all (default), none, or plain: only the plain loop")
-    what.add_argument("--scale", action="store_true", help="instead: time, memory and bytes from 5 to 200 tasks")
+    instead = what.add_mutually_exclusive_group()
+    instead.add_argument("--scale", action="store_true", help="instead: time, memory and bytes from 5 to 200 tasks")
+    instead.add_argument(
+        "--measuring", action="store_true", help="instead: whole runs with and without the measuring, in pairs"
+    )
     what.add_argument(
         "--tasks", type=int, default=200, metavar="N", help="how many tasks --scale learns (default: 200)"
     )
@@ -55,8 +58,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     how.add_argument("--compile", default="off", choices=("off", "backbone"))
     how.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
     how.add_argument("--steps", type=int, default=20, metavar="N", help="steps per round (default: 20)")
-    how.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds (default: 7)")
-    how.add_argument("--out", type=Path, metavar="DIR", help="write step.csv, step.txt, step.png and step.svg there")
+    how.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds, or pairs of runs (default: 7)")
+    how.add_argument("--epochs", type=int, metavar="N", help="of the runs of --measuring; default: the scenario's")
+    how.add_argument("--out", type=Path, metavar="DIR", help="write the table, as text and CSV, and the picture there")
     parser.set_defaults(run=run)
 
 
@@ -67,18 +71,26 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong; nothing was measured.
     """
     sizes = _batch_sizes(args.batch_size)
-    for name in ("steps", "repeats", "tasks"):
-        if getattr(args, name) < 1:
+    for name in ("steps", "repeats", "tasks", "epochs"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise RequestError(f"--{name} must be at least 1, not {getattr(args, name)}.")
     if args.peers not in ("all", "none", "plain"):
         raise RequestError(f"--peers {args.peers!r} is unknown; choose one of all, none, plain.")
     if args.out is not None:
         _require_folder(args.out)
+    specs = _specs(args)
+    print("importing torch and avalanche …", flush=True)
     if args.scale:
         from benchmark.perf.scale import run_scale
 
-        return run_scale(_specs(args), args)
-    return _run_steps(args, sizes)
+        return run_scale(specs, args)
+    if args.measuring:
+        from benchmark.perf.measuring import run_measuring
+
+        return run_measuring(specs, args)
+    from benchmark.perf.steps import run_steps
+
+    return run_steps(specs, sizes, args)
 
 
 def _batch_sizes(text: str) -> list[int]:
@@ -100,7 +112,7 @@ def _require_folder(folder: Path) -> None:
         raise RequestError(f"--out {folder} cannot be made a folder ({error.strerror}).") from error
 
 
-def _request(args: argparse.Namespace) -> Request:
+def _request(args: argparse.Namespace, bn_policy: str | None) -> Request:
     from benchmark.cli.options import device_of
     from benchmark.overrides import parse
     from benchmark.plan import DEFAULT_METHODS, Request
@@ -110,7 +122,8 @@ def _request(args: argparse.Namespace) -> Request:
         scenario=args.scenario,
         methods=tuple(name.strip() for name in ",".join(args.method).split(",")) if args.method else DEFAULT_METHODS,
         backbone=args.backbone,
-        bn_policy=args.bn_policy,
+        bn_policy=bn_policy,
+        epochs=args.epochs,
         device=args.device,
         precision=args.precision,
         compile=args.compile,
@@ -119,69 +132,11 @@ def _request(args: argparse.Namespace) -> Request:
 
 
 def _specs(args: argparse.Namespace) -> list[RunSpec]:
-    """One spec a method. Raises RequestError."""
+    """One spec a method and BN policy. Raises RequestError."""
     from benchmark.plan import plan
     from benchmark.scenarios.registry import load_scenario
 
-    return list(plan(_request(args), load_scenario(args.scenario), None))
-
-
-def _contenders(specs: list[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:
-    """Fine-tuning with every optimizer that is needed, the methods, and the peers."""
-    from benchmark.perf.contenders import fine_tuning, method, optimizer_of
-    from benchmark.perf.peers import peers
-
-    others = [spec for spec in specs if spec.method != "finetune"]
-    optimizers = sorted({"adam", *(optimizer_of(spec) for spec in others)})
-    found = [fine_tuning(workload, optimizer) for optimizer in optimizers]
-    found += [method(workload.with_spec(spec)) for spec in others]
-    if wanted_peers == "none":
-        return found
-    return found + [peer for peer in peers(workload) if wanted_peers == "all" or peer.name == "plain loop"]
-
-
-def _run_steps(args: argparse.Namespace, sizes: list[int]) -> int:
-    specs = _specs(args)
-    print("importing torch and avalanche …", flush=True)
-    import torch
-
-    from benchmark.data.locate import data_root
-    from benchmark.perf.floor import measured_rates
-    from benchmark.perf.measurement import Row, measure
-    from benchmark.perf.surroundings import surroundings
-    from benchmark.perf.tables import as_csv, as_text, write_picture
-    from benchmark.perf.workload import Workload, read_pixels
-    from benchmark.scenarios.registry import load_scenario
-    from results.atomic import write_text
-
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
-    pixels = read_pixels(load_scenario(args.scenario), data_root(args.data_root), device)
-    backbone = specs[0].backbone
-    title = (
-        f"{args.scenario}, {backbone['name']} at width {backbone['width']:g}, {args.precision}, compile {args.compile}"
-    )
-    lines = [title, *surroundings(device)]
-    if pixels.synthetic:
-        lines.append("images: noise of the scenario's shape, its data are not at hand")
-    print("\n".join(lines), flush=True)
-    rows: list[Row] = []
-    rates = measured_rates(Workload(pixels, specs[0], device, sizes[0], args.steps))
-    lines.append(
-        f"rates reached: {rates.flops / 1e9:.0f} GFLOP/s in a matrix product, {rates.bytes / 1e9:.1f} GB/s in a copy"
-    )
-    for size in sizes:
-        workload = Workload(pixels, specs[0], device, size, args.steps)
-        contenders = _contenders(specs, workload, args.peers)
-        rows += measure(contenders, args.repeats, rates, lambda line: print(line, flush=True))
-    lines += ["", as_text(rows), "", f"{args.repeats} rounds of {args.steps} steps; ratios are medians over rounds."]
-    print("\n".join(lines[len(lines) - 5 :]), flush=True)
-    if args.out is not None:
-        write_text(args.out / "step.txt", "\n".join([*lines, *surroundings(device)]) + "\n")
-        write_text(args.out / "step.csv", as_csv(rows))
-        write_picture(rows, title, args.out)
-        print(f"written: {args.out}/step.csv, step.txt, step.png, step.svg")
-    return 0
+    scenario = load_scenario(args.scenario)
+    policies = [word.strip() for word in args.bn_policy.split(",")] if args.bn_policy else [None]
+    specs = [spec for policy in policies for spec in plan(_request(args, policy), scenario, None)]
+    return list({spec.run_id: spec for spec in specs}.values())

@@ -106,10 +106,9 @@ def session(workload: Workload) -> Session:
     raise RuntimeError(f"{spec.method} learned its task without a training phase")
 
 
-def method(workload: Workload, name: str | None = None) -> Contender:
+def method(workload: Workload, name: str) -> Contender:
     """The spec's method under its own optimizer."""
-    spec = workload.spec
-    return Contender(name or spec.method, optimizer_of(spec), "method", session, workload)
+    return Contender(name, optimizer_of(workload.spec), "method", session, workload)
 
 
 def optimizer_of(spec: RunSpec) -> str:

@@ -35,10 +35,12 @@ class StepCount:
         bytes: the least that must be moved: what the forward pass saves is written and read once, every weight is read
             twice, and every trained number costs its gradient written and read, and parameter and two moments read
             and written.
+        trained: numbers that the step updates.
     """
 
     flops: int
     bytes: int
+    trained: int
 
     def milliseconds(self, rates: Rates) -> tuple[float, float]:
         """(arithmetic, traffic) at these rates; the step cannot be quicker than the larger one."""
@@ -89,4 +91,4 @@ def count_step(session: Session, workload: Workload) -> StepCount:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in strategy.view.backbone.parameters())
     trained = sum(tensor.numel() for group in session.plan.optimizers.groups for tensor in group.tensors)
     traffic = 2 * sum(saved.values()) + 2 * weights + 4 * trained * (2 + 2 + 4)
-    return StepCount(int(counter.get_total_flops()), traffic)
+    return StepCount(int(counter.get_total_flops()), traffic, trained)

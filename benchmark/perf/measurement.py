@@ -23,13 +23,16 @@ class Row:
         ratio_to_finetune: to full fine-tuning with the same optimizer in the same round; None for what cannot be
             compared (another network).
         ratio_lowest, ratio_highest: range of that ratio over rounds.
+        bn_policy: "" for peers.
         shares: fraction of a step by part, {} where it was not instrumented.
+        trained: numbers that a step updates; None for peers.
         floor_ms: the larger of arithmetic and traffic at the device's rates; None for peers.
     """
 
     name: str
     kind: str
     optimizer: str
+    bn_policy: str
     batch_size: int
     times: Series
     ratio_to_finetune: float | None
@@ -38,6 +41,7 @@ class Row:
     ratio_of_lowest: float | None
     shares: dict[str, float]
     peak_bytes: int
+    trained: int | None
     flops: int | None
     traffic_bytes: int | None
     floor_ms: float | None
@@ -87,6 +91,7 @@ def _row(contender: Contender, series: dict[str, Series], one_pass: OnePass, pea
         contender.name,
         contender.kind,
         contender.optimizer,
+        workload.spec.bn_policy if contender.kind == "method" else "",
         workload.batch_size,
         times,
         statistics.median(ratios) if ratios else None,
@@ -95,6 +100,7 @@ def _row(contender: Contender, series: dict[str, Series], one_pass: OnePass, pea
         times.lowest / yardstick.lowest if ratios and yardstick else None,
         {part: parts[part] for part in PARTS} if parts else {},
         peak,
+        step.trained if step else None,
         step.flops if step else None,
         step.bytes if step else None,
         max(step.milliseconds(rates)) if step else None,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+
+from benchmark.allocator import give_back_freed_blocks
 
 Built = TypeVar("Built")
 
@@ -26,7 +27,7 @@ def with_peak(work: Callable[[], Built], device: torch.device) -> tuple[Built, i
         built = work()
         torch.cuda.synchronize(device)
         return built, torch.cuda.max_memory_allocated(device) - before
-    _trim()
+    give_back_freed_blocks()
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -34,14 +35,6 @@ def with_peak(work: Callable[[], Built], device: torch.device) -> tuple[Built, i
     before = _status("VmRSS")
     built = work()
     return built, max(0, _status("VmHWM") - before)
-
-
-def _trim() -> None:
-    """Give freed blocks back to the system where the C library can."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        pass
 
 
 def _status(key: str) -> int:

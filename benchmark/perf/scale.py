@@ -38,13 +38,14 @@ class Point:
 
 def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     """Measure, print, write ``scale.csv``, ``scale.png`` and ``scale.svg``; exit code 0."""
-    print("importing torch and avalanche …", flush=True)
     import torch
 
+    from benchmark.allocator import keep_freed_blocks
     from benchmark.perf.surroundings import surroundings
     from results.atomic import write_text
 
     warnings.filterwarnings("ignore", message="No loggers specified")
+    keep_freed_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)

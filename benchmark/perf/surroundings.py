@@ -11,12 +11,16 @@ import torch
 
 def surroundings(device: torch.device) -> list[str]:
     """One line each."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+    name = device_name(device)
+    if device.type == "cpu":
+        name += f", {torch.get_num_threads()} of {os.cpu_count()} threads"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     return [f"device: {name}; torch {torch.__version__}", f"load of the machine (1, 5, 15 minutes): {load}"]
+
+
+def device_name(device: torch.device) -> str:
+    """The card's or the processor's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 def _processor() -> str:

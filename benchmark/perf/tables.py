@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark.perf.measurement import Row
 from benchmark.perf.shares import PARTS
 
 COLUMNS = (
-    "method", "kind", "optimizer", "batch_size", "ms_per_step", "ms_lowest", "ms_highest", "images_per_second",
-    "ratio_to_finetune", "ratio_lowest", "ratio_highest", "ratio_of_lowest", *(f"share_{part}" for part in PARTS),
-    "peak_memory_bytes", "flops_per_step", "least_bytes_per_step", "floor_ms", "times_floor",
+    "method", "kind", "optimizer", "bn_policy", "batch_size", "ms_per_step", "ms_lowest", "ms_highest",
+    "images_per_second", "ratio_to_finetune", "ratio_lowest", "ratio_highest", "ratio_of_lowest",
+    *(f"share_{part}" for part in PARTS),
+    "peak_memory_bytes", "trained_numbers", "flops_per_step", "least_bytes_per_step", "floor_ms", "times_floor",
 )  # fmt: skip
 
+#: what holds for every line of a table
+SETTING = ("scenario", "backbone", "width", "precision", "compile", "device", "threads")
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """One line per contender and batch size; empty where a number was not measured."""
+
+def as_csv(rows: Sequence[Row], setting: Mapping[str, object]) -> str:
+    """One line per contender and batch size; empty where a number was not measured.
+
+    Args:
+        setting: a value for every member of ``SETTING``.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, *SETTING])
     for row in rows:
         shares = [row.shares.get(part) for part in PARTS]
         writer.writerow(
             "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
             for value in (
-                row.name, row.kind, row.optimizer, row.batch_size, row.times.median, row.times.lowest,
+                row.name, row.kind, row.optimizer, row.bn_policy, row.batch_size, row.times.median, row.times.lowest,
                 row.times.highest, row.images_per_second, row.ratio_to_finetune, row.ratio_lowest, row.ratio_highest,
-                row.ratio_of_lowest, *shares, row.peak_bytes, row.flops, row.traffic_bytes, row.floor_ms,
-                row.times.median / row.floor_ms if row.floor_ms else None,
+                row.ratio_of_lowest, *shares, row.peak_bytes, row.trained, row.flops, row.traffic_bytes, row.floor_ms,
+                row.times.median / row.floor_ms if row.floor_ms else None, *(setting[name] for name in SETTING),
             )
         )  # fmt: skip
     return text.getvalue()
@@ -39,7 +47,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 def as_text(rows: Sequence[Row]) -> str:
     """A table of fixed width, shares in percent of a step."""
     heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to finetune", "range"]
-    heads += [*(f"{part} %" for part in PARTS), "peak MiB", "floor ms"]
+    heads += [*(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]
     lines = [heads]
     for row in rows:
         lines.append(
@@ -54,6 +62,7 @@ def as_text(rows: Sequence[Row]) -> str:
                 "" if row.ratio_lowest is None else f"{row.ratio_lowest:.2f}-{row.ratio_highest:.2f}",
                 *("" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS),
                 f"{row.peak_bytes / 2**20:.0f}",
+                "" if row.trained is None else f"{row.trained:,}",
                 "" if row.floor_ms is None else f"{row.floor_ms:.2f}",
             ]
         )

@@ -1,0 +1,87 @@
+"""``perf``'s main question: how long does a training step take, of whom, and where does the time go."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from benchmark.allocator import keep_freed_blocks
+from benchmark.data.locate import data_root
+from benchmark.perf.contenders import Contender, fine_tuning, method, optimizer_of
+from benchmark.perf.floor import measured_rates
+from benchmark.perf.measurement import Row, measure
+from benchmark.perf.peers import peers
+from benchmark.perf.surroundings import device_name, surroundings
+from benchmark.perf.tables import as_csv, as_text, write_picture
+from benchmark.perf.workload import Workload, read_pixels
+from benchmark.scenarios.registry import load_scenario
+from benchmark.spec import RunSpec
+from results.atomic import write_text
+
+
+def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Namespace) -> int:
+    """Measure, print, write ``step.txt``, ``step.csv``, ``step.png`` and ``step.svg``; exit code 0."""
+    warnings.filterwarnings("ignore", message="No loggers specified")
+    keep_freed_blocks()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
+    pixels = read_pixels(load_scenario(args.scenario), data_root(args.data_root), device)
+    backbone = specs[0].backbone
+    title = (
+        f"{args.scenario}, {backbone['name']} at width {backbone['width']:g}, {args.precision}, compile {args.compile}"
+    )
+    lines = [title, *surroundings(device)]
+    if pixels.synthetic:
+        lines.append("images: noise of the scenario's shape, its data are not at hand")
+    print("\n".join(lines), flush=True)
+    rows: list[Row] = []
+    rates = measured_rates(Workload(pixels, specs[0], device, sizes[0], args.steps))
+    lines.append(
+        f"rates reached: {rates.flops / 1e9:.0f} GFLOP/s in a matrix product, {rates.bytes / 1e9:.1f} GB/s in a copy"
+    )
+    for size in sizes:
+        workload = Workload(pixels, specs[0], device, size, args.steps)
+        rows += measure(contenders(specs, workload, args.peers), args.repeats, rates, _say)
+    lines += ["", as_text(rows), "", f"{args.repeats} rounds of {args.steps} steps; ratios are medians over rounds."]
+    _say("\n".join(lines[-5:]))
+    if args.out is not None:
+        write_text(args.out / "step.txt", "\n".join([*lines, *surroundings(device)]) + "\n")
+        setting = {
+            "scenario": args.scenario,
+            "backbone": backbone["name"],
+            "width": backbone["width"],
+            "precision": args.precision,
+            "compile": args.compile,
+            "device": device_name(device),
+            "threads": torch.get_num_threads() if device.type == "cpu" else "",
+        }
+        write_text(args.out / "step.csv", as_csv(rows, setting))
+        write_picture(rows, title, args.out)
+        _say(f"written: {args.out}/step.csv, step.txt, step.png, step.svg")
+    return 0
+
+
+def contenders(specs: Sequence[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:
+    """Fine-tuning with every optimizer that is needed, the methods, and the peers.
+
+    Methods that are measured under both BN policies carry the policy in their names.
+    """
+    others = [spec for spec in specs if spec.method != "finetune"]
+    optimizers = sorted({"adam", *(optimizer_of(spec) for spec in others)})
+    found = [fine_tuning(workload, optimizer) for optimizer in optimizers]
+    for spec in others:
+        twice = sum(other.method == spec.method for other in others) > 1
+        name = f"{spec.method}, BN {spec.bn_policy}" if twice else spec.method
+        found.append(method(workload.with_spec(spec), name))
+    if wanted_peers == "none":
+        return found
+    return found + [peer for peer in peers(workload) if wanted_peers == "all" or peer.name == "plain loop"]
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

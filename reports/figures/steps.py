@@ -1,0 +1,59 @@
+"""Where a training step's time goes: one bar a contender, its parts in colours, peers in one grey piece."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from reports.figures.canvas import Drawing, blank
+from reports.naming import short
+from reports.steps import PARTS, StepRow, Steps
+from reports.style import INK, MUTED, SPARE
+from reports.tables.steps import contender
+
+
+def step_times(steps: Steps) -> Drawing:
+    """One panel per batch size."""
+    sizes = sorted({row.batch_size for row in steps.rows})
+    most = max(sum(row.batch_size == size for row in steps.rows) for size in sizes)
+    figure, axes = blank(1, len(sizes), height=1.2 + 0.3 * most)
+    for axis, size in zip(axes, sizes, strict=True):
+        _bars(axis, [row for row in steps.rows if row.batch_size == size])
+        axis.set_title(f"Batch size {size}")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    medians = "; ".join(f"{_label(row)} (batch {row.batch_size}) {row.ms:.3g} ms" for row in steps.rows)
+    return Drawing(
+        key=f"{steps.key}-figure",
+        title=f"Where a training step's time goes: {steps.name}",
+        caption=f"{steps.setting}, on {steps.device}. Bars: the median step; whiskers: the range over rounds; grey: "
+        "contenders that are not taken apart; upright marks: the floor.",
+        alt=f"Milliseconds per training step. {medians}.",
+        figure=figure,
+    )
+
+
+def _bars(axis: Axes, rows: list[StepRow]) -> None:
+    places = list(range(len(rows)))
+    left = [0.0] * len(rows)
+    for part, shade in zip(PARTS, SPARE, strict=True):
+        widths = [row.parts.get(part, 0.0) for row in rows]
+        axis.barh(places, widths, left=left, color=shade.light, label=part, height=0.7)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    whole = [row.ms - done for row, done in zip(rows, left, strict=True) if not row.parts]
+    apart = [place for place, row in zip(places, rows, strict=True) if not row.parts]
+    if apart:
+        axis.barh(apart, whole, color=MUTED.light, alpha=0.5, label="not taken apart", height=0.7)
+    reach = [[row.ms - row.lowest for row in rows], [row.highest - row.ms for row in rows]]
+    axis.errorbar([row.ms for row in rows], places, xerr=reach, fmt="none", ecolor=INK.light, elinewidth=0.8)
+    floors = [(row.floor_ms, place) for place, row in zip(places, rows, strict=True) if row.floor_ms is not None]
+    if floors:
+        x, y = zip(*floors, strict=True)
+        axis.scatter(x, y, marker="|", s=110, color=INK.light, label="floor", zorder=3)
+    axis.set_yticks(places, [short(_label(row)) for row in rows])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set_xlabel("Milliseconds per step")
+
+
+def _label(row: StepRow) -> str:
+    return contender(row) + (f", BN {row.bn_policy}" if row.label != row.method else "")

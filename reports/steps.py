@@ -1,0 +1,148 @@
+"""The measurements of ``python -m benchmark perf`` below a results folder: training steps side by side.
+
+They explain what the runs' clocks only show: why one method's epoch takes longer than another's.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.naming import slug
+
+#: what ``perf --out`` calls its table
+FILE_NAME = "step.csv"
+
+PARTS = ("data", "forward", "backward", "masks", "optimizer", "loop")
+
+#: "ksm, BN frozen": a method that was measured under both BN policies
+_WITH_POLICY = ", BN "
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One contender at one batch size; milliseconds per step."""
+
+    label: str
+    kind: str  #: "method" or "peer"
+    optimizer: str
+    bn_policy: str  #: empty for peers
+    batch_size: int
+    ms: float  #: median over rounds
+    lowest: float
+    highest: float
+    ratio: float | None  #: to full fine-tuning with the same optimizer
+    ratio_lowest: float | None
+    ratio_highest: float | None
+    parts: dict[str, float]  #: milliseconds of the median step by part, {} for peers
+    trained: int | None  #: numbers that a step updates
+    floor_ms: float | None
+
+    @property
+    def method(self) -> str:
+        """The label without its BN policy."""
+        return self.label.partition(_WITH_POLICY)[0]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One measurement: everything in it was timed in the same rounds."""
+
+    name: str  #: of the folder
+    setting: str  #: scenario, backbone, precision
+    device: str
+    rows: tuple[StepRow, ...]
+
+    @property
+    def key(self) -> str:
+        """Unique as a file name and HTML id."""
+        return f"steps-{slug(self.name)}"
+
+
+def load_steps(folder: Path) -> tuple[tuple[Steps, ...], tuple[str, ...]]:
+    """Every measurement in ``folder`` or up to two folders down, by name; and one sentence for each unusable one."""
+    found, left_out = [], []
+    for path in sorted({*folder.glob(FILE_NAME), *folder.glob(f"*/{FILE_NAME}"), *folder.glob(f"*/*/{FILE_NAME}")}):
+        try:
+            found.append(_read(path))
+        except (OSError, UnicodeDecodeError, csv.Error):
+            left_out.append(f"{path.relative_to(folder)}: it cannot be read")
+        except (KeyError, TypeError, ValueError):
+            left_out.append(f"{path.relative_to(folder)}: it is no table of python -m benchmark perf, or half of one")
+    return tuple(found), tuple(left_out)
+
+
+def _read(path: Path) -> Steps:
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    if not lines:
+        raise ValueError("an empty table")
+    first = lines[0]
+    threads = f", {first['threads']} thread{'' if first['threads'] == '1' else 's'}" if first["threads"] else ""
+    setting = f"{first['scenario']}, {first['backbone']} of width {float(first['width']):g}, {first['precision']}"
+    compiled = "" if first["compile"] == "off" else ", compiled"
+    return Steps(path.parent.name, setting + compiled, first["device"] + threads, tuple(map(_row, lines)))
+
+
+def _row(line: dict[str, str]) -> StepRow:
+    ms = float(line["ms_per_step"])
+    shares = {part: _number(line[f"share_{part}"]) for part in PARTS}
+    return StepRow(
+        label=line["method"],
+        kind=line["kind"],
+        optimizer=line["optimizer"],
+        bn_policy=line["bn_policy"],
+        batch_size=int(line["batch_size"]),
+        ms=ms,
+        lowest=float(line["ms_lowest"]),
+        highest=float(line["ms_highest"]),
+        ratio=_number(line["ratio_to_finetune"]),
+        ratio_lowest=_number(line["ratio_lowest"]),
+        ratio_highest=_number(line["ratio_highest"]),
+        parts={part: share * ms for part, share in shares.items() if share is not None},
+        trained=int(line["trained_numbers"]) if line["trained_numbers"] else None,
+        floor_ms=_number(line["floor_ms"]),
+    )
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def why(steps: Steps) -> tuple[str, ...]:
+    """Sentences on the paper's claim that kernel-wise masks train faster than element-wise ones (table 1, figure 4)."""
+    return tuple(sentence for size in _sizes(steps.rows) for sentence in _why(steps.rows, size))
+
+
+def _sizes(rows: Sequence[StepRow]) -> list[int]:
+    return sorted({row.batch_size for row in rows})
+
+
+def _why(rows: Sequence[StepRow], size: int) -> Iterator[str]:
+    found = {(row.method, row.bn_policy): row for row in rows if row.batch_size == size and row.parts}
+    slower = False
+    for policy in ("frozen", "per-task"):
+        ksm, piggyback = found.get(("ksm", policy)), found.get(("piggyback", policy))
+        if ksm is None or piggyback is None:
+            continue
+        slower = slower or ksm.ms >= piggyback.ms
+        differences = ", ".join(f"{part} {ksm.parts[part] - piggyback.parts[part]:+.2f}" for part in PARTS)
+        yield (
+            f"KSM over Piggyback, BN {policy} in both, batch {size}: {ksm.ms / piggyback.ms:.2f}× "
+            f"({ksm.ms:.3g} and {piggyback.ms:.3g} ms; by part, ms: {differences})."
+        )
+    ours, theirs = found.get(("ksm", "per-task")), found.get(("piggyback", "frozen"))
+    if ours is None or theirs is None:
+        return
+    yield (
+        f"Each with the BN policy of its own code (KSM per-task, Piggyback frozen), batch {size}: "
+        f"{ours.ms / theirs.ms:.2f}×."
+    )
+    if slower and ours.trained and theirs.trained:
+        yield (
+            f"KSM trains {theirs.trained / ours.trained:.2g} times fewer numbers, yet either mask needs the gradient "
+            "of every weight it covers: fewer numbers spare time in the optimizer only, which is "
+            f"{100 * theirs.parts['optimizer'] / theirs.ms:.0f} % of Piggyback's step here."
+        )

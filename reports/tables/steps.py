@@ -1,0 +1,59 @@
+"""Training steps side by side: what each contender takes, where the time goes, and how far the limit is."""
+
+from __future__ import annotations
+
+from reports.naming import method_title
+from reports.steps import PARTS, StepRow, Steps, why
+from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.views import DASH
+
+ABOUT = (
+    "Milliseconds per training step: median and range over rounds in which every contender has its turn; parts from a "
+    "separate, instrumented pass. The ratio is to full fine-tuning with the same optimizer in the same round. The "
+    "floor is the larger of arithmetic and memory traffic at the rates that the device reaches."
+)
+
+
+def steps_sheet(steps: Steps) -> Sheet:
+    """One line per contender and batch size."""
+    headings = [Heading("Contender", numeric=False), Heading("BN", numeric=False), Heading("Optimizer", numeric=False)]
+    headings += [Heading("Batch"), Heading("Step", "ms"), Heading("Range", "ms"), Heading("To fine-tuning")]
+    headings += [Heading("Range", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
+    headings += [Heading("Numbers trained"), Heading("Floor", "ms")]
+    return Sheet(
+        key=steps.key,
+        title=f"Training steps: {steps.name}",
+        caption=f"{steps.setting}, on {steps.device}. {ABOUT}",
+        headings=tuple(headings),
+        lines=tuple(Line(Entry(contender(row)), _entries(row)) for row in steps.rows),
+        remarks=why(steps),
+    )
+
+
+def contender(row: StepRow) -> str:
+    """How a row is called: a method by its printed name, a peer by its own."""
+    if row.kind == "peer":
+        return row.label
+    name, bracket, rest = row.method.partition(" (")
+    return method_title(name) + bracket + rest
+
+
+def _entries(row: StepRow) -> tuple[Entry, ...]:
+    return (
+        Entry(row.bn_policy or DASH),
+        Entry(row.optimizer),
+        Entry(str(row.batch_size), row.batch_size),
+        _number(row.ms, 2),
+        Entry(f"{row.lowest:.2f} to {row.highest:.2f}", row.lowest),
+        _number(row.ratio, 3),
+        Entry(f"{row.ratio_lowest:.2f} to {row.ratio_highest:.2f}", row.ratio_lowest)
+        if row.ratio_lowest
+        else _number(),
+        *(_number(row.parts.get(part), 2) for part in PARTS),
+        _number(row.trained, 0),
+        _number(row.floor_ms, 2),
+    )
+
+
+def _number(value: float | None = None, decimals: int = 0) -> Entry:
+    return Entry(DASH, kind="missing") if value is None else Entry(f"{value:,.{decimals}f}", value)
