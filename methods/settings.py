@@ -40,17 +40,23 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class TrainSettings(Settings):
-    """Ordinary training of weights: ``scratch``, ``finetune``, ``finetune-sequential``, ``head-only``."""
+class WeightSettings(Settings):
+    """Base of all methods that train weights: CPG's SGD (METHODS.md 1.1 b)."""
 
-    optimizer: str = "sgd"  #: "sgd" (with ``momentum``, ``nesterov``) or "adam"
     lr: float = 1e-2
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 4e-5  #: on convolution and linear weights only, as CPG does by hand
-    schedule: str = "step"  #: "step" (``gamma`` after each milestone), "cosine" (per iteration) or "constant"
     milestones: tuple[int, ...] = (50, 80)
     gamma: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainSettings(WeightSettings):
+    """Ordinary training of weights: ``scratch``, ``finetune``, ``finetune-sequential``, ``head-only``."""
+
+    optimizer: str = "sgd"  #: "sgd" (with ``momentum``, ``nesterov``) or "adam"
+    schedule: str = "step"  #: "step" (``gamma`` after each milestone), "cosine" (per iteration) or "constant"
 
 
 @dataclass(frozen=True)
@@ -66,15 +72,9 @@ class MaskedSettings(Settings):
 
 
 @dataclass(frozen=True)
-class PackNetSettings(Settings):
+class PackNetSettings(WeightSettings):
     """CPG's PackNet: train, prune once per layer by magnitude, retrain (METHODS.md 1.2 b)."""
 
-    lr: float = 1e-2
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 4e-5
-    milestones: tuple[int, ...] = (50, 80)
-    gamma: float = 0.1
     prune_ratio: tuple[float, ...] = (0.6,)  #: one ratio for all tasks or one per task (last one repeats)
     equal_share: bool = False  #: leave every task the same share 1/N of each layer instead of ``prune_ratio``
     prune_last: bool = True  #: the original does not prune the last task, CPG's PackNet does
@@ -88,15 +88,9 @@ class PackNetSettings(Settings):
 
 
 @dataclass(frozen=True)
-class CPGSettings(Settings):
+class CPGSettings(WeightSettings):
     """CPG without expansion: goal, train with picking, gradual prune, choose, retrain (METHODS.md 1.4)."""
 
-    lr: float = 1e-2
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 4e-5
-    milestones: tuple[int, ...] = (50, 80)
-    gamma: float = 0.1
     pick_lr: float = 5e-4  #: Adam, for the scores that pick among earlier tasks' weights
     pick_milestone: int = 50  #: pick_lr x ``pick_gamma`` after this epoch
     pick_gamma: float = 0.2
