@@ -33,6 +33,7 @@ class Stopwatch:
         synchronise: waits until the device is done; called at every edge.
         gauges: read at every edge, in nobody's time.
         task: whose phases are timed; ``RUN`` outside any task.
+        whole: what comes before the first phase belongs to it: reading counters, waking the device.
         repeated: seconds that later sittings spent on getting back to where the checkpoint stood; in no phase.
     """
 
@@ -41,6 +42,7 @@ class Stopwatch:
     task: str = RUN
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
     readings: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    whole: bool = False
     repeated: float = 0.0
     _before: float = 0.0
     _started: float = field(default_factory=lambda: time.perf_counter())
@@ -70,7 +72,8 @@ class Stopwatch:
         self.synchronise()
         for gauge in self.gauges:
             gauge.start()
-        self._edge = time.perf_counter()
+        self._edge = self._started if self.whole else time.perf_counter()
+        self.whole = False
 
     def _close(self, phase: str) -> None:
         self.synchronise()
@@ -89,6 +92,11 @@ class Stopwatch:
     def wall_seconds(self) -> float:
         """Since the run began in its process; of earlier sittings what led up to their checkpoint, once."""
         return self._before + time.perf_counter() - self._started
+
+    @property
+    def sitting_seconds(self) -> float:
+        """Since the run began, or went on, in this process."""
+        return time.perf_counter() - self._started
 
     @property
     def accounted_seconds(self) -> float:

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from benchmark.nvml import card
 from benchmark.provenance import cores
 from benchmark.spec import RunOptions, RunSpec
 from results.schema import RECORD_NAME
@@ -37,9 +38,7 @@ def other_gpu_processes(chosen: Any) -> list[int] | None:
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(chosen.index or 0)
-        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        running = pynvml.nvmlDeviceGetComputeRunningProcesses(card(chosen))
     except Exception:
         return None
     return [process.pid for process in running if process.pid != os.getpid()]
@@ -50,8 +49,7 @@ def gpu_utilisation(chosen: Any) -> int | None:
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetUtilizationRates(pynvml.nvmlDeviceGetHandleByIndex(chosen.index or 0)).gpu)
+        return int(pynvml.nvmlDeviceGetUtilizationRates(card(chosen)).gpu)
     except Exception:
         return None
 

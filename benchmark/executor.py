@@ -58,9 +58,12 @@ class LocalExecutor:
 
     def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
         """Carry out jobs; yields each with its record (None: another process is at it)."""
+        from benchmark.allocator import keep_freed_blocks
         from benchmark.runner import run
 
         for job in jobs:
+            if job.options.device == "cpu":
+                keep_freed_blocks()
 
             def emit(event: dict[str, Any], spec: RunSpec = job.spec) -> None:
                 hear(spec, event)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.clock import Gauge
+from benchmark.nvml import card
 
 #: energy counters advance about ten times a second; asking them more often costs time and tells nothing
 SLOW_SECONDS = 0.05
@@ -23,6 +24,8 @@ SLOW_SECONDS = 0.05
 class ResidentMemory:
     """Peak resident memory of the process within a phase, bytes (Linux: the kernel's high-water mark, reset).
 
+    The process keeps what a task frees until the task's end (``benchmark.allocator``): the mark of a phase that follows
+    training within a task is not below what training left.
     Where the mark cannot be reset it is the peak since the process began.
     """
 
@@ -58,10 +61,10 @@ class CudaMemory:
         """The peaks since ``start``."""
         import torch
 
-        statistics = torch.cuda.memory_stats(self._device)
+        statistics = torch.cuda.memory_stats_as_nested_dict(self._device)  # ``memory_stats`` sorts a hundred names
         return {
-            "peak_allocated_bytes": float(statistics.get("allocated_bytes.all.peak", 0)),
-            "peak_reserved_bytes": float(statistics.get("reserved_bytes.all.peak", 0)),
+            f"peak_{kind}_bytes": float(statistics.get(f"{kind}_bytes", {}).get("all", {}).get("peak", 0))
+            for kind in ("allocated", "reserved")
         }
 
 
@@ -120,13 +123,12 @@ class Energy:
         return {"joules": self._now() - self._before}
 
 
-def gpu_joules(index: int) -> Callable[[], float] | None:
+def gpu_joules(device: Any) -> Callable[[], float] | None:
     """NVML's energy counter of one card (the whole card, not this process alone); None where it has none."""
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handle = card(device)
         pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except Exception:  # no NVML, or a card without the counter: energy stays null
         return None
@@ -168,5 +170,5 @@ def gauges_for(device: Any, measure: str) -> tuple[Gauge, ...]:
         return ()
     cuda = device.type == "cuda"
     memory: tuple[Gauge, ...] = (CudaEvents(device), CudaMemory(device)) if cuda else (ResidentMemory(),)
-    joules = gpu_joules(device.index or 0) if cuda else cpu_joules()
+    joules = gpu_joules(device) if cuda else cpu_joules()
     return memory if joules is None else (*memory, Energy(joules))

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmark.errors import RequestError
 from benchmark.spec import RunOptions, RunSpec
 
 
-def fault(spec: RunSpec, options: RunOptions) -> str | None:
-    """One sentence, or None when backbone, weights, mask and device are usable."""
+def usable(name: str) -> Any:
+    """The torch device of that name.
+
+    Raises:
+        RequestError: this torch does not see it.
+    """
     import torch
 
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RequestError("This torch sees no CUDA device; use --device cpu, or install a CUDA build and driver.")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise RequestError(f"There is no device {name}; torch sees {torch.cuda.device_count()}.")
+    return device
+
+
+def fault(spec: RunSpec, options: RunOptions) -> str | None:
+    """One sentence, or None when backbone, weights, mask and device are usable."""
     from benchmark import doubts
     from benchmark.backbones.registry import build, smallest_image
     from benchmark.backbones.weights import load_weights
@@ -19,14 +36,9 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
 
     chosen = spec.backbone
     try:
-        device = torch.device(options.device)
-        if device.type == "cuda":
-            if not torch.cuda.is_available():
-                return "This torch sees no CUDA device; use --device cpu, or install a CUDA build and driver."
-            if (device.index or 0) >= torch.cuda.device_count():
-                return f"There is no device {options.device}; torch sees {torch.cuda.device_count()}."
-            if options.require_idle_gpu and (refusal := doubts.refusal(device)):
-                return refusal
+        device = usable(options.device)
+        if device.type == "cuda" and options.require_idle_gpu and (refusal := doubts.refusal(device)):
+            return refusal
         if chosen["image_size"] < smallest_image(chosen["name"]):
             return (
                 f"{chosen['name']} needs images of at least {smallest_image(chosen['name'])} pixels, "

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmark.nvml import card
 from benchmark.spec import RunOptions, RunSpec
 
 PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safetensors", "pandas")
@@ -103,8 +104,7 @@ def device(chosen: Any) -> dict[str, Any]:
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(chosen.index or 0)
+        handle = card(chosen)
         found["driver"] = _text(pynvml.nvmlSystemGetDriverVersion())
         found["power_limit_watts"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
         found["throttle_reasons"] = int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
@@ -133,7 +133,7 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
     """
     from benchmark import doubts
 
-    found_doubts = doubts.before(chosen)  # before torch makes its own context on the device
+    found_doubts = doubts.before(chosen)
     described = device(chosen)
     return {
         "command": options.command or " ".join(sys.argv),
@@ -146,6 +146,35 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
         "notes": found_doubts + doubts.of_device(described) + doubts.other_devices(described, options, spec),
         "counters": doubts.counters(),
     }
+
+
+def of_sitting(facts: dict[str, Any]) -> dict[str, Any]:
+    """What one sitting of a run was carried out on, for the checkpoints of the sittings to come."""
+    kept = {key: facts.get(key) for key in ("started", "git", "packages", "device", "notes")}
+    return kept | {"threads": facts["host"]["threads"], "cpu": facts["host"]["cpu"]}
+
+
+def notes_of_sittings(sittings: list[dict[str, Any]], notes: list[str]) -> list[str]:
+    """The notes of a whole run: of every sitting, and where the last was not carried out on what the first was.
+
+    Args:
+        sittings: ``of_sitting`` of each; at least one.
+        notes: of the last one, with what ``afterwards`` found.
+    """
+    first, last = sittings[0], sittings[-1]
+    found = dict.fromkeys(note for sitting in sittings[:-1] for note in sitting["notes"])
+    kinds = {"device": "device", "CPU": "cpu", "threads": "threads", "commit": "git", "versions": "packages"}
+    for what, key in kinds.items():
+        if first[key] != last[key] and _telling(key, first[key]) != _telling(key, last[key]):
+            found[f"the run was interrupted and went on with other {what}: its times mix both"] = None
+    return list(found | dict.fromkeys(notes))
+
+
+def _telling(key: str, fact: Any) -> Any:
+    """What of a fact makes two sittings different: of a device not its temperature's mark."""
+    if key == "device" and isinstance(fact, dict):
+        return fact.get("name"), fact.get("driver")
+    return fact
 
 
 def afterwards(facts: dict[str, Any], seconds: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from benchmark.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
 from benchmark.clock import RUN, Stopwatch
+from benchmark.compiling import compiling_apart
 from benchmark.plan import scratch_settings
 from benchmark.spec import RunSpec
 from benchmark.store import cache_path, locked
@@ -149,7 +150,8 @@ class References:
                     saved_at = clock.wall_seconds
 
             strategy.checkpoint = save
-        strategy.train(experience, eval_streams=[])
+        with compiling_apart(clock, self.spec.compile != "off"):
+            strategy.train(experience, eval_streams=[])
 
     def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, mark: str) -> None:
         if not unfinished.exists():

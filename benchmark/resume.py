@@ -33,6 +33,7 @@ class Done:
     written: dict[str, int] = field(default_factory=dict)  #: bytes by file name
     headers: dict[str, int] = field(default_factory=dict)  #: of which header
     sittings: int = 1
+    made_on: list[dict[str, Any]] = field(default_factory=list)  #: what each sitting was carried out on
 
 
 def save(folder: RunFolder, done: Done, strategy: Any, clock: Stopwatch, progress: Progress | None) -> None:

@@ -95,6 +95,30 @@ def task_row(
     )
 
 
+#: by how much the device's own clock may differ from the host's, of the time of all phases
+CLOCKS_AGREE = 0.02
+
+
+def cuda_seconds(clock: Mapping[str, Any]) -> float | None:
+    """Seconds of all phases by CUDA events, the check on the host's clock; None without them."""
+    found = [
+        values["cuda_seconds"]
+        for phases in clock["readings"].values()
+        for values in phases.values()
+        if "cuda_seconds" in values
+    ]
+    return sum(found) if found else None
+
+
+def clock_doubts(clock: Mapping[str, Any]) -> list[str]:
+    """In a sentence, where CUDA events and the host's clock do not tell the same time."""
+    device = cuda_seconds(clock)
+    host = sum(sum(phases.values()) for phases in clock["seconds"].values())
+    if device is None or not host or abs(device / host - 1) <= CLOCKS_AGREE:
+        return []
+    return [f"the clocks disagree: phases took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events"]
+
+
 def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:
     """A strategy's stored items as the record has them; ``names``: task name by label."""
     return tuple(

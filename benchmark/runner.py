@@ -17,6 +17,7 @@ from benchmark import assembly, provenance, resume, rows
 from benchmark.allocator import give_back_freed_blocks
 from benchmark.checkpoint import header_bytes, write_tensors
 from benchmark.clock import RUN, Stopwatch
+from benchmark.compiling import compiling_apart
 from benchmark.gauges import gauges_for
 from benchmark.plan import warnings_of
 from benchmark.reference import References, epoch_event
@@ -110,7 +111,7 @@ class Runner:
         self.spec, self.options, self.folder, self.emit = spec, options, folder, emit
         self.device = torch.device(options.device)
         self.info = METHODS[spec.method]
-        self.clock = Stopwatch(self._synchronise)
+        self.clock = Stopwatch(self._synchronise, whole=True)
         self.clock.gauges = gauges_for(self.device, options.measure)
         self._saved_at = self.clock.wall_seconds
 
@@ -122,7 +123,8 @@ class Runner:
         Args:
             facts: provenance so far; what is learned on the way is added, for the record of a failed run, too.
         """
-        with assembly.precision_of(self.spec):
+        compiles = self.spec.compile != "off"
+        with assembly.precision_of(self.spec), compiling_apart(self.clock, compiles):
             with self.clock("load"):
                 facts |= provenance.provenance(self.device, self.options, self.spec)
                 self._assemble()
@@ -134,6 +136,7 @@ class Runner:
                 fresh = Done(self.spec.run_id, self.material.fingerprint)
                 resumed = self._resume(fresh)
                 self.done = resumed or fresh
+                self.done.made_on.append(provenance.of_sitting(facts))
             self._tell({"type": "run-start", "tasks": len(self.spec.task_indices), "done": len(self.done.rows)})
             if not resumed:
                 self._start()
@@ -264,8 +267,11 @@ class Runner:
             size = rows.size_of(spec, strategy.storage(), names, strategy.view.backbone, masks, done)
             images = min(len(prepared.images.train) for prepared in self.tasks.values())
         clock = self.clock.state()
-        facts |= provenance.afterwards(facts, clock["wall"])
-        facts |= {"finished": _now(), "sittings": done.sittings, "repeated_seconds": clock["repeated"]}
+        facts |= provenance.afterwards(facts, self.clock.sitting_seconds)
+        facts["notes"] = provenance.notes_of_sittings(done.made_on, facts["notes"]) + rows.clock_doubts(clock)
+        facts |= {"finished": _now(), "sittings": done.sittings}
+        facts["earlier_sittings"] = done.made_on[:-1]
+        facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": rows.cuda_seconds(clock)}
         warnings = tuple(warnings_of(spec, images))
         return rows.finished_record(spec, facts, done, clock, size, rows.mask_rows(masks, names), warnings)
 

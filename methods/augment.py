@@ -77,10 +77,12 @@ def random_resized_crop(images: Tensor, size: int, flip: bool, generator: torch.
     sign = torch.ones(count, device=device)
     if flip:
         sign = torch.where(torch.rand(count, generator=generator, device=device) < 0.5, -1.0, 1.0)
-    transform = torch.zeros(count, 2, 3, device=device)
-    transform[:, 0, 0], transform[:, 0, 2] = width * sign, 2 * left + width - 1
-    transform[:, 1, 1], transform[:, 1, 2] = height, 2 * top + height - 1
-    grid = functional.affine_grid(transform, [count, images.shape[1], size, size], align_corners=False)
+    # by hand: ``affine_grid`` is a matrix product, whose coordinates TensorFloat-32 would round to a tenth of a pixel
+    centres = (2 * torch.arange(size, device=device) + 1) / size - 1
+    columns = centres * (width * sign)[:, None] + (2 * left + width - 1)[:, None]
+    rows = centres * height[:, None] + (2 * top + height - 1)[:, None]
+    shape = (count, size, size)
+    grid = torch.stack((columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)), dim=-1)
     sampled = functional.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return sampled.round_().to(torch.uint8)
 

@@ -56,7 +56,7 @@ class PackNet(OwnedWeights):
     def _prune(self, task: LearningTask, ratio: float) -> int:
         rule = "free" if self.settings.equal_share else self.settings.ratio_of
         with self.phase("prune"):
-            return prune_layers(self.weights, self.owner, self.layout, self.position_of(task), ratio, rule)
+            return int(prune_layers(self.weights, self.owner, self.layout, self.position_of(task), ratio, rule))
 
     def _plan(self, task: LearningTask, phase: str, epochs: int, lr: float, schedule: Schedule) -> Plan:
         position = self.position_of(task)

@@ -23,7 +23,7 @@ def threshold(magnitudes: Tensor, rank: int) -> Tensor:
 @torch.no_grad()
 def prune_layers(
     weights: Tensor, owner: Tensor, layout: FlatLayout, task: int, ratio: float, ratio_of: str = "free"
-) -> int:
+) -> Tensor:
     """Set the current task's smallest weights of every layer to zero and free them.
 
     Args:
@@ -32,7 +32,7 @@ def prune_layers(
             rule: what is already free counts as cut) or over the current ones ("current", the original PackNet's).
 
     Returns:
-        How many weights were freed. Ties at the threshold go together.
+        How many weights were freed, int64 (), on the device. Ties at the threshold go together.
     """
     freed = torch.zeros((), dtype=torch.int64, device=weights.device)
     for slot in layout.slots:
@@ -48,7 +48,7 @@ def prune_layers(
         layer.masked_fill_(cut, 0.0)
         own.masked_fill_(cut, FREE)
         freed += cut.sum()
-    return int(freed)
+    return freed
 
 
 def cubic_ratio(start: float, target: float, step: int, steps: int) -> float:

@@ -53,7 +53,7 @@ class TaskStrategy(SupervisedTemplate):
         pretrained: True: the backbone stays as given; False: the first task trains it from where it stands.
         phase: a clock, see ``methods.contract``.
         listener: hears an ``EpochReport`` after every epoch.
-        checkpoint: called where a checkpoint may be taken: after every epoch, and after every step of a task.
+        checkpoint: called where a checkpoint may be taken: at the end of every epoch.
         precision: "bf16": the network computes under autocast; "fp32" and "tf32": it does not.
         compile_backbone: compile the backbone in place; its names and bytes stay.
 

@@ -69,9 +69,9 @@ class TensorImages:
         """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
         device = self.images.device
         std = torch.tensor(self.std, dtype=torch.float64)
-        scale = (1 / (255 * std)).float().to(device)[:, None, None]
-        shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float().to(device)[:, None, None]
-        return scale, shift
+        scale = (1 / (255 * std)).float().to(device, non_blocking=True)[:, None, None]
+        shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float()
+        return scale, shift.to(device, non_blocking=True)[:, None, None]
 
 
 def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.naming import slug
+from reports.tables.views import signed
 
 #: what ``perf --out`` calls its table
 FILE_NAME = "step.csv"
@@ -50,7 +51,7 @@ class StepRow:
 class Steps:
     """One measurement: everything in it was timed in the same rounds."""
 
-    name: str  #: of the folder
+    name: str  #: of the folder, below the results folder
     setting: str  #: scenario, backbone, precision
     device: str
     rows: tuple[StepRow, ...]
@@ -66,7 +67,9 @@ def load_steps(folder: Path) -> tuple[tuple[Steps, ...], tuple[str, ...]]:
     found, left_out = [], []
     for path in sorted({*folder.glob(FILE_NAME), *folder.glob(f"*/{FILE_NAME}"), *folder.glob(f"*/*/{FILE_NAME}")}):
         try:
-            found.append(_read(path))
+            found.append(
+                _read(path, folder.name if path.parent == folder else path.parent.relative_to(folder).as_posix())
+            )
         except (OSError, UnicodeDecodeError, csv.Error):
             left_out.append(f"{path.relative_to(folder)}: it cannot be read")
         except (KeyError, TypeError, ValueError):
@@ -74,7 +77,7 @@ def load_steps(folder: Path) -> tuple[tuple[Steps, ...], tuple[str, ...]]:
     return tuple(found), tuple(left_out)
 
 
-def _read(path: Path) -> Steps:
+def _read(path: Path, name: str) -> Steps:
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     if not lines:
@@ -83,7 +86,7 @@ def _read(path: Path) -> Steps:
     threads = f", {first['threads']} thread{'' if first['threads'] == '1' else 's'}" if first["threads"] else ""
     setting = f"{first['scenario']}, {first['backbone']} of width {float(first['width']):g}, {first['precision']}"
     compiled = "" if first["compile"] == "off" else ", compiled"
-    return Steps(path.parent.name, setting + compiled, first["device"] + threads, tuple(map(_row, lines)))
+    return Steps(name, setting + compiled, first["device"] + threads, tuple(map(_row, lines)))
 
 
 def _row(line: dict[str, str]) -> StepRow:
@@ -122,13 +125,11 @@ def _sizes(rows: Sequence[StepRow]) -> list[int]:
 
 def _why(rows: Sequence[StepRow], size: int) -> Iterator[str]:
     found = {(row.method, row.bn_policy): row for row in rows if row.batch_size == size and row.parts}
-    slower = False
     for policy in ("frozen", "per-task"):
         ksm, piggyback = found.get(("ksm", policy)), found.get(("piggyback", policy))
         if ksm is None or piggyback is None:
             continue
-        slower = slower or ksm.ms >= piggyback.ms
-        differences = ", ".join(f"{part} {ksm.parts[part] - piggyback.parts[part]:+.2f}" for part in PARTS)
+        differences = ", ".join(f"{part} {signed(ksm.parts[part] - piggyback.parts[part], 2)}" for part in PARTS)
         yield (
             f"KSM over Piggyback, BN {policy} in both, batch {size}: {ksm.ms / piggyback.ms:.2f}× "
             f"({ksm.ms:.3g} and {piggyback.ms:.3g} ms; by part, ms: {differences})."
@@ -140,9 +141,9 @@ def _why(rows: Sequence[StepRow], size: int) -> Iterator[str]:
         f"Each with the BN policy of its own code (KSM per-task, Piggyback frozen), batch {size}: "
         f"{ours.ms / theirs.ms:.2f}×."
     )
-    if slower and ours.trained and theirs.trained:
+    if ours.ms >= theirs.ms and ours.trained and theirs.trained:
         yield (
-            f"KSM trains {theirs.trained / ours.trained:.2g} times fewer numbers, yet either mask needs the gradient "
-            "of every weight it covers: fewer numbers spare time in the optimizer only, which is "
-            f"{100 * theirs.parts['optimizer'] / theirs.ms:.0f} % of Piggyback's step here."
+            f"KSM trains {theirs.trained / ours.trained:.2g} times fewer numbers (head and BN included), yet either "
+            "mask needs the gradient of every weight it covers: fewer numbers spare time in the optimizer only, "
+            f"{100 * theirs.parts['optimizer'] / theirs.ms:.0f} % of Piggyback's step here. Training BN takes time too."
         )

@@ -37,6 +37,16 @@ GRID = Ink("rule", "#d8dde3", "#2f3740")
 PAPER = Ink("paper", "#ffffff", "#12161b")
 INKS = (INK, MUTED, GRID, PAPER)
 
+#: The parts of a training step, cool for the network's own arithmetic, warm for what masks add.
+PART_INKS: dict[str, Ink] = {
+    "data": Ink("p-data", "#3f8f76", "#6fc0a3"),
+    "forward": Ink("p-forward", "#5388b6", "#8ab6dd"),
+    "backward": Ink("p-backward", "#2a5784", "#5c93c9"),
+    "masks": Ink("p-masks", "#cc6a12", "#f0a25e"),
+    "optimizer": Ink("p-optimizer", "#8d62a6", "#c49bd8"),
+    "loop": Ink("p-loop", "#79828c", "#a3abb4"),
+}
+
 LOOKS: dict[str, Look] = {
     "scratch": Look("m-scratch", "#8a6a00", "#d6b544", "P"),
     "head-only": Look("m-head-only", "#7b4a2d", "#cf9c7c", "X"),
@@ -79,7 +89,7 @@ def line_style(variant: int) -> str:
 
 def css_variables() -> str:
     """``:root`` rules with every colour, light first, dark by ``prefers-color-scheme``; print is always light."""
-    shades: list[Look | Ink] = [*INKS, *(LOOKS[method] for method in METHOD_TITLES), *SPARE]
+    shades: list[Look | Ink] = [*INKS, *PART_INKS.values(), *(LOOKS[method] for method in METHOD_TITLES), *SPARE]
     light = "".join(f"--{item.name}:{item.light};" for item in shades)
     dark = "".join(f"--{item.name}:{item.dark};" for item in shades)
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -64,6 +65,13 @@ def command() -> Callable[..., Answer]:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ordinary_allocator() -> Iterator[None]:
+    """This process goes on giving memory back, whatever is measured in it: ``mallopt`` cannot be undone."""
+    with mock.patch("benchmark.allocator._libc", return_value=None):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,9 @@ from small_runs import accounted, run_here, small_options, small_spec
 
 from benchmark import clock as clock_module
 from benchmark.clock import RUN, Stopwatch
+from benchmark.compiling import compiling_apart
 from benchmark.gauges import CpuCounters, Energy, ResidentMemory, cpu_joules, gauges_for
+from benchmark.rows import clock_doubts, cuda_seconds
 
 
 class Time:
@@ -95,6 +97,43 @@ def test_clock_counts_a_phase_that_ends_in_an_error(clock_time: Time) -> None:
     with pytest.raises(KeyError):
         fail()
     assert clock.seconds == {RUN: {"save": 4}}
+
+
+def test_clock_of_a_whole_run_books_what_comes_before_the_first_phase_to_it(clock_time: Time) -> None:
+    clock = Stopwatch(lambda: clock_time.passes(2), whole=True)  # waking the device takes time
+    clock_time.passes(3)
+    with clock("load"):
+        clock_time.passes(1)
+    assert clock.seconds == {RUN: {"load": 3 + 2 + 1 + 2}}
+    assert clock.wall_seconds == clock.accounted_seconds
+
+
+def test_clock_books_compiling_to_the_warm_up_wherever_it_happens(clock_time: Time) -> None:
+    from torch._dynamo.callback import CallbackTrigger, callback_handler
+
+    clock = Stopwatch()
+    with compiling_apart(clock, compiles=True), clock("train"):
+        clock_time.passes(1)
+        with callback_handler.install_callbacks(CallbackTrigger.DYNAMO, "0/0"):
+            clock_time.passes(30)
+        clock_time.passes(2)
+    assert clock.seconds == {RUN: {"train": 3, "warm-up": 30}}
+    with compiling_apart(clock, compiles=False), callback_handler.install_callbacks(CallbackTrigger.DYNAMO, "0/1"):
+        clock_time.passes(5)
+    assert clock.seconds == {RUN: {"train": 3, "warm-up": 30}}
+
+
+def test_clock_of_the_device_is_compared_with_the_hosts() -> None:
+    clock = {
+        "seconds": {RUN: {"load": 1.0}, "fish": {"train": 9.0}},
+        "readings": {RUN: {"load": {"cuda_seconds": 1.0}}, "fish": {"train": {"cuda_seconds": 8.95}}},
+    }
+    assert cuda_seconds(clock) == pytest.approx(9.95)
+    assert clock_doubts(clock) == []
+    clock["readings"]["fish"]["train"] = {"cuda_seconds": 8.0}
+    (doubt,) = clock_doubts(clock)
+    assert doubt == "the clocks disagree: phases took 10.00 s by the host's clock, 9.00 s by CUDA events"
+    assert cuda_seconds({"seconds": {}, "readings": {RUN: {"load": {"peak_rss_bytes": 1.0}}}}) is None
 
 
 def test_clock_of_a_resumed_run_counts_work_once(clock_time: Time) -> None:

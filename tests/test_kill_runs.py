@@ -140,6 +140,7 @@ def test_kill_at_random_moments_changes_nothing(
 
 def start_command(results: Path, seed: int) -> subprocess.Popen[bytes]:
     words = ["run", "--method", "packnet", "--seed", str(seed), "--tasks", "3", "--epochs", "20", "--threads", "1"]
+    words += ["--device", "cpu"]
     words += ["--keep-weights", "all", "--results", str(results), "--set", "run.checkpoint_seconds=0"]
     return subprocess.Popen(
         [sys.executable, "-m", "benchmark", *words],

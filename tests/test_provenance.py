@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from interrupted import stopped_run
 from small_runs import read_json, run_here, small_options, small_spec
 
 from benchmark import doubts, provenance
@@ -54,6 +55,31 @@ def test_idle_gpu_raises_no_doubt_and_is_not_refused(nvml: SimpleNamespace) -> N
     assert doubts.before(CUDA) == []
     assert doubts.refusal(CUDA) is None
     assert set(nvml.indices) == {1}
+
+
+def test_card_is_found_by_its_uuid_where_torch_tells_it(monkeypatch: pytest.MonkeyPatch, nvml: SimpleNamespace) -> None:
+    from benchmark.nvml import card
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="ab-12"))
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlDeviceGetHandleByUUID", lambda name: name, raising=False)
+    assert card(CUDA) == "GPU-ab-12"
+
+
+@pytest.mark.parametrize(
+    ("visible", "version", "answer"),
+    [(None, "2.11.0", "cuda:0"), ("", "2.11.0", "cpu"), ("-1", "2.11.0", "cpu"), ("3", "2.11.0+cpu", "cpu")],
+)
+def test_auto_is_a_gpu_only_where_it_can_be_used(
+    visible: str | None, version: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.cli.options import device_of
+
+    monkeypatch.setattr(Path, "is_dir", lambda path: str(path) == "/proc/driver/nvidia/gpus")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert device_of("auto") == answer
 
 
 def test_busy_gpu_is_noted_and_refused(nvml: SimpleNamespace) -> None:
@@ -213,3 +239,43 @@ def test_failed_run_keeps_what_was_known_and_why_it_failed(tmp_path: Path) -> No
     assert "counters" not in record.provenance
     assert events[-1]["type"] == "run-end"
     assert "lower the learning rate" in events[-1]["error"]
+
+
+# ---------------------------------------------------------------------- a run in several sittings
+
+
+def _sitting(**changes: object) -> dict[str, object]:
+    facts = {
+        "started": "then",
+        "git": {"commit": "a"},
+        "packages": {"torch": "2"},
+        "device": {"name": "card", "driver": "1", "throttle_reasons": 0},
+        "notes": [],
+        "host": {"threads": 1, "cpu": "chip"},
+    }
+    return provenance.of_sitting(facts | changes)
+
+
+def test_notes_of_every_sitting_are_kept_each_once() -> None:
+    sittings = [_sitting(notes=["busy"]), _sitting(notes=["busy", "hot"]), _sitting(notes=["hot"])]
+    assert provenance.notes_of_sittings(sittings, ["hot", "shared"]) == ["busy", "hot", "shared"]
+
+
+def test_a_run_that_went_on_elsewhere_says_so() -> None:
+    same = _sitting(device={"name": "card", "driver": "1", "throttle_reasons": 4})
+    assert provenance.notes_of_sittings([_sitting(), same], []) == []
+    moved = _sitting(device={"name": "other card", "driver": "1"}, git={"commit": "b"})
+    assert provenance.notes_of_sittings([_sitting(), moved], []) == [
+        "the run was interrupted and went on with other device: its times mix both",
+        "the run was interrupted and went on with other commit: its times mix both",
+    ]
+
+
+def test_resumed_run_keeps_what_its_first_sitting_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(doubts, "before", lambda device: ["the CPU was busy: load 9.0"])
+        spec, options = stopped_run(tmp_path)
+    record, _ = run_here(spec, options)
+    assert "the CPU was busy: load 9.0" in record.provenance["notes"]
+    (earlier,) = record.provenance["earlier_sittings"]
+    assert earlier["packages"] == record.provenance["packages"]

@@ -37,7 +37,7 @@ def test_steps_are_read_with_their_parts_in_milliseconds(tmp_path: Path) -> None
     write_text(tmp_path / "perf" / "half-width" / "step.csv", table())
     (steps,), left_out = load_steps(tmp_path)
     assert left_out == ()
-    assert (steps.name, steps.key) == ("half-width", "steps-half-width")
+    assert (steps.name, steps.key) == ("perf/half-width", "steps-perf-half-width")
     assert steps.setting == "cifar100-20, vgg16_bn of width 0.5, fp32"
     assert steps.device == "Test CPU, 2 threads"
     ksm = steps.rows[1]
@@ -52,12 +52,12 @@ def test_why_kernel_masks_are_no_faster_is_said_part_by_part(tmp_path: Path) -> 
     same, own, reason = why(steps)
     # 9 x 0.2 - 8 x 0.125 = +0.8 ms of masks, 9 x 0.05 - 8 x 0.125 = -0.55 ms in the optimizer
     assert same == (
-        "KSM over Piggyback, BN frozen in both, batch 32: 1.12× (9 and 8 ms; by part, ms: data +0.00, forward +0.40, "
-        "backward +0.35, masks +0.80, optimizer -0.55, loop +0.00)."
+        "KSM over Piggyback, BN frozen in both, batch 32: 1.12× (9 and 8 ms; by part, ms: data 0.00, forward +0.40, "
+        "backward +0.35, masks +0.80, optimizer −0.55, loop 0.00)."
     )
     assert own.endswith("batch 32: 1.25×.")
     assert reason.startswith("KSM trains 9 times fewer numbers")
-    assert reason.endswith("12 % of Piggyback's step here.")
+    assert reason.endswith("12 % of Piggyback's step here. Training BN takes time too.")
 
 
 def test_sheet_names_methods_as_printed_and_leaves_gaps_for_peers(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_damaged_measurement_is_named_and_the_report_is_built(damage: str, tmp_p
     write_text(results / "perf" / "bad" / "step.csv", damage)
     built = build(results, tmp_path / "out")
     assert [line for line in built.left_out if line.startswith("perf/bad/step.csv: it is no table of")]
-    assert "steps-good" in built.tables
-    assert "steps-good-figure" in built.figures
+    assert "steps-perf-good" in built.tables
+    assert "steps-perf-good-figure" in built.figures
     page = built.index.read_text(encoding="utf-8")
-    assert "Training steps: good" in page
+    assert "Training steps: perf/good" in page
     assert "KSM over Piggyback, BN frozen in both" in page

@@ -28,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "perf",
         help="step time, throughput and memory of methods and peers side by side",
         description="Times training steps of methods and of what users would use instead, in rounds, warm-up excluded. "
-        "Where a scenario's data are not at hand, noise of the same shape stands in.",
+        "Where a scenario's data are not at hand, noise of the same shape stands in (not with --measuring, whose runs "
+        "are real). The report shows the tables of --out folders below its results folder, two levels at most.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -39,7 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--method", action="append", metavar="M", help="name or group, repeatable, comma lists; default: paper"
     )
     what.add_argument("--backbone", metavar="NAME", help="instead of the scenario's own")
-    what.add_argument("--bn-policy", metavar="P", help="frozen, per-task or both; default: as the method's paper")
+    what.add_argument(
+        "--bn-policy", metavar="P", help="frozen, per-task or, with a comma, both; default: as the method's paper"
+    )
     what.add_argument("--set", action="append", metavar="KEY=VALUE", help="any setting; see 'list settings'")
     what.add_argument("--batch-size", default="32", metavar="N,N", help="comma list (default: 32)")
     what.add_argument("--peers", default="all", metavar="P", help="all (default), none, or plain: only the plain loop")

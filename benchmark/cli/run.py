@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +125,7 @@ def _repeat(args: argparse.Namespace) -> int:
     args.device = args.device or spec.device
     complete(args)
     args.device = device_of(args.device)
+    spec = dataclasses.replace(spec, device=args.device.partition(":")[0])
     scenario = load_scenario(args.scenario)
     if args.dry_run:
         print_plan([spec])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,14 @@ def session(workload: Workload) -> Session:
     except _Ready as ready:
         return Session(strategy, task, ready.plan, Events(strategy, strategy.plugins))
     raise RuntimeError(f"{spec.method} learned its task without a training phase")
+
+
+def labels(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
+    """Specs by the names that tables call them: the method's, with its BN policy where both are measured."""
+    methods = [spec.method for spec in specs]
+    return {
+        f"{spec.method}, BN {spec.bn_policy}" if methods.count(spec.method) > 1 else spec.method: spec for spec in specs
+    }
 
 
 def method(workload: Workload, name: str) -> Contender:

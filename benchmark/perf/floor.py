@@ -12,10 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.perf.contenders import Session
 from benchmark.perf.workload import Workload
+from methods import batchnorm
 from methods.training_loop import HEAD_BIAS, HEAD_WEIGHT
 
-#: side of the square matrices, and bytes of the buffer, whose rates are measured
-MATRIX_SIDE, BUFFER_BYTES = 1024, 1 << 28
+#: side of the square matrices whose product is timed: large enough to keep the device busy, small enough to be quick
+MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
+#: bytes of the buffer whose copy is timed
+BUFFER_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class StepCount:
 
     Attributes:
         flops: of convolutions and matrix products, forward and backward, a multiplication and an addition being two.
-        bytes: the least that must be moved: what the forward pass saves is written and read once, every weight is read
-            twice, and every trained number costs its gradient written and read, and parameter and two moments read
-            and written.
-        trained: numbers that the step updates.
+        bytes: the least that must be moved: what the forward pass saves for the backward pass (activations and
+            weights) is written or read, and read again; every trained number costs its gradient written and read, and
+            parameter and moments (Adam two, SGD one) read and written.
+        trained: numbers that the optimizer goes through; of PackNet and CPG all weights, whoever owns them.
     """
 
     flops: int
@@ -50,12 +53,13 @@ class StepCount:
 def measured_rates(workload: Workload) -> Rates:
     """The best of several tries of a matrix product and of a copy, in the workload's precision."""
     dtype = torch.bfloat16 if workload.spec.precision == "bf16" else torch.float32
-    left = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=workload.device).to(dtype)
+    side = MATRIX_SIDE[workload.device.type]
+    left = torch.randn(side, side, device=workload.device).to(dtype)
     source = torch.zeros(BUFFER_BYTES // 4, device=workload.device)
     target = torch.empty_like(source)
     product = _best(lambda: left @ left, workload)
     copy = _best(lambda: target.copy_(source), workload)
-    return Rates(2 * MATRIX_SIDE**3 / product, 2 * BUFFER_BYTES / copy)
+    return Rates(2 * side**3 / product, 2 * BUFFER_BYTES / copy)
 
 
 def _best(work: Any, workload: Workload, tries: int = 10) -> float:
@@ -81,14 +85,17 @@ def count_step(session: Session, workload: Workload) -> StepCount:
         saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    strategy.view.train()
+    batchnorm.set_modes(strategy.view, training=True, bn_trains=strategy.bn_trains)
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda item: item):
         tensors = strategy.training_tensors()
         strategy.view.look_through(tensors, strategy.current[HEAD_WEIGHT], strategy.current[HEAD_BIAS])
         loss = torch.nn.functional.cross_entropy(strategy.view(inputs), labels)
         loss.backward()  # type: ignore[no-untyped-call]
     session.plan.optimizers.zero_grad()
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in strategy.view.backbone.parameters())
-    trained = sum(tensor.numel() for group in session.plan.optimizers.groups for tensor in group.tensors)
-    traffic = 2 * sum(saved.values()) + 2 * weights + 4 * trained * (2 + 2 + 4)
+    traffic, trained = 2 * sum(saved.values()), 0
+    for group in session.plan.optimizers.groups:
+        numbers = sum(tensor.numel() for tensor in group.tensors)
+        moments = 2 if group.optimizer == "adam" else 1
+        traffic += 4 * numbers * (2 + 2 + 2 * moments)
+        trained += numbers
     return StepCount(int(counter.get_total_flops()), traffic, trained)

@@ -23,7 +23,9 @@ import torch
 
 from benchmark.allocator import keep_freed_blocks
 from benchmark.data.locate import data_root
+from benchmark.perf.contenders import labels
 from benchmark.perf.surroundings import surroundings
+from benchmark.preflight import usable
 from benchmark.runner import run
 from benchmark.spec import RunOptions, RunSpec
 from results.atomic import write_text
@@ -75,7 +77,7 @@ def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     root = data_root(args.data_root)
     pairs: list[Pair] = []
     lines = [f"{args.scenario}: whole runs, everything measured over run.measure=minimal, {args.repeats} pairs each"]
-    lines += surroundings(torch.device(args.device))
+    lines += surroundings(usable(args.device))
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(
@@ -87,11 +89,11 @@ def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
             keep_weights="none",
             resume=False,
         )
-        for spec in specs:
+        for name, spec in labels(specs).items():
             try:
-                pairs += in_pairs(spec.method, partial(_measured, spec, options), args.repeats)
+                pairs += in_pairs(name, partial(_measured, spec, options), args.repeats)
             except RuntimeError as error:
-                print(f"{spec.method}: not measured, {error}")
+                print(f"{name}: not measured, {error}")
                 return 1
             print(as_text(overheads(pairs)).splitlines()[-1], flush=True)
     lines += ["", as_text(overheads(pairs))]

@@ -23,6 +23,9 @@ IMAGES, SIDE, CLASSES, BATCH = 128, 8, 2, 32
 #: tasks before this one warm up; the comparison is of the tasks from here with as many at the end
 FIRST, COMPARED = 5, 20
 
+#: the report's colours
+COLOURS = {"finetune": "#646d79", "packnet": "#00785b", "piggyback": "#c65102", "cpg": "#8b3a91", "ksm": "#0a63a6"}
+
 
 @dataclass(frozen=True)
 class Point:
@@ -32,7 +35,7 @@ class Point:
     task: int  #: from 1
     seconds: float  #: to learn it: training, evaluation of its epochs, packing
     evaluation_seconds: float  #: to evaluate it afterwards
-    process_bytes: int  #: resident memory of the process, all methods together
+    process_bytes: int  #: resident memory of the process, or what it allocated on a GPU; all methods together
     stored_bytes: int  #: what this and all earlier tasks added, packed
 
 
@@ -42,13 +45,14 @@ def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
 
     from benchmark.allocator import keep_freed_blocks
     from benchmark.perf.surroundings import surroundings
+    from benchmark.preflight import usable
     from results.atomic import write_text
 
     warnings.filterwarnings("ignore", message="No loggers specified")
     keep_freed_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = usable(args.device)
     lines = [f"{args.tasks} synthetic tasks of {IMAGES} images, {CLASSES} classes, {SIDE} x {SIDE}, one epoch each"]
     lines += surroundings(device)
     print("\n".join(lines), flush=True)
@@ -66,27 +70,35 @@ def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
 def measure_scale(specs: Sequence[RunSpec], tasks: int, device: Any) -> Iterable[Point]:
     """Every method learns task after task, in turns, so that a busy machine slows all alike."""
     import psutil
+    import torch
 
+    from benchmark.perf.contenders import labels
     from methods.strategy import LearningTask
     from methods.tensor_data import TaskImages
 
-    strategies = {spec.method: _strategy(spec, tasks, device) for spec in specs}
+    strategies = {name: _strategy(spec, tasks, device) for name, spec in labels(specs).items()}
     stored = dict.fromkeys(strategies, 0)
     process = psutil.Process()
+    on_gpu = device.type == "cuda"
+
+    def now() -> float:
+        if on_gpu:
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
     for number in range(tasks):
         train, test = _images(2 * number, device), _images(2 * number + 1, device)
         for method, strategy in strategies.items():
             task = LearningTask(number, number + 1, CLASSES, TaskImages(train, test))
-            started = time.perf_counter()
+            started = now()
             strategy.progress = None
             strategy.learn_task(task)
-            learned = time.perf_counter()
+            learned = now()
             strategy.correct(number, test)
-            evaluated = time.perf_counter()
+            evaluated = now()
             stored[method] += sum(item.numel() * item.element_size() for item in strategy.learned[number].values())
-            yield Point(
-                method, number + 1, learned - started, evaluated - learned, process.memory_info().rss, stored[method]
-            )
+            memory = torch.cuda.memory_allocated(device) if on_gpu else process.memory_info().rss
+            yield Point(method, number + 1, learned - started, evaluated - learned, memory, stored[method])
 
 
 def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
@@ -176,17 +188,21 @@ def write_picture(points: Sequence[Point], folder: Path) -> None:
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
         tasks = [point.task for point in own]
-        times.plot(tasks, [point.seconds * 1000 for point in own], linewidth=0.8, label=method)
-        stored.plot(tasks, [point.stored_bytes / 2**20 for point in own], label=method)
+        colour = COLOURS.get(method)
+        times.plot(tasks, [point.seconds * 1000 for point in own], linewidth=0.8, label=method, color=colour)
+        stored.plot(tasks, [point.stored_bytes / 2**20 for point in own], label=method, color=colour)
     memory.plot([point.task for point in points], [point.process_bytes / 2**20 for point in points], color="#555555")
     for panel, title, unit in (
-        (times, "learning one task", "milliseconds"),
+        (times, "learning one task", "milliseconds, logarithmic"),
         (memory, "the process, all methods together", "MiB"),
         (stored, "stored by all tasks so far", "MiB"),
     ):
         panel.set(title=title, xlabel="task", ylabel=unit)
-        panel.set_ylim(bottom=0)
     times.set_yscale("log")
+    for axis in (times.yaxis.set_major_formatter, times.yaxis.set_minor_formatter):
+        axis("{x:g}")
+    memory.set_ylim(0, 1.1 * max(point.process_bytes for point in points) / 2**20)
+    stored.set_ylim(bottom=0)
     stored.legend(frameon=False)
     for name in ("scale.png", "scale.svg"):
         figure.savefig(folder / name, dpi=150)

@@ -10,13 +10,14 @@ import torch
 
 from benchmark.allocator import keep_freed_blocks
 from benchmark.data.locate import data_root
-from benchmark.perf.contenders import Contender, fine_tuning, method, optimizer_of
+from benchmark.perf.contenders import Contender, fine_tuning, labels, method, optimizer_of
 from benchmark.perf.floor import measured_rates
 from benchmark.perf.measurement import Row, measure
 from benchmark.perf.peers import peers
 from benchmark.perf.surroundings import device_name, surroundings
 from benchmark.perf.tables import as_csv, as_text, write_picture
 from benchmark.perf.workload import Workload, read_pixels
+from benchmark.preflight import usable
 from benchmark.scenarios.registry import load_scenario
 from benchmark.spec import RunSpec
 from results.atomic import write_text
@@ -28,7 +29,7 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
     keep_freed_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = usable(args.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     pixels = read_pixels(load_scenario(args.scenario), data_root(args.data_root), device)
     backbone = specs[0].backbone
@@ -67,17 +68,11 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
 
 
 def contenders(specs: Sequence[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:
-    """Fine-tuning with every optimizer that is needed, the methods, and the peers.
-
-    Methods that are measured under both BN policies carry the policy in their names.
-    """
+    """Fine-tuning with every optimizer that is needed, the methods, and the peers."""
     others = [spec for spec in specs if spec.method != "finetune"]
     optimizers = sorted({"adam", *(optimizer_of(spec) for spec in others)})
     found = [fine_tuning(workload, optimizer) for optimizer in optimizers]
-    for spec in others:
-        twice = sum(other.method == spec.method for other in others) > 1
-        name = f"{spec.method}, BN {spec.bn_policy}" if twice else spec.method
-        found.append(method(workload.with_spec(spec), name))
+    found += [method(workload.with_spec(spec), name) for name, spec in labels(others).items()]
     if wanted_peers == "none":
         return found
     return found + [peer for peer in peers(workload) if wanted_peers == "all" or peer.name == "plain loop"]

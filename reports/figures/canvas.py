@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from reports.configuration import Configuration
 from reports.naming import short
 from reports.page import FigureView
-from reports.style import GRID, INK, INKS, LOOKS, MUTED, PAPER, SPARE, Ink, Look, line_style, look
+from reports.style import GRID, INK, INKS, LOOKS, MUTED, PAPER, PART_INKS, SPARE, Ink, Look, line_style, look
 from results.atomic import replacing, write_text
 
 PNG_DPI = 160
@@ -141,7 +141,7 @@ def inline(svg: str, drawing: Drawing) -> Markup:
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', body)
     body = body.replace("'DejaVu Sans'", PAGE_FONT)
-    shades: list[Look | Ink] = [*INKS, *LOOKS.values(), *SPARE]
+    shades: list[Look | Ink] = [*INKS, *PART_INKS.values(), *LOOKS.values(), *SPARE]
     for shade in shades:
         body = body.replace(shade.light, f"var(--{shade.name})")
     opening = re.match(r"<svg[^>]*>", body)

@@ -7,8 +7,11 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, blank
 from reports.naming import short
 from reports.steps import PARTS, StepRow, Steps
-from reports.style import INK, MUTED, SPARE
+from reports.style import GRID, INK, PART_INKS
 from reports.tables.steps import contender
+
+#: what the legend says besides the parts
+NOT_APART, FLOOR = "not taken apart", "floor"
 
 
 def step_times(steps: Steps) -> Drawing:
@@ -19,8 +22,9 @@ def step_times(steps: Steps) -> Drawing:
     for axis, size in zip(axes, sizes, strict=True):
         _bars(axis, [row for row in steps.rows if row.batch_size == size])
         axis.set_title(f"Batch size {size}")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
+    named = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
+    order = [name for name in (*PARTS, NOT_APART, FLOOR) if name in named]
+    figure.legend([named[name] for name in order], order, loc="outside right upper")
     medians = "; ".join(f"{_label(row)} (batch {row.batch_size}) {row.ms:.3g} ms" for row in steps.rows)
     return Drawing(
         key=f"{steps.key}-figure",
@@ -35,20 +39,20 @@ def step_times(steps: Steps) -> Drawing:
 def _bars(axis: Axes, rows: list[StepRow]) -> None:
     places = list(range(len(rows)))
     left = [0.0] * len(rows)
-    for part, shade in zip(PARTS, SPARE, strict=True):
+    for part in PARTS:
         widths = [row.parts.get(part, 0.0) for row in rows]
-        axis.barh(places, widths, left=left, color=shade.light, label=part, height=0.7)
+        axis.barh(places, widths, left=left, color=PART_INKS[part].light, label=part, height=0.7)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     whole = [row.ms - done for row, done in zip(rows, left, strict=True) if not row.parts]
     apart = [place for place, row in zip(places, rows, strict=True) if not row.parts]
     if apart:
-        axis.barh(apart, whole, color=MUTED.light, alpha=0.5, label="not taken apart", height=0.7)
+        axis.barh(apart, whole, color=GRID.light, label=NOT_APART, height=0.7)
     reach = [[row.ms - row.lowest for row in rows], [row.highest - row.ms for row in rows]]
     axis.errorbar([row.ms for row in rows], places, xerr=reach, fmt="none", ecolor=INK.light, elinewidth=0.8)
     floors = [(row.floor_ms, place) for place, row in zip(places, rows, strict=True) if row.floor_ms is not None]
     if floors:
         x, y = zip(*floors, strict=True)
-        axis.scatter(x, y, marker="|", s=110, color=INK.light, label="floor", zorder=3)
+        axis.scatter(x, y, marker="|", s=110, color=INK.light, label=FLOOR, zorder=3)
     axis.set_yticks(places, [short(_label(row)) for row in rows])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reports.configuration import Configuration, own_training_seconds
+from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import slug
@@ -60,6 +61,7 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
         "Wall is the whole run with loading and evaluation.",
         headings=tuple(headings),
         lines=tuple(_line(item, hardware, energy) for item in items),
+        remarks=doubtful_times(panel, hardware),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reports import published
 from reports.configuration import Configuration
+from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import method_title, slug, task_title
@@ -118,16 +119,5 @@ def _fill(
 
 def _remarks(panel: Panel, hardware: Hardware, has_published: bool) -> tuple[str, ...]:
     remarks = list(departure_remark(panel)) if has_published else []
-    busy = sorted(
-        {
-            str(note)
-            for item in panel.configurations
-            for run in item.on(hardware)
-            for note in run.provenance.get("notes") or ()
-            if "busy" in str(note).lower()
-        }
-    )
-    if busy:
-        more = f" (and {len(busy) - 1} notes like it)" if len(busy) > 1 else ""
-        remarks.append(f"Some of these times are doubtful: {busy[0]}{more}")
+    remarks += doubtful_times(panel, hardware)
     return tuple(remarks)
