@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from small_runs import numbers, run_here, small_options, small_spec, stored
 
 from benchmark.allocator import _libc
+from results.reader import read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +50,18 @@ def test_freed_blocks_are_used_again_until_they_are_given_back() -> None:
     handed_back, kept, fallen = (float(word) for word in done.stdout.split())
     assert handed_back > 10 * kept
     assert fallen > 50
+
+
+@pytest.mark.skipif(_libc() is None, reason="the C library is not glibc")
+def test_results_do_not_change_by_a_bit(tmp_path: Path) -> None:
+    spec = small_spec("cpg", tasks=2)
+    ordinary, _ = run_here(spec, small_options(tmp_path / "here"))
+    code = (
+        "import sys; from pathlib import Path; from small_runs import *\n"
+        "from benchmark.allocator import keep_freed_blocks\n"
+        "assert keep_freed_blocks(); run_here(small_spec('cpg', tasks=2), small_options(Path(sys.argv[1])))"
+    )
+    paths = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONWARNINGS": "ignore"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "kept")], cwd=ROOT, env=paths, check=True)
+    assert numbers(read_record(tmp_path / "kept" / spec.run_id / "result.json")) == numbers(ordinary)
+    assert stored(tmp_path / "kept" / spec.run_id) == stored(tmp_path / "here" / spec.run_id)

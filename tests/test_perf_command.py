@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from step_rows import row_of
@@ -216,3 +217,15 @@ def test_start_up_is_within_four_times_an_empty_argument_parser(words: list[str]
         empty.append(_seconds("-c", "import argparse, json"))
         ours.append(_seconds("-m", "benchmark", *words))
     assert statistics.median(ours) <= 4 * statistics.median(empty)
+
+
+def test_run_says_what_it_does_before_torch_is_imported(tmp_path: Path) -> None:
+    """Less than a processor second until the first line, of the command itself and of what it started."""
+    words = [sys.executable, "-u", "-m", "benchmark", "run", "--device", "cpu", "--results", str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        spent = psutil.Process(process.pid).cpu_times()
+        process.kill()
+    assert line.startswith("digits: 5 runs on cpu")
+    assert spent.user + spent.system + spent.children_user + spent.children_system < 1

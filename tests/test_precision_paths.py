@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small_runs import run_here, small_options, small_spec
 from torch import Tensor, nn
 
 from benchmark.backbones.registry import build
@@ -65,6 +67,29 @@ def test_compiled_backbone_computes_what_the_eager_one_does() -> None:
         compiled_logits, compiled_gradient = _scores_gradient(seed, compiled_once)
         assert _relative(compiled_logits, logits) < 1e-5
         assert _relative(compiled_gradient, gradient) < 1e-4
+
+
+@pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on the CPU, there is none")
+def test_compiled_run_comes_out_as_the_eager_one_and_its_compile_time_lies_in_the_warm_up(tmp_path: Path) -> None:
+    torch.compiler.reset()
+    eager, _ = run_here(small_spec("ksm", tasks=2, epochs=8), small_options(tmp_path))
+    compiled, _ = run_here(small_spec("ksm", tasks=2, epochs=8, compile="backbone"), small_options(tmp_path))
+    assert compiled.spec["compile"] == "backbone"
+    assert compiled.run_id != eager.run_id
+    for ours, theirs in zip(compiled.tasks, eager.tasks, strict=True):
+        assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.05)
+    warm_up = compiled.seconds["warm-up"] + sum(task.seconds.get("warm-up", 0.0) for task in compiled.tasks)
+    assert warm_up > 10 * eager.seconds["warm-up"]
+    # a compilation takes seconds, this training a fraction of one
+    assert compiled.tasks[1].seconds["train"] < warm_up
+
+
+def test_bf16_run_learns_what_the_fp32_one_does(tmp_path: Path) -> None:
+    fp32, _ = run_here(small_spec("ksm", tasks=2, epochs=8), small_options(tmp_path))
+    bf16, _ = run_here(small_spec("ksm", tasks=2, epochs=8, precision="bf16"), small_options(tmp_path))
+    assert bf16.spec["precision"] == "bf16"
+    for ours, theirs in zip(bf16.tasks, fp32.tasks, strict=True):
+        assert ours.accuracy == pytest.approx(theirs.accuracy, abs=0.1)
 
 
 def test_names_and_bytes_of_a_compiled_backbone_stay() -> None:
