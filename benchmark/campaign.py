@@ -180,7 +180,7 @@ def _run_all(executor: Any, jobs: Sequence[Job], done: int) -> int:
     from benchmark.console import Console
 
     failed = 0
-    with Console(len(jobs) + done, done) as console:
+    with Console([job.spec for job in jobs], done) as console:
         for job, record in executor.run(jobs, console.hear):
             console.ended(job.spec, record)
             failed += record is not None and not record.finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -37,8 +37,11 @@ def waiting(what: str) -> Iterator[None]:
 class Console:
     """Hears events of runs and shows them."""
 
-    def __init__(self, runs: int, done: int) -> None:
-        self.runs, self.done = runs, done
+    def __init__(self, specs: Sequence[RunSpec], done: int) -> None:
+        self.runs, self.done = len(specs) + done, done
+        self._names = dict(
+            zip((spec.run_id for spec in specs), labels([spec.to_json() for spec in specs]), strict=True)
+        )
         self.terminal = sys.stdout.isatty()
         self._progress: Any = None
         self._overall: Any = None
@@ -69,7 +72,7 @@ class Console:
 
     def hear(self, spec: RunSpec, event: dict[str, Any]) -> None:
         """One event of one run."""
-        name = label(spec)
+        name = self._names[spec.run_id]
         kind = event["type"]
         if kind == "run-start":
             self._tasks[name] = (event["done"], event["tasks"], "")
@@ -97,7 +100,7 @@ class Console:
 
     def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
         """A run is over."""
-        name = label(spec)
+        name = self._names[spec.run_id]
         self.done += 1
         seconds = time.monotonic() - self._began.get(name, time.monotonic())
         if record is None:
@@ -129,22 +132,40 @@ class Console:
             print(text, flush=True)
 
 
-def label(spec: RunSpec) -> str:
-    """Short name of a run on the terminal."""
-    return f"{spec.method} s{spec.seed}"
+#: how many differences a label names
+TOLD = 3
+
+
+def labels(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names of runs: method and seed, and where that names several of them also what they differ in."""
+    names = [f"{spec['method']} s{spec['seed']}" for spec in specs]
+    found = []
+    for name, spec in zip(names, specs, strict=True):
+        alike = [_facts(other) for other, its_name in zip(specs, names, strict=True) if its_name == name]
+        own = _facts(spec)
+        told = [f"{key} {value}" for key, value in own.items() if any(other.get(key) != value for other in alike)]
+        found.append(f"{name} ({', '.join(told[:TOLD])})" if told else name)
+    return found
+
+
+def _facts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What two runs of one method and seed may differ in, by the name that a label gives it."""
+    facts = {"BN": spec.get("bn_policy"), "from task": spec.get("initial_task"), "selection": spec.get("selection")}
+    return facts | (spec.get("settings") or {}) | (spec.get("mask") or {})
 
 
 def print_table(records: Sequence[RunRecord]) -> None:
-    """Method, mean accuracy, training seconds, MiB; failed runs below with their reason."""
+    """Method and seed, mean accuracy, training seconds, MiB; failed runs below with their reason."""
     finished = [record for record in records if record.finished]
     if finished:
-        width = max(len(str(record.spec["method"])) for record in finished)
-        print(f"\n{'method':<{width}}  seed  mean accuracy  training s      MiB")
-        for record in finished:
+        names = labels([record.spec for record in finished])
+        width = max(map(len, names))
+        print(f"\n{'run':<{width}}  mean accuracy  training s      MiB")
+        for name, record in zip(names, finished, strict=True):
             size = record.size.rules["itemised"] if record.size else None
             print(
-                f"{record.spec['method']:<{width}}  {record.spec['seed']:>4}  {record.mean_accuracy:>13.4f}  "
-                f"{record.training_seconds_total:>10.1f}  {mib(size) if size is not None else float('nan'):>7.2f}"
+                f"{name:<{width}}  {record.mean_accuracy:>13.4f}  {record.training_seconds_total:>10.1f}  "
+                f"{mib(size) if size is not None else float('nan'):>7.2f}"
             )
     for record in records:
         if not record.finished:
