@@ -87,12 +87,25 @@ def task_row(
         goal=goal,
         goal_met=met if goal is not None else None,
         curve=curve_points(progress.get("curve", ()), selection),
-        peak_memory={
-            phase: bytes_by_kind
-            for phase, values in readings.items()
-            if (bytes_by_kind := {key: int(value) for key, value in values.items() if key.startswith("peak")})
-        },
+        peak_memory=peaks_by_phase(readings),
     )
+
+
+def peaks_by_phase(readings: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, int]]:
+    """Peak bytes by phase and kind of one task, or of what lies outside any."""
+    return {
+        phase: bytes_by_kind
+        for phase, values in readings.items()
+        if (bytes_by_kind := {key: int(value) for key, value in values.items() if key.startswith("peak")})
+    }
+
+
+def joules_of_run(clock: Mapping[str, Any]) -> float | None:
+    """Joules of all phases of a run, training or not; None where the device does not tell."""
+    found = [
+        values["joules"] for phases in clock["readings"].values() for values in phases.values() if "joules" in values
+    ]
+    return sum(found) if found else None
 
 
 #: by how much the device's own clock may differ from the host's, of the time of all phases
@@ -204,6 +217,8 @@ def finished_record(
         mask_statistics=masks,
         task1_network=done.initial,
         seconds=clock["seconds"].get(RUN, {}),
+        peak_memory=peaks_by_phase(clock["readings"].get(RUN, {})),
+        energy_joules=joules_of_run(clock),
         wall_seconds=clock["wall"],
         warnings=warnings,
     )

@@ -127,6 +127,8 @@ class RunRecord:
     mask_statistics: tuple[MaskStatistic, ...] = ()
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
     seconds: dict[str, float] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
+    peak_memory: dict[str, dict[str, int]] = field(default_factory=dict)  #: of those phases, by kind, bytes
+    energy_joules: float | None = None  #: of all phases; a task's own are of its training phases
     wall_seconds: float | None = None
     warnings: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION

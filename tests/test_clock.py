@@ -13,7 +13,7 @@ from benchmark import clock as clock_module
 from benchmark.clock import RUN, Stopwatch
 from benchmark.compiling import compiling_apart
 from benchmark.gauges import CpuCounters, Energy, ResidentMemory, cpu_joules, gauges_for
-from benchmark.rows import clock_doubts, cuda_seconds
+from benchmark.rows import clock_doubts, cuda_seconds, joules_of_run
 
 
 class Time:
@@ -136,6 +136,12 @@ def test_clock_of_the_device_is_compared_with_the_hosts() -> None:
     assert cuda_seconds({"seconds": {}, "readings": {RUN: {"load": {"peak_rss_bytes": 1.0}}}}) is None
 
 
+def test_clock_energy_of_a_run_is_that_of_all_its_phases() -> None:
+    readings = {RUN: {"load": {"joules": 1.0}}, "fish": {"train": {"joules": 5.0}, "eval": {"joules": 0.5}}}
+    assert joules_of_run({"readings": readings}) == 6.5
+    assert joules_of_run({"readings": {RUN: {"load": {}}}}) is None
+
+
 def test_clock_of_a_resumed_run_counts_work_once(clock_time: Time) -> None:
     """10 s of training, 7 of them in the checkpoint; the second sitting loads for 2 s and trains 3 s again."""
     first = Stopwatch()
@@ -251,6 +257,7 @@ def test_clock_phases_of_a_run_add_up_to_its_wall_time(method: str, tmp_path: Pa
             assert row.peak_memory_bytes is not None
             assert row.peak_memory_bytes > 1 << 20
             assert set(row.peak_memory["eval"]) == {"peak_rss_bytes"}
+    assert {"load", "warm-up"} <= set(record.peak_memory)
     if method == "cpg":
         assert all(row.seconds["goal"] > 0 for row in record.tasks)
         assert record.tasks[0].training_seconds < record.wall_seconds - sum(row.seconds["goal"] for row in record.tasks)
