@@ -89,10 +89,20 @@ def before(chosen: Any) -> list[str]:
         if busy := busy_gpu(chosen):
             found.append(f"the GPU was busy with {busy}")
         return found
+    return found + busy_cpu("began")
+
+
+def busy_cpu(moment: str, own: float = 0.0) -> list[str]:
+    """The doubt that others compute on the processor, if they do.
+
+    Args:
+        moment: "began" or "ended".
+        own: this run's own part of the load.
+    """
     load = os.getloadavg()[0]
-    if load > BUSY_LOAD * cores():
-        found.append(f"the CPU was busy: load {load:.1f} on {cores()} cores when the run began")
-    return found
+    if load - own <= BUSY_LOAD * cores():
+        return []
+    return [f"the CPU was busy: load {load:.1f} on {cores()} cores when the run {moment}"]
 
 
 def of_device(described: dict[str, Any]) -> list[str]:

@@ -178,12 +178,18 @@ def _telling(key: str, fact: Any) -> Any:
 
 
 def afterwards(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """``facts`` of ``provenance`` with what the run of ``seconds`` showed: whether others took the processor."""
+    """``facts`` of ``provenance`` with what the run of ``seconds`` showed: whether others took the processor.
+
+    A load is an average over a minute: of a run shorter than that the end says nothing new.
+    """
     from benchmark import doubts
 
     later = doubts.counters()
     earlier = facts.pop("counters", later)
-    return {"notes": facts["notes"] + doubts.during(earlier, later, seconds)}
+    notes = facts["notes"] + doubts.during(earlier, later, seconds)
+    if facts["device"]["type"] == "cpu":
+        notes += doubts.busy_cpu("ended", own=facts["host"]["threads"])
+    return {"notes": notes}
 
 
 def _text(value: str | bytes) -> str:

@@ -34,6 +34,9 @@ KEY_TITLES: dict[str, str] = {
     "batch_size": "batch",
     "train_limit": "training images",
     "test_limit": "test images",
+    "settings.lr": "lr",
+    "settings.epochs": "epochs",
+    "settings.schedule": "schedule",
     "backbone.width": "width",
     "backbone.name": "backbone",
 }

@@ -17,11 +17,22 @@ class PaperSetting:
     tasks: int
     backbone: str
     methods: tuple[str, ...]
+    epochs: Mapping[str, int]  #: main training phase by method, where a source states or implies it (METHODS.md 1)
 
 
 PAPER: Mapping[str, PaperSetting] = {
-    "cifar100-20": PaperSetting(20, "vgg16_bn", ("packnet", "piggyback", "cpg", "ksm")),
-    "imagenet2sketch": PaperSetting(5, "resnet50", ("finetune", "packnet", "piggyback", "cpg", "ksm")),
+    "cifar100-20": PaperSetting(
+        20,
+        "vgg16_bn",
+        ("packnet", "piggyback", "cpg", "ksm"),
+        {"packnet": 100, "piggyback": 30, "cpg": 100, "ksm": 30},
+    ),
+    "imagenet2sketch": PaperSetting(
+        5,
+        "resnet50",
+        ("finetune", "packnet", "piggyback", "cpg", "ksm"),
+        {"finetune": 30, "piggyback": 30, "ksm": 30},
+    ),
 }
 
 
@@ -40,12 +51,23 @@ def departures(panel: Panel) -> tuple[str, ...]:
         found.append(f"{spec['name']} instead of {paper.backbone}")
     if spec.get("width") not in (None, 1, 1.0):
         found.append(f"network of width {spec['width']}")
+    found += _other_epochs(panel, paper)
     for key, what in (("train_limit", "training"), ("test_limit", "test")):
         if setting.get(key):
             found.append(f"at most {setting[key]} {what} images per task")
     if setting.get("selection") not in (None, "legacy-test"):
         found.append("epoch not selected on the test set")
     return tuple(found)
+
+
+def _other_epochs(panel: Panel, paper: PaperSetting) -> list[str]:
+    """Main phases of another length, by length: ``10 epochs for KSM (30)``."""
+    others: dict[int, dict[str, None]] = {}
+    for item in panel.configurations:
+        usual, own = paper.epochs.get(item.method), item.spec.get("epochs")
+        if usual is not None and own is not None and own != usual:
+            others.setdefault(int(own), {})[f"{method_title(item.method)} ({usual})"] = None
+    return [f"{own} epochs for {', '.join(names)}" for own, names in sorted(others.items())]
 
 
 def departure_remark(panel: Panel) -> tuple[str, ...]:

@@ -279,3 +279,13 @@ def test_resumed_run_keeps_what_its_first_sitting_knew(tmp_path: Path, monkeypat
     assert "the CPU was busy: load 9.0" in record.provenance["notes"]
     (earlier,) = record.provenance["earlier_sittings"]
     assert earlier["packages"] == record.provenance["packages"]
+
+
+@pytest.mark.parametrize(("load", "own", "busy"), [(1.9, 1, False), (2.6, 1, True), (1.6, 0, True), (1.4, 0, False)])
+def test_load_of_others_is_noted_and_our_own_is_not(
+    load: float, own: int, busy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(doubts, "cores", lambda: 2)
+    expected = [f"the CPU was busy: load {load} on 2 cores when the run ended"] if busy else []
+    assert doubts.busy_cpu("ended", own) == expected

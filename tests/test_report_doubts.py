@@ -6,6 +6,7 @@ from report_records import record
 
 from reports.doubts import doubtful_times
 from reports.grouping import group
+from reports.setting import departures
 
 
 def test_notes_of_one_kind_are_one_remark_with_its_count() -> None:
@@ -20,3 +21,10 @@ def test_notes_of_one_kind_are_one_remark_with_its_count() -> None:
         "Doubtful times: the CPU was busy: load 2.8 on 2 cores when the run began (2 of 3 runs).",
         "Doubtful times: torch is a debug build (1 of 3 runs).",
     )
+
+
+def test_epochs_other_than_the_protocols_are_a_departure() -> None:
+    runs = [record("ksm", 0, (0.5, 0.6), epochs=10), record("packnet", 0, (0.5, 0.6), epochs=100)]
+    runs.append(record("piggyback", 0, (0.5, 0.6), epochs=10))
+    (panel,), _ = group(runs)
+    assert "10 epochs for Piggyback (30), KSM (30)" in departures(panel)
