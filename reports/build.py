@@ -14,17 +14,15 @@ from reports.figures.steps import step_times
 from reports.grouping import Panel, group
 from reports.naming import scenario_title
 from reports.records import Loaded, load
-from reports.setting import PAPER, departures
+from reports.setting import PAPER, departures, trained_otherwise
 from reports.steps import Steps, load_steps
+from reports.table_files import write_grid, write_sheet
 from reports.tables import accuracy, cost, size, training_time
 from reports.tables.grid import Grid
 from reports.tables.ranking import ranking_sheet
-from reports.tables.sheet import Sheet
 from reports.tables.steps import steps_sheet
-from reports.tables.views import views
 from results.atomic import write_text
 
-TABLES = "tables"
 FIGURES = "figures"
 
 
@@ -61,9 +59,9 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     shown = [
         _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
     ]
-    measured_steps = [(_write_sheet(steps_sheet(one), out), _step_figure(one, out)) for one in steps]
+    measured_steps = [(write_sheet(steps_sheet(one), out), _step_figure(one, out)) for one in steps]
     configurations = provenance.configuration_sheet(panels)
-    configurations_view = _write_sheet(configurations, out)
+    configurations_view = write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
     tables = [table for view in shown for table in (view.ranking, *view.tables)] + [
         table for table, _ in measured_steps
@@ -115,22 +113,23 @@ def _panel(
 ) -> page.PanelView:
     failed = loaded.failed
     grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
-    tables = [_write_grid(grid, out) for grid in grids if grid]
-    tables += [_write_sheet(sheet, out) for sheet in cost.costs(panel)]
+    tables = [write_grid(grid, out) for grid in grids if grid]
+    tables += [write_sheet(sheet, out) for sheet in cost.costs(panel)]
     sizes = size.sizes(panel, failed)
-    tables += [_write_grid(sizes, out)] if sizes else []
+    tables += [write_grid(sizes, out)] if sizes else []
     parts = size.components(panel)
-    tables += [_write_sheet(parts, out)] if parts else []
-    tables += [_write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
+    tables += [write_sheet(parts, out)] if parts else []
+    tables += [write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
     ablation = accuracy.ablation(panel, failed)
-    tables += [_write_grid(ablation, out)] if ablation else []
+    tables += [write_grid(ablation, out)] if ablation else []
     return page.PanelView(
         key=panel.slug,
         title=panel.title,
         setting=panel.describe(),
         notices=_panel_notices(panel),
-        ranking=_write_sheet(ranking_sheet(panel), out),
+        ranking=write_sheet(ranking_sheet(panel), out),
         claims=claims,
+        away=bool(trained_otherwise(panel)),
         tables=tuple(tables),
         figures=drawn,
     )
@@ -139,21 +138,6 @@ def _panel(
 def _step_figure(steps: Steps, out: Path) -> page.FigureView:
     with canvas.style():
         return canvas.save(step_times(steps), out / FIGURES, FIGURES)
-
-
-def _write_grid(grid: Grid, out: Path) -> page.TableView:
-    return _write(grid.key, grid.title, views(grid), formats.grid_csv(grid), out)
-
-
-def _write_sheet(sheet: Sheet, out: Path) -> page.TableView:
-    return _write(sheet.key, sheet.title, (sheet,), formats.sheet_csv(sheet), out)
-
-
-def _write(key: str, title: str, sheets: tuple[Sheet, ...], csv: str, out: Path) -> page.TableView:
-    texts = {"csv": csv, "tex": formats.latex(sheets), "md": formats.markdown(sheets)}
-    for suffix, text in texts.items():
-        write_text(out / TABLES / f"{key}.{suffix}", text)
-    return page.TableView(key, title, sheets, tuple(f"{TABLES}/{key}.{suffix}" for suffix in texts))
 
 
 def _lead(loaded: Loaded, panels: Sequence[Panel]) -> str:
@@ -192,7 +176,14 @@ def _panel_notices(panel: Panel) -> tuple[str, ...]:
     one = [item.label for item in panel.configurations if len(item.seeds) == 1]
     if one:
         whose = "Everything here rests" if len(one) == len(panel.configurations) else f"{', '.join(one[:4])}: rests"
-        found.append(f"{whose} on one seed: no interval, no verdict.")
+        found.append(f"{whose} on one seed: no interval, and no verdict on accuracies or times.")
+    for item in panel.configurations:
+        met, goals = cost.goals_met(item.runs)
+        if met < goals:
+            found.append(
+                f"{item.label} met its accuracy goal on {met} of {goals} tasks: what it does when a goal is met "
+                "(choosing how much to prune by it) happened there only."
+            )
     away = departures(panel)
     if away:
         found.append(f"Not the paper's setting ({', '.join(away)}): published numbers stand beside for orientation.")

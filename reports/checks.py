@@ -6,10 +6,14 @@ import math
 from collections.abc import Callable, Mapping
 
 from reports.configuration import Configuration
+from reports.doubts import doubts_in_brief
 from reports.evidence import (
+    ALIKE,
     FAILS,
     HOLDS,
+    SAME,
     Evidence,
+    Pair,
     best_pair,
     decide_above,
     decide_within,
@@ -18,24 +22,28 @@ from reports.evidence import (
     points,
     ratio,
     shared_hardware,
+    unchecked,
 )
 from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.naming import method_title
+from reports.numbers import signed
+from reports.setting import unlike_own
 from reports.statistics import paired_difference
 
 Check = Callable[[Panel], Evidence]
 
 
-def more_accurate(a: str, b: str, *, by: float = 0.0, same_bn: bool = False) -> Check:
+def more_accurate(a: str, b: str, *, by: float = 0.0, bn: str = ALIKE) -> Check:
     """Mean accuracy of ``a`` exceeds that of ``b`` by more than ``by`` points (negative: "at least near")."""
 
     def check(panel: Panel) -> Evidence:
-        pair = best_pair(panel, a, b, same_bn=same_bn)
+        pair = best_pair(panel, a, b, bn=bn)
         if pair is None:
-            return _absent(panel, a, b, same_bn)
-        difference = paired_difference(pair[0].accuracy, pair[1].accuracy)
-        return decide_above(difference, by / 100, points(difference, _what(pair)), _labels(pair))
+            return _absent(panel, a, b, bn)
+        difference = paired_difference(pair.a.accuracy, pair.b.accuracy)
+        statistic = points(difference, _what(pair)) + pair.unequal_bn + _other_points(pair)
+        return decide_above(difference, by / 100, statistic, pair.labels)
 
     return check
 
@@ -47,33 +55,35 @@ def about_as_accurate(a: str, b: str, *, within: float) -> Check:
         pair = best_pair(panel, a, b)
         if pair is None:
             return _absent(panel, a, b)
-        difference = paired_difference(pair[0].accuracy, pair[1].accuracy)
-        return decide_within(difference, within / 100, points(difference, _what(pair)), _labels(pair))
+        difference = paired_difference(pair.a.accuracy, pair.b.accuracy)
+        statistic = points(difference, _what(pair)) + pair.unequal_bn + _other_points(pair)
+        return decide_within(difference, within / 100, statistic, pair.labels)
 
     return check
 
 
-def slower(a: str, b: str, *, times: float, per_epoch: bool = False, same_bn: bool = False) -> Check:
+def slower(a: str, b: str, *, times: float, per_epoch: bool = False, bn: str = ALIKE) -> Check:
     """Training ``a`` takes more than ``times`` as long as ``b``, per task, on the same hardware.
 
-    Where only one of the two trains its BN the statistic says so: that, too, takes time.
+    Where only one of the two trains its BN the statistic says so: that, too, takes time. It also says when a run's
+    own notes make its times doubtful.
     """
 
     def check(panel: Panel) -> Evidence:
-        pair = best_pair(panel, a, b, same_bn=same_bn)
+        pair = best_pair(panel, a, b, bn=bn)
         if pair is None:
-            return _absent(panel, a, b, same_bn)
-        hardware = shared_hardware(*pair)
+            return _absent(panel, a, b, bn)
+        hardware = shared_hardware(pair.a, pair.b)
         if hardware is None:
-            return Evidence("not run", f"{pair[0].label} and {pair[1].label} were not timed on the same hardware")
+            return unchecked(f"{pair.a.label} and {pair.b.label} were not timed on the same hardware")
         first, second = (
             _logarithms(item.seconds_per_epoch(hardware) if per_epoch else item.training_seconds(hardware))
-            for item in pair
+            for item in (pair.a, pair.b)
         )
         difference = paired_difference(first, second)
-        what = f"{pair[0].label} over {pair[1].label}, seconds {'per epoch' if per_epoch else 'per task'}"
-        statistic = ratio(difference, what) + _unequal_bn(pair)
-        return decide_above(difference, math.log(times), statistic, _labels(pair))
+        what = f"{pair.a.label} over {pair.b.label}, seconds {'per epoch' if per_epoch else 'per task'}"
+        statistic = ratio(difference, what) + pair.unequal_bn + doubts_in_brief((pair.a, pair.b), hardware)
+        return decide_above(difference, math.log(times), statistic, pair.labels)
 
     return check
 
@@ -100,7 +110,7 @@ def initial_task_spread(method: str, *, within: float) -> Check:
     def check(panel: Panel) -> Evidence:
         family = _family(panel, method)
         if len(family) < 2:
-            return Evidence("not run", f"needs {method_title(method)} from at least two initial tasks")
+            return unchecked(f"needs {method_title(method)} from at least two initial tasks")
         means = {start: _mean(item.accuracy) for start, item in family.items()}
         best, worst = max(means, key=lambda k: means[k]), min(means, key=lambda k: means[k])
         difference = paired_difference(family[best].accuracy, family[worst].accuracy)
@@ -117,11 +127,11 @@ def every_initial_task_above(method: str, other: str) -> Check:
     def check(panel: Panel) -> Evidence:
         family = _family(panel, method)
         if len(family) < 2:
-            return Evidence("not run", f"needs {method_title(method)} from at least two initial tasks")
+            return unchecked(f"needs {method_title(method)} from at least two initial tasks")
         if not panel.of(other):
             return not_run(other)
         start = min(family, key=lambda key: _mean(family[key].accuracy))
-        rival = panel.of(other)[0]
+        rival = _nearest_first(panel, other)[0]
         difference = paired_difference(family[start].accuracy, rival.accuracy)
         what = f"worst initial task ({start}) − {rival.label}"
         return decide_above(difference, 0.0, points(difference, what), (f"from task {start}", rival.label))
@@ -137,7 +147,7 @@ def fewer_mask_units(a: str, b: str, *, times: float) -> Check:
             return not_run(*missing(panel, a, b))
         units = [_units(panel.of(method)) for method in (a, b)]
         if not units[0] or not units[1]:
-            return Evidence("not run", "the runs recorded no mask statistics")
+            return unchecked("the runs recorded no mask statistics")
         factor = units[1] / units[0]
         statistic = (
             f"{method_title(b)} {units[1]:,.0f} units per task, {method_title(a)} {units[0]:,.0f}: {factor:.2f}×"
@@ -155,82 +165,104 @@ def size_at_most(a: str, b: str, *, times: float) -> Check:
         pair = best_pair(panel, a, b)
         if pair is None:
             return _absent(panel, a, b)
-        first, second = (_itemised(item) for item in pair)
+        first, second = _itemised(pair.a), _itemised(pair.b)
         if not first or not second:
-            return Evidence("not run", "the runs recorded no sizes")
+            return unchecked("the runs recorded no sizes")
         factor = first / second
-        statistic = f"{pair[0].label} {first / 2**20:.2f} MiB, {pair[1].label} {second / 2**20:.2f} MiB: {factor:.3g}×"
+        statistic = f"{pair.a.label} {first / 2**20:.2f} MiB, {pair.b.label} {second / 2**20:.2f} MiB: {factor:.3g}×"
         numbers = {"ratio": factor, "bound": times}
-        return Evidence(HOLDS if factor <= times else FAILS, statistic, numbers, None, _labels(pair))
+        return Evidence(HOLDS if factor <= times else FAILS, statistic, numbers, None, pair.labels)
 
     return check
 
 
 def soft_share_at_most(method: str, *, share: float) -> Check:
-    """At most ``share`` of the mask units hold a soft value after training, over all tasks and runs."""
+    """At most ``share`` of the mask units hold a soft value after training, over all tasks and seeds.
+
+    Judged is the configuration nearest to the source's own; what the others have is said beside it.
+    """
 
     def check(panel: Panel) -> Evidence:
-        rows = [row for item in panel.of(method) for run in item.runs for row in run.mask_statistics]
-        if not rows:
+        found = [(item, value) for item in _nearest_first(panel, method) if (value := _soft_share(item)) is not None]
+        if not found:
             return not_run(method)
-        found = sum(row.soft for row in rows) / max(sum(row.units for row in rows), 1)
-        statistic = f"{100 * found:.1f} % of the mask units hold a soft value"
-        return Evidence(
-            HOLDS if found <= share else FAILS,
-            statistic,
-            {"share": found, "bound": share},
-            None,
-            (method_title(method),),
-        )
+        statistic = "; ".join(f"{item.label}: {100 * value:.1f} % of the mask units" for item, value in found)
+        judged, value = found[0]
+        numbers = {"share": value, "bound": share}
+        return Evidence(HOLDS if value <= share else FAILS, statistic, numbers, None, (judged.label,))
 
     return check
 
 
 def later_layers_change_more(method: str) -> Check:
-    """The later half of the layers drops or softens a larger share of its units than the earlier half."""
+    """The later half of the layers drops or softens a larger share of its units than the earlier half.
+
+    Judged is the configuration nearest to the source's own; what the others have is said beside it.
+    """
 
     def check(panel: Panel) -> Evidence:
-        changed: dict[str, dict[tuple[str, int], float]] = {"early": {}, "late": {}}
-        for item in panel.of(method):
-            for run in item.runs:
-                layers = list(dict.fromkeys(row.layer for row in run.mask_statistics))
-                late = set(layers[len(layers) // 2 :])
-                sums: dict[tuple[str, str], list[int]] = {}
-                for row in run.mask_statistics:
-                    total = sums.setdefault(("late" if row.layer in late else "early", row.task), [0, 0])
-                    total[0] += row.units - row.ones
-                    total[1] += row.units
-                for (half, task), (count, units) in sums.items():
-                    changed[half][task, int(run.spec["seed"])] = count / max(units, 1)
-        difference = paired_difference(changed["late"], changed["early"])
-        if difference is None:
+        found = [
+            (item, difference)
+            for item in _nearest_first(panel, method)
+            if (difference := paired_difference(*_changed_by_half(item))) is not None
+        ]
+        if not found:
             return not_run(method)
-        statistic = points(difference, "changed units, later half of the layers − earlier half")
-        return decide_above(difference, 0.0, statistic, (method_title(method),))
+        (judged, difference), *others = found
+        what = f"{judged.label}, changed units, later half of the layers − earlier half"
+        rest = [f"{item.label} {signed(100 * other.mean, 2)}" for item, other in others]
+        statistic = points(difference, what) + (f"; not judged: {', '.join(rest)}" if rest else "")
+        return decide_above(difference, 0.0, statistic, (judged.label,))
 
     return check
 
 
-def _absent(panel: Panel, a: str, b: str, same_bn: bool = False) -> Evidence:
+def _nearest_first(panel: Panel, method: str) -> list[Configuration]:
+    return sorted(panel.of(method), key=lambda item: (-len(item.seeds), len(unlike_own(panel.scenario, item))))
+
+
+def _soft_share(item: Configuration) -> float | None:
+    rows = [row for run in item.runs for row in run.mask_statistics]
+    return sum(row.soft for row in rows) / max(sum(row.units for row in rows), 1) if rows else None
+
+
+def _changed_by_half(item: Configuration) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]]:
+    """Share of units that are not one, by (task, seed): in the later half of the layers, and in the earlier."""
+    late: dict[tuple[str, int], float] = {}
+    early: dict[tuple[str, int], float] = {}
+    for run in item.runs:
+        layers = list(dict.fromkeys(row.layer for row in run.mask_statistics))
+        for half, names in ((early, layers[: len(layers) // 2]), (late, layers[len(layers) // 2 :])):
+            sums: dict[str, list[int]] = {}
+            for row in run.mask_statistics:
+                if row.layer in names:
+                    total = sums.setdefault(row.task, [0, 0])
+                    total[0] += row.units - row.ones
+                    total[1] += row.units
+            for task, (count, units) in sums.items():
+                half[task, int(run.spec["seed"])] = count / max(units, 1)
+    return late, early
+
+
+def _absent(panel: Panel, a: str, b: str, bn: str = ALIKE) -> Evidence:
     lacking = missing(panel, a, b)
-    if lacking or not same_bn:
+    if lacking or bn != SAME:
         return not_run(*lacking)
-    return Evidence("not run", f"needs {method_title(a)} and {method_title(b)} under the same BN policy")
+    return unchecked(f"needs {method_title(a)} and {method_title(b)} under the same BN policy")
 
 
-def _unequal_bn(pair: tuple[Configuration, Configuration]) -> str:
-    policies = [str(item.spec.get("bn_policy")) for item in pair]
-    if policies[0] == policies[1]:
-        return ""
-    return "; BN is " + ", ".join(f"{policy} in {item.label}" for item, policy in zip(pair, policies, strict=True))
+def _what(pair: Pair) -> str:
+    return f"{pair.a.label} − {pair.b.label}"
 
 
-def _labels(pair: tuple[Configuration, Configuration]) -> tuple[str, str]:
-    return pair[0].label, pair[1].label
-
-
-def _what(pair: tuple[Configuration, Configuration]) -> str:
-    return f"{pair[0].label} − {pair[1].label}"
+def _other_points(pair: Pair) -> str:
+    """The other configurations of the two methods in one phrase: which of them was judged must not hang in the air."""
+    found = []
+    for a, b in pair.others:
+        difference = paired_difference(a.accuracy, b.accuracy)
+        if difference is not None and (a is pair.a or b is pair.b):
+            found.append(f"{a.label} − {b.label} {signed(100 * difference.mean, 2)}")
+    return f"; not judged: {', '.join(found)}" if found else ""
 
 
 def _logarithms(values: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:

@@ -17,7 +17,7 @@ from reports.checks import (
     slower,
     soft_share_at_most,
 )
-from reports.evidence import Evidence
+from reports.evidence import OWN, SAME, Evidence
 from reports.grouping import Panel
 
 
@@ -46,14 +46,14 @@ CLAIMS: tuple[Claim, ...] = (
         "KSM's mean accuracy is above Piggyback's",
         "tables 1 and 2",
         "+1.37 points on the twenty tasks, +2.41 on ImageNet-to-Sketch",
-        more_accurate("ksm", "piggyback"),
+        more_accurate("ksm", "piggyback", bn=OWN),
     ),
     Claim(
         "ksm-above-piggyback-same-bn",
         "KSM's mean accuracy is above Piggyback's under the same BN policy",
         "not tested by the paper",
         "Piggyback's BN is frozen, KSM's code trains it per task",
-        more_accurate("ksm", "piggyback", same_bn=True),
+        more_accurate("ksm", "piggyback", bn=SAME),
     ),
     Claim(
         "ksm-above-packnet",
@@ -88,14 +88,14 @@ CLAIMS: tuple[Claim, ...] = (
         "KSM trains at least as fast as Piggyback (at most 5 % slower)",
         "table 1, figure 4",
         "Piggyback takes 1.18 times as long",
-        slower("piggyback", "ksm", times=1 / 1.05),
+        slower("piggyback", "ksm", times=1 / 1.05, bn=OWN),
     ),
     Claim(
         "ksm-as-fast-as-piggyback-same-bn",
         "KSM trains at least as fast as Piggyback under the same BN policy (at most 5 % slower)",
         "not tested by the paper",
         "KSM's BN is trained per task, Piggyback's stays frozen",
-        slower("piggyback", "ksm", times=1 / 1.05, same_bn=True),
+        slower("piggyback", "ksm", times=1 / 1.05, bn=SAME),
     ),
     Claim(
         "cpg-ten-times-ksm",
@@ -123,7 +123,7 @@ CLAIMS: tuple[Claim, ...] = (
         "PackNet takes longer than Piggyback",
         "experiments, training time",
         "3.27 times on the twenty tasks",
-        slower("packnet", "piggyback", times=1),
+        slower("packnet", "piggyback", times=1, bn=OWN),
     ),
     Claim(
         "soft-adds",

@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import formats, page, provenance
-from reports.build import TABLES, Built
+from reports import page, provenance
+from reports.build import Built
 from reports.configuration import Configuration
 from reports.evidence import shared_hardware
-from reports.grouping import Panel, canonical, flatten, group
+from reports.grouping import FOLLOWING, Panel, canonical, flatten, group
 from reports.naming import key_title, value_title
+from reports.numbers import times
 from reports.records import Loaded, load
 from reports.statistics import Difference, mean_interval, paired_difference
+from reports.table_files import write_sheet
 from reports.tables.grid import per_seed_mean
-from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from reports.tables.size import size_by_rule
-from reports.tables.views import DASH, signed, with_spread
 from results.atomic import write_text
 
-NOT_COMPARED = ("task_names", "task_indices", "scenario_title")
+NO_SEED = "no seed in common"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def compare(a: Path, b: Path, out: Path) -> Built:
     grouped = [group(side.finished) for side in sides]
     matches, alone = match(grouped[0][0], grouped[1][0])
     sheets = [overview(matches), *(per_task(found) for found in matches)]
-    views = [_write(sheet, out) for sheet in sheets]
+    views = [write_sheet(sheet, out) for sheet in sheets]
     left_out = tuple(
         f"{name}: {line}"
         for name, side, (_, repeated) in zip("AB", sides, grouped, strict=True)
@@ -109,12 +110,12 @@ def overview(matches: Sequence[Match]) -> Sheet:
         difference = paired_difference(found.b.accuracy, found.a.accuracy)
         lines.append(
             Line(
-                Entry(found.a.label, hint="; ".join(found.changed)),
+                Entry(found.a.label),
                 (
                     Entry(found.panel.slug, kind="words"),
-                    _mean(per_seed_mean(found.a.accuracy, tasks), 100),
-                    _mean(per_seed_mean(found.b.accuracy, tasks), 100),
-                    _difference(difference),
+                    _percent(per_seed_mean(found.a.accuracy, tasks)),
+                    _percent(per_seed_mean(found.b.accuracy, tasks)),
+                    points_entry(difference, 2, hint=NO_SEED),
                     _verdict(difference),
                     _ratio(_times(found)),
                     _ratio(_sizes(found)),
@@ -151,8 +152,8 @@ def per_task(found: Match) -> Sheet:
             {key: value for key, value in item.accuracy.items() if key[0] == task.index} for item in (found.a, found.b)
         )
         difference = paired_difference(b, a)
-        means = [_mean({seed: value for (_, seed), value in side.items()}, 100) for side in (a, b)]
-        lines.append(Line(Entry(f"{task.index} {task.name}"), (*means, _difference(difference))))
+        means = [_percent({seed: value for (_, seed), value in side.items()}) for side in (a, b)]
+        lines.append(Line(Entry(f"{task.index} {task.name}"), (*means, points_entry(difference, 2, hint=NO_SEED))))
     return Sheet(
         key=f"comparison-{found.panel.slug}-{found.a.slug}-{found.a.initial_task}",
         title=f"{found.a.label}, {found.panel.title}"
@@ -181,7 +182,7 @@ def _same_place(a: tuple[Panel, Configuration], b: tuple[Panel, Configuration]) 
 
 
 def _changes(a: Configuration, b: Configuration) -> tuple[str, ...]:
-    first, second = (flatten({k: v for k, v in item.spec.items() if k not in NOT_COMPARED}) for item in (a, b))
+    first, second = (flatten({k: v for k, v in item.spec.items() if k not in FOLLOWING}) for item in (a, b))
     return tuple(
         f"{key_title(key)}: {value_title(first.get(key))} → {value_title(second.get(key))}"
         for key in sorted(first.keys() | second.keys())
@@ -205,24 +206,13 @@ def _sizes(found: Match) -> Difference | None:
     return paired_difference(b, a)
 
 
-def _mean(values: Mapping[int, float], scale: float) -> Entry:
-    interval = mean_interval(value * scale for value in values.values())
-    if interval is None:
-        return Entry(DASH, kind="missing")
-    return Entry(with_spread(interval.mean, interval.half_width, 1), interval.mean, interval.half_width)
-
-
-def _difference(difference: Difference | None) -> Entry:
-    if difference is None:
-        return Entry(DASH, kind="missing", hint="no seed in common")
-    half = None if difference.seeds.half_width is None else 100 * difference.seeds.half_width
-    text = signed(100 * difference.mean, 2) + ("" if half is None else f" ± {half:.2f}")
-    return Entry(text, 100 * difference.mean, half)
+def _percent(values: Mapping[int, float]) -> Entry:
+    return interval_entry(mean_interval(values.values()), 100, 1)
 
 
 def _verdict(difference: Difference | None) -> Entry:
     if difference is None:
-        return Entry("no seed in common", kind="missing")
+        return Entry(NO_SEED, kind="missing")
     if difference.seeds.half_width is None:
         return Entry("one seed", kind="not-enough-seeds")
     if difference.above(0):
@@ -235,8 +225,8 @@ def _verdict(difference: Difference | None) -> Entry:
 
 def _ratio(difference: Difference | None) -> Entry:
     if difference is None:
-        return Entry(DASH, kind="missing", hint="not recorded in both, or on other hardware")
-    return Entry(f"{math.exp(difference.mean):.3g}×", math.exp(difference.mean))
+        return missing("not recorded in both, or on other hardware")
+    return Entry(times(math.exp(difference.mean)), math.exp(difference.mean))
 
 
 def _facts(side: Loaded) -> list[tuple[str, str]]:
@@ -248,10 +238,3 @@ def _facts(side: Loaded) -> list[tuple[str, str]]:
         *provenance.origin(side)[:3],
         ("Code", "; ".join(provenance.commits(side.all)) or "no commit recorded"),
     ]
-
-
-def _write(sheet: Sheet, out: Path) -> page.TableView:
-    texts = {"csv": formats.sheet_csv(sheet), "tex": formats.latex([sheet]), "md": formats.markdown([sheet])}
-    for suffix, text in texts.items():
-        write_text(out / TABLES / f"{sheet.key}.{suffix}", text)
-    return page.TableView(sheet.key, sheet.title, (sheet,), tuple(f"{TABLES}/{sheet.key}.{suffix}" for suffix in texts))

@@ -1,20 +1,52 @@
-"""What makes times doubtful, in the runs' own notes: shown under every table of times."""
+"""What makes times doubtful, in the runs' own notes: shown wherever times are."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
+from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+#: as many configurations without a doubt are named; more are only counted
+_NAMED = 4
+
 
 def doubtful_times(panel: Panel, hardware: Hardware) -> tuple[str, ...]:
-    """One remark per kind of note, the most frequent first: the note of one run, and how many runs have one like it."""
-    runs = [run for item in panel.configurations for run in item.on(hardware)]
-    kinds: dict[str, list[str]] = {}
-    for run in runs:
-        of_run = {re.sub(r"[\d.]+", "#", str(note)): str(note) for note in run.provenance.get("notes") or ()}
+    """One remark per kind of note, the most frequent first: its numbers' range, and how many runs have it."""
+    runs = [(item.label, run) for item in panel.configurations for run in item.on(hardware)]
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for label, run in runs:
+        of_run = {_NUMBER.sub("#", str(note)): str(note) for note in run.provenance.get("notes") or ()}
         for kind, note in of_run.items():
-            kinds.setdefault(kind, []).append(note)
-    ordered = sorted(kinds.values(), key=lambda notes: (-len(notes), notes[0]))
-    return tuple(f"Doubtful times: {notes[0]} ({len(notes)} of {len(runs)} runs)." for notes in ordered)
+            kinds.setdefault(kind, []).append((label, note))
+    ordered = sorted(kinds.values(), key=lambda found: (-len(found), found[0][1]))
+    remarks = []
+    for found in ordered:
+        having = {label for label, _ in found}
+        free = list(dict.fromkeys(label for label, _ in runs if label not in having))
+        without = f"; not {', '.join(free)}" if 0 < len(free) <= _NAMED else ""
+        notes = _ranged([note for _, note in found])
+        remarks.append(f"Doubtful times: {notes} ({len(found)} of {len(runs)} runs{without}).")
+    return tuple(remarks)
+
+
+def doubts_in_brief(items: Iterable[Configuration], hardware: Hardware) -> str:
+    """``; these times are doubtful, see the notes under them``, or nothing: for a line that compares times."""
+    noted = any(run.provenance.get("notes") for item in items for run in item.on(hardware))
+    return "; these times are doubtful (the notes stand under the tables of times)" if noted else ""
+
+
+def _ranged(notes: Sequence[str]) -> str:
+    """Notes that differ in their numbers only, as one: every number that varies as ``lowest to highest``."""
+    numbers = [[float(number) for number in _NUMBER.findall(note)] for note in notes]
+    places = iter(zip(*numbers, strict=True))
+
+    def shown(match: re.Match[str]) -> str:
+        values = next(places)
+        return match.group() if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
+
+    return _NUMBER.sub(shown, notes[0])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import method_title
+from reports.numbers import signed, times
+from reports.setting import unlike_own
 from reports.statistics import MINIMUM_SEEDS, Difference, more_seeds_needed
-from reports.tables.views import signed
+from reports.tables.grid import NOT_RUN
 
 HOLDS = "holds"
 FAILS = "fails"
 UNDECIDED = "undecided"
-NOT_RUN = "not run"
+
+#: what ``best_pair`` asks of the two BN policies
+ALIKE, SAME, OWN = "alike", "same", "own"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Evidence:
     numbers: Mapping[str, float] = field(default_factory=dict)  #: the same, for the CSV
     more_seeds: int | None = None  #: how many further seeds it would take; only for UNDECIDED
     compared: tuple[str, ...] = ()  #: labels of the configurations
+    spread_unknown: bool = False  #: a single seed: ``more_seeds`` is the least that gives an interval
 
     @property
     def seeds_text(self) -> str:
@@ -36,12 +41,18 @@ class Evidence:
             return ""
         if self.more_seeds is None:
             return "no number of seeds below a thousand would decide it"
-        return f"about {self.more_seeds} more seed{'' if self.more_seeds == 1 else 's'} might decide it"
+        seeds = f"{self.more_seeds} more seed{'' if self.more_seeds == 1 else 's'}"
+        return f"at least {seeds} needed" if self.spread_unknown else f"about {seeds} might decide it"
+
+
+def unchecked(why: str) -> Evidence:
+    """No verdict: what it would take is not among the records."""
+    return Evidence(NOT_RUN, why)
 
 
 def not_run(*methods: str) -> Evidence:
     """The methods that a check would need and the panel lacks."""
-    return Evidence(NOT_RUN, "needs " + " and ".join(method_title(method) for method in methods))
+    return unchecked("needs " + " and ".join(method_title(method) for method in methods))
 
 
 def missing(panel: Panel, *methods: str) -> tuple[str, ...]:
@@ -49,22 +60,54 @@ def missing(panel: Panel, *methods: str) -> tuple[str, ...]:
     return tuple(method for method in methods if not panel.of(method))
 
 
-def best_pair(panel: Panel, a: str, b: str, *, same_bn: bool = False) -> tuple[Configuration, Configuration] | None:
-    """The two configurations to compare: most shared seeds first, then most alike in BN policy and epochs."""
+@dataclass(frozen=True)
+class Pair:
+    """Two configurations to compare, and the other pairs of the same two methods that could have been."""
+
+    a: Configuration
+    b: Configuration
+    others: tuple[tuple[Configuration, Configuration], ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Both labels."""
+        return self.a.label, self.b.label
+
+    @property
+    def unequal_bn(self) -> str:
+        """``; BN is frozen in Piggyback, per-task in KSM``, or nothing."""
+        policies = [str(item.spec.get("bn_policy")) for item in (self.a, self.b)]
+        if policies[0] == policies[1]:
+            return ""
+        return f"; BN is {policies[0]} in {self.a.label}, {policies[1]} in {self.b.label}"
+
+
+def best_pair(panel: Panel, a: str, b: str, *, bn: str = ALIKE) -> Pair | None:
+    """The configurations of two methods to compare: most shared seeds first, then as ``bn`` says, then the ones
+    nearest to what the methods' sources run.
+
+    Args:
+        panel: where to look.
+        a: one method.
+        b: the other.
+        bn: ALIKE: rather under the same BN policy; SAME: only so; OWN: each as its own source has it.
+    """
     pairs = [
         (first, second)
         for first in panel.of(a)
         for second in panel.of(b)
-        if first is not second and (not same_bn or _alike(first, second, "bn_policy"))
+        if first is not second and (bn != SAME or _alike(first, second, "bn_policy"))
     ]
 
     def weight(pair: tuple[Configuration, Configuration]) -> tuple[int, ...]:
         first, second = pair
         shared = len(set(first.seeds) & set(second.seeds))
-        alike = [_alike(first, second, key) for key in ("epochs", "bn_policy", "batch_size")]
-        return -shared, -sum(alike), first.variant + second.variant
+        alike = 0 if bn == OWN else sum(_alike(first, second, key) for key in ("epochs", "bn_policy", "batch_size"))
+        departures = sum(len(unlike_own(panel.scenario, item)) for item in pair)
+        return -shared, -alike, departures, first.variant + second.variant
 
-    return min(pairs, key=weight) if pairs else None
+    ordered = sorted(pairs, key=weight)
+    return Pair(*ordered[0], tuple(ordered[1:])) if ordered else None
 
 
 def shared_hardware(a: Configuration, b: Configuration) -> Hardware | None:
@@ -85,26 +128,26 @@ def _alike(a: Configuration, b: Configuration, key: str) -> bool:
 def decide_above(difference: Difference | None, bound: float, statistic: str, names: tuple[str, ...]) -> Evidence:
     """HOLDS when both intervals lie above ``bound``, FAILS when both lie below it."""
     if difference is None:
-        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names)
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names, True)
     numbers = numbers_of(difference) | {"bound": bound}
     if difference.above(bound):
         return Evidence(HOLDS, statistic, numbers, None, names)
     if difference.below(bound):
         return Evidence(FAILS, statistic, numbers, None, names)
-    return Evidence(UNDECIDED, statistic, numbers, _more(difference, bound), names)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, bound), names, difference.seeds.n == 1)
 
 
 def decide_within(difference: Difference | None, margin: float, statistic: str, names: tuple[str, ...]) -> Evidence:
     """HOLDS when both intervals lie within ±``margin``, FAILS when both lie outside on one side."""
     if difference is None:
-        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names)
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names, True)
     numbers = numbers_of(difference) | {"bound": margin}
     if difference.above(-margin) and difference.below(margin):
         return Evidence(HOLDS, statistic, numbers, None, names)
     if difference.above(margin) or difference.below(-margin):
         return Evidence(FAILS, statistic, numbers, None, names)
     nearest = math.copysign(margin, difference.mean)
-    return Evidence(UNDECIDED, statistic, numbers, _more(difference, nearest), names)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, nearest), names, difference.seeds.n == 1)
 
 
 def numbers_of(difference: Difference) -> dict[str, float]:
@@ -130,16 +173,20 @@ def ratio(difference: Difference | None, what: str) -> str:
     """The same for a difference of logarithms, shown as a ratio."""
     if difference is None:
         return what
-    return f"{what}: {math.exp(difference.mean):.3g}×; " + _ends(difference, lambda v: f"{math.exp(v):.3g}")
+    return f"{what}: {times(math.exp(difference.mean))}; " + _ends(difference, lambda v: f"{math.exp(v):.3g}")
 
 
-def _ends(difference: Difference, show: object) -> str:
-    assert callable(show)
-    if difference.seeds.low is None or difference.low is None:
+def _ends(difference: Difference, show: Callable[[float], str]) -> str:
+    over_seeds, over_pairs = (difference.seeds.low, difference.seeds.high), (difference.low, difference.high)
+    if None in over_seeds or None in over_pairs:
         return "one seed, no interval"
+
+    def interval(ends: tuple[float | None, float | None]) -> str:
+        return "[" + ", ".join(show(end) for end in ends if end is not None) + "]"
+
     return (
-        f"95 % over {difference.seeds.n} seeds [{show(difference.seeds.low)}, {show(difference.seeds.high)}], "
-        f"bootstrap over {difference.pairs} pairs [{show(difference.low)}, {show(difference.high)}]"
+        f"95 % over {difference.seeds.n} seeds {interval(over_seeds)}, "
+        f"bootstrap over {difference.pairs} pairs {interval(over_pairs)}"
     )
 
 

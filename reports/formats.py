@@ -21,6 +21,9 @@ _LATEX = {
 }  # fmt: skip
 
 
+#: letters beyond which a cell of words is broken into lines
+LONG = 60
+
 #: Columns of ``runs.csv``: of the run, of the task (attributes of ``TaskRow``), and of the run as a whole.
 RUN_COLUMNS = ("panel", "scenario", "method", "configuration", "seed", "run_id", "initial_task", "hardware")
 TASK_COLUMNS = (
@@ -35,7 +38,8 @@ TOTAL_COLUMNS = (
 
 def grid_csv(grid: Grid) -> str:
     """Tidy: one line per cell with measured mean, interval, seeds, published number, difference and verdict."""
-    header = ("row", "column", "unit", "seeds", "mean", "half_width", "published", "difference", "verdict", "best")
+    header = ("row", "column", "unit", "seeds", "mean", "half_width", "published", "difference", "ratio", "verdict",
+              "best")  # fmt: skip
     lines = []
     for row in grid.rows:
         for column in grid.columns:
@@ -47,26 +51,29 @@ def grid_csv(grid: Grid) -> str:
             lines.append((
                 row.title, column.title, grid.unit, len(cell.samples),
                 number(interval.mean if interval else None), number(interval.half_width if interval else None),
-                number(cell.published), number(cell.difference), verdict,
+                number(cell.published), number(cell.difference), number(cell.ratio), verdict,
                 "yes" if (row.key, column.key) in grid.best else "",
             ))  # fmt: skip
     return written(header, lines)
 
 
 def sheet_csv(sheet: Sheet) -> str:
-    """The table as it stands, raw numbers, and a ``±`` column beside every column that has intervals."""
-    spread = [any(line.entries[i].spread is not None for line in sheet.lines) for i in range(len(sheet.headings) - 1)]
+    """The table as it stands, raw numbers; beside a column its intervals (``±``) and its marks, where it has any."""
+    columns = list(zip(*(line.entries for line in sheet.lines), strict=True))
     header = [sheet.headings[0].text]
-    for heading, has in zip(sheet.headings[1:], spread, strict=True):
+    rows = [[line.head.text] for line in sheet.lines]
+    for heading, entries in zip(sheet.headings[1:], columns, strict=False):
         name = full_heading(heading)
-        header += [name, f"{name} ±"] if has else [name]
-    lines = []
-    for line in sheet.lines:
-        row = [line.head.text]
-        for entry, has in zip(line.entries, spread, strict=True):
-            row += [_raw(entry), number(entry.spread)] if has else [_raw(entry)]
-        lines.append(row)
-    return written(header, lines)
+        parts: list[tuple[str, list[str]]] = [(name, [_raw(entry) for entry in entries])]
+        if any(entry.spread is not None for entry in entries):
+            parts.append((f"{name} ±", [number(entry.spread) for entry in entries]))
+        if any(entry.mark for entry in entries):
+            parts.append((f"{name} mark", [entry.mark for entry in entries]))
+        for title, texts in parts:
+            header.append(title)
+            for row, text in zip(rows, texts, strict=True):
+                row.append(text)
+    return written(header, rows)
 
 
 def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
@@ -131,7 +138,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
 
 
 def _latex_table(sheet: Sheet) -> str:
-    columns = "l" + "r" * (len(sheet.headings) - 1)
+    columns = "".join(_latex_column(sheet, place) for place in range(len(sheet.headings)))
     head = " & ".join(_latex_heading(heading) for heading in sheet.headings)
     body: list[str] = []
     previous = False
@@ -156,6 +163,14 @@ def _latex_table(sheet: Sheet) -> str:
     ])  # fmt: skip
 
 
+def _latex_column(sheet: Sheet, place: int) -> str:
+    """Numbers to the right, words to the left, sentences in a column that breaks its lines."""
+    if sheet.headings[place].numeric:
+        return "r"
+    texts = [(line.head, *line.entries)[place].text for line in sheet.lines]
+    return "p{9cm}" if max(map(len, texts), default=0) > LONG else "l"
+
+
 def markdown(sheets: Sequence[Sheet]) -> str:
     """GitHub tables, one per view, for a pull request."""
     parts = []
@@ -163,7 +178,7 @@ def markdown(sheets: Sequence[Sheet]) -> str:
         title = sheet.title + (f", {sheet.view_title.lower()}" if sheet.view else "")
         rows = [
             "| " + " | ".join(escape_markdown(full_heading(heading)) for heading in sheet.headings) + " |",
-            "|" + "|".join(["---"] + ["---:"] * (len(sheet.headings) - 1)) + "|",
+            "|" + "|".join("---:" if heading.numeric else "---" for heading in sheet.headings) + "|",
             *("| " + " | ".join(_markdown_entry(e) for e in (line.head, *line.entries)) + " |" for line in sheet.lines),
         ]
         notes = [escape_markdown(text) for text in (sheet.caption, *sheet.remarks) if text]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +21,8 @@ from results.schema import RunRecord
 
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
-#: Keys that say the same in every record of a configuration and never tell two of them apart.
-_NOT_COMPARED = ("seed", "scenario", "scenario_title", "method", "task_names", "task_indices")
+#: Keys that follow from others and say nothing of their own.
+FOLLOWING = ("scenario_title", "task_names", "task_indices")
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 
@@ -34,6 +34,7 @@ class Panel:
     scenario: str
     title: str
     setting: Mapping[str, Any]  #: the shared part of the specification, keys of ``PANEL_KEYS``
+    slug: str  #: a file name and HTML id, unique among the panels of ``group``
     tasks: tuple[TaskRef, ...]  #: in the scenario's own order
     everything: tuple[Configuration, ...]  #: all configurations, every initial task
 
@@ -66,11 +67,6 @@ class Panel:
     def runs(self) -> tuple[RunRecord, ...]:
         """Every run of the panel."""
         return tuple(run for item in self.everything for run in item.runs)
-
-    @cached_property
-    def slug(self) -> str:
-        """A file name and HTML id that is unique among the panels of ``group``."""
-        return str(self.setting["slug"])
 
     def of(self, method: str) -> tuple[Configuration, ...]:
         """The main configurations of ``method``, most seeds first."""
@@ -130,7 +126,8 @@ def _panel(members: Sequence[RunRecord], name: str) -> Panel:
     return Panel(
         scenario=str(first.spec["scenario"]),
         title=scenario_title(str(first.spec["scenario"]), first.spec.get("scenario_title")),
-        setting={**{key: first.spec.get(key) for key in PANEL_KEYS}, "slug": name},
+        setting={key: first.spec.get(key) for key in PANEL_KEYS},
+        slug=name,
         tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
         everything=_configurations(members),
     )
@@ -141,8 +138,7 @@ def _with_unique_slugs(panels: Sequence[Panel]) -> Iterable[Panel]:
     for panel in panels:
         taken[panel.slug] += 1
         if taken[panel.slug] > 1:
-            setting = {**panel.setting, "slug": f"{panel.slug}-{taken[panel.slug]}-b"}
-            panel = Panel(panel.scenario, panel.title, setting, panel.tasks, panel.everything)
+            panel = replace(panel, slug=f"{panel.slug}-{taken[panel.slug]}-b")
         yield panel
 
 
@@ -208,7 +204,8 @@ def telling_differences(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     if len(specs) == 1:
         return [""]
-    flat = [flatten({key: value for key, value in spec.items() if key not in _NOT_COMPARED}) for spec in specs]
+    known = ("seed", "scenario", "method", *FOLLOWING)
+    flat = [flatten({key: value for key, value in spec.items() if key not in known}) for spec in specs]
     keys = sorted({key for item in flat for key in item}, key=lambda key: (_telling_order(key), key))
     chosen: list[str] = []
     classes = 1

@@ -64,8 +64,8 @@ def key_title(key: str) -> str:
     return KEY_TITLES.get(key, key.replace(".", " ").replace("_", " "))
 
 
-def value_title(value: Any) -> str:
-    """A specification value as a short word."""
+def value_title(value: Any, most: int = 40) -> str:
+    """A specification value as a word of at most ``most`` letters."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -73,7 +73,7 @@ def value_title(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     text = str(value)
-    return text if len(text) <= 40 else text[:37] + "…"
+    return text if len(text) <= most else text[: most - 3] + "…"
 
 
 def task_title(name: str) -> str:

@@ -49,6 +49,7 @@ class PanelView:
     notices: tuple[str, ...]
     ranking: TableView
     claims: tuple[Checked, ...]
+    away: bool  #: trained otherwise than the paper did: its claims are judged here, not there
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
 

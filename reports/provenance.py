@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.grouping import Panel, canonical, flatten
+from reports.grouping import FOLLOWING, Panel, canonical, flatten
 from reports.hardware import hardware_of
 from reports.naming import key_title, method_title, value_title
 from reports.records import Loaded
@@ -30,7 +30,7 @@ def facts(loaded: Loaded, panels: Sequence[Panel]) -> list[tuple[str, str]]:
             + (f"; and {len(panels) - 3} more settings" if len(panels) > 3 else ""),
         ),
         ("Methods", _short(methods, 12)),
-        ("Seeds", f"{len(seeds)} ({_short([str(seed) for seed in seeds], 10)})"),
+        ("Seeds", _short([str(seed) for seed in seeds], 10)),
         (
             "On",
             "; ".join(f"{label}: {count} run{'s' if count > 1 else ''}" for label, count in sorted(devices.items())),
@@ -133,7 +133,7 @@ def failures(records: Sequence[RunRecord]) -> list[dict[str, str]]:
 
 def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
     """Every configuration with its seeds and its settings; what all of them share is said once."""
-    hidden = ("scenario", "scenario_title", "method", "task_names", "task_indices", "initial_task")
+    hidden = ("scenario", "method", "initial_task", *FOLLOWING)
     items = [(panel, item) for panel in panels for item in panel.everything]
     specs = [flatten({key: value for key, value in item.spec.items() if key not in hidden}) for _, item in items]
     shared = {
@@ -147,7 +147,7 @@ def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
         entries = (
             Entry(panel.slug, kind="words"),
             Entry(str(item.initial_task), item.initial_task),
-            Entry(_short([str(seed) for seed in item.seeds], 12), len(item.seeds)),
+            Entry(_short([str(seed) for seed in item.seeds], 12)),
             Entry(_settings(own), kind="words"),
         )
         lines.append(Line(Entry(item.label), entries))
@@ -169,7 +169,7 @@ def configuration_sheet(panels: Sequence[Panel]) -> Sheet:
 
 def _settings(spec: Mapping[str, Any]) -> str:
     known = [(key, value) for key, value in sorted(spec.items()) if value is not None]
-    return "; ".join(f"{key_title(key)} {value_title(value)}" for key, value in known)
+    return "; ".join(f"{key_title(key)} {value_title(value, 120)}" for key, value in known)
 
 
 def _moment(value: Any) -> datetime | None:

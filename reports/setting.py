@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from reports.grouping import Panel
-from reports.naming import method_title
+from reports.configuration import Configuration
+from reports.grouping import Panel, flatten
+from reports.naming import method_title, value_title
 from results.schema import RunRecord
+
+FROZEN, PER_TASK = "frozen", "per-task"  #: BN policies
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,13 @@ class PaperSetting:
     tasks: int
     backbone: str
     methods: tuple[str, ...]
-    epochs: Mapping[str, int]  #: main training phase by method, where a source states or implies it (METHODS.md 1)
+    #: by method, what a source states or implies of its runs (METHODS.md 1): keys of a flattened specification
+    own: Mapping[str, Mapping[str, Any]]
+    batch_size: int = 32
+
+
+def _own(epochs: int, lr: float, bn_policy: str = PER_TASK, schedule: str = "step") -> Mapping[str, Any]:
+    return {"epochs": epochs, "settings.lr": lr, "settings.schedule": schedule, "bn_policy": bn_policy}
 
 
 PAPER: Mapping[str, PaperSetting] = {
@@ -25,15 +35,40 @@ PAPER: Mapping[str, PaperSetting] = {
         20,
         "vgg16_bn",
         ("packnet", "piggyback", "cpg", "ksm"),
-        {"packnet": 100, "piggyback": 30, "cpg": 100, "ksm": 30},
+        {
+            "scratch": _own(100, 1e-2),
+            "packnet": _own(100, 1e-2),
+            "piggyback": _own(30, 1e-4, FROZEN),
+            "cpg": _own(100, 1e-2),
+            "ksm": _own(30, 1e-4),
+        },
     ),
     "imagenet2sketch": PaperSetting(
         5,
         "resnet50",
         ("finetune", "packnet", "piggyback", "cpg", "ksm"),
-        {"finetune": 30, "piggyback": 30, "ksm": 30},
+        {"piggyback": _own(30, 1e-4, FROZEN), "ksm": _own(30, 1e-4), "finetune": {"epochs": 30}},
     ),
 }
+
+#: in scenarios that no paper has, a method's own code still says what its BN does
+_OWN_BN: Mapping[str, Mapping[str, Any]] = {"piggyback": {"bn_policy": FROZEN}, "ksm": {"bn_policy": PER_TASK}}
+
+
+def own_setting(scenario: str, method: str) -> Mapping[str, Any]:
+    """What the source of ``method`` runs it with, as far as it is known: keys of a flattened specification."""
+    paper = PAPER.get(scenario)
+    return (paper.own if paper else _OWN_BN).get(method, {})
+
+
+def unlike_own(scenario: str, item: Configuration) -> tuple[str, ...]:
+    """The keys in which a configuration is not what its method's source runs."""
+    spec = flatten(item.spec)
+    return tuple(
+        key
+        for key, usual in own_setting(scenario, item.method).items()
+        if spec.get(key) is not None and spec[key] != usual
+    )
 
 
 def departures(panel: Panel) -> tuple[str, ...]:
@@ -41,33 +76,51 @@ def departures(panel: Panel) -> tuple[str, ...]:
     paper = PAPER.get(panel.scenario)
     if paper is None:
         return ()
-    setting = panel.setting
-    backbone = setting.get("backbone")
-    spec = backbone if isinstance(backbone, Mapping) else {"name": backbone}
-    found = []
-    if len(panel.tasks) != paper.tasks:
-        found.append(f"{len(panel.tasks)} of {paper.tasks} tasks")
-    if spec.get("name") not in (None, paper.backbone):
-        found.append(f"{spec['name']} instead of {paper.backbone}")
-    if spec.get("width") not in (None, 1, 1.0):
-        found.append(f"network of width {spec['width']}")
-    found += _other_epochs(panel, paper)
-    for key, what in (("train_limit", "training"), ("test_limit", "test")):
-        if setting.get(key):
-            found.append(f"at most {setting[key]} {what} images per task")
-    if setting.get("selection") not in (None, "legacy-test"):
+    found = [f"{len(panel.tasks)} of {paper.tasks} tasks"] if len(panel.tasks) != paper.tasks else []
+    found += trained_otherwise(panel)
+    if panel.setting.get("selection") not in (None, "legacy-test"):
         found.append("epoch not selected on the test set")
     return tuple(found)
 
 
-def _other_epochs(panel: Panel, paper: PaperSetting) -> list[str]:
-    """Main phases of another length, by length: ``10 epochs for KSM (30)``."""
-    others: dict[int, dict[str, None]] = {}
-    for item in panel.configurations:
-        usual, own = paper.epochs.get(item.method), item.spec.get("epochs")
-        if usual is not None and own is not None and own != usual:
-            others.setdefault(int(own), {})[f"{method_title(item.method)} ({usual})"] = None
-    return [f"{own} epochs for {', '.join(names)}" for own, names in sorted(others.items())]
+def trained_otherwise(panel: Panel) -> tuple[str, ...]:
+    """The departures after which no measured number can agree with a printed one: network, training, images."""
+    paper = PAPER.get(panel.scenario)
+    if paper is None:
+        return ()
+    setting = panel.setting
+    backbone = setting.get("backbone")
+    spec = backbone if isinstance(backbone, Mapping) else {"name": backbone}
+    found = []
+    if spec.get("name") not in (None, paper.backbone):
+        found.append(f"{spec['name']} instead of {paper.backbone}")
+    if spec.get("width") not in (None, 1, 1.0):
+        found.append(f"network of width {spec['width']}")
+    found += _other_settings(panel)
+    found += _other_batches(panel, paper.batch_size)
+    for key, what in (("train_limit", "training"), ("test_limit", "test")):
+        if setting.get(key):
+            found.append(f"at most {setting[key]} {what} images per task")
+    return tuple(found)
+
+
+def _other_settings(panel: Panel) -> Iterator[str]:
+    """``10 epochs for KSM (30)``: methods none of whose configurations has what their source has, key by key."""
+    for key, worded in (("epochs", "{} epochs"), ("settings.lr", "lr {}"), ("settings.schedule", "schedule {}")):
+        others: dict[str, dict[str, None]] = {}
+        for method in dict.fromkeys(item.method for item in panel.configurations):
+            items = panel.of(method)
+            if all(key in unlike_own(panel.scenario, item) for item in items):
+                usual = value_title(own_setting(panel.scenario, method)[key])
+                for item in items:
+                    own = value_title(flatten(item.spec)[key])
+                    others.setdefault(own, {})[f"{method_title(method)} ({usual})"] = None
+        yield from (f"{worded.format(own)} for {', '.join(names)}" for own, names in sorted(others.items()))
+
+
+def _other_batches(panel: Panel, usual: int) -> Iterator[str]:
+    sizes = {item.spec.get("batch_size") for item in panel.configurations} - {None, usual}
+    yield from (f"batches of {size} images (not {usual})" for size in sorted(sizes, key=str))
 
 
 def departure_remark(panel: Panel) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.naming import slug
-from reports.tables.views import signed
+from reports.numbers import signed
 
 #: what ``perf --out`` calls its table
 FILE_NAME = "step.csv"
@@ -39,6 +39,7 @@ class StepRow:
     ratio_highest: float | None
     parts: dict[str, float]  #: milliseconds of the median step by part, {} for peers
     trained: int | None  #: numbers that a step updates
+    peak_memory: int | None  #: bytes
     floor_ms: float | None
 
     @property
@@ -106,6 +107,7 @@ def _row(line: dict[str, str]) -> StepRow:
         ratio_highest=_number(line["ratio_highest"]),
         parts={part: share * ms for part, share in shares.items() if share is not None},
         trained=int(line["trained_numbers"]) if line["trained_numbers"] else None,
+        peak_memory=int(line["peak_memory_bytes"]) if line["peak_memory_bytes"] else None,
         floor_ms=_number(line["floor_ms"]),
     )
 

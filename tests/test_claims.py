@@ -20,7 +20,7 @@ from reports.checks import (
     soft_share_at_most,
 )
 from reports.claims import CLAIMS, check_claims
-from reports.evidence import Evidence
+from reports.evidence import OWN, SAME, Evidence
 from reports.grouping import Panel, group
 from results.schema import RunRecord
 
@@ -63,6 +63,7 @@ def test_an_undecided_claim_says_how_many_seeds_it_would_take() -> None:
     assert evidence.seeds_text == "about 1 more seed might decide it"
     one = more_accurate("ksm", "piggyback")(panel_of(runs_of("ksm", (0.01,)) + runs_of("piggyback", (0,))))
     assert one.more_seeds == 2  # up to the three that an interval needs
+    assert one.seeds_text == "at least 2 more seeds needed"
 
 
 def test_absent_methods_are_not_run() -> None:
@@ -78,12 +79,27 @@ def test_a_negative_margin_means_not_much_worse() -> None:
 
 def test_the_same_bn_policy_is_asked_for_on_both_sides() -> None:
     runs = runs_of("ksm", (0.03, 0.031, 0.029)) + runs_of("piggyback", (0, 0, 0))  # per-task against frozen
-    check = more_accurate("ksm", "piggyback", same_bn=True)
+    check = more_accurate("ksm", "piggyback", bn=SAME)
     assert check(panel_of(runs)).verdict == "not run"
     frozen = [record("ksm", s, BASE, spec={"bn_policy": "frozen"}, run_id=f"frozen-{s}") for s in range(3)]
     evidence = check(panel_of(runs + frozen))
     assert evidence.numbers["difference"] == pytest.approx(0.0)
     assert evidence.compared == ("KSM (BN frozen)", "Piggyback")
+
+
+def test_each_method_stands_with_its_own_bn_where_the_paper_compares_them_so() -> None:
+    ksm, frozen = runs_of("ksm", (0.03, 0.031, 0.029)), runs_of("piggyback", (0, 0, 0))
+    per_task = [
+        record("piggyback", s, [a + 0.02 for a in BASE], spec={"bn_policy": "per-task"}, run_id=f"per-task-{s}")
+        for s in range(3)
+    ]
+    panel = panel_of(ksm + frozen + per_task)
+    own = more_accurate("ksm", "piggyback", bn=OWN)(panel)
+    assert own.compared == ("KSM", "Piggyback (BN frozen)")
+    assert own.numbers["difference"] == pytest.approx(0.03)
+    assert "BN is per-task in KSM, frozen in Piggyback (BN frozen)" in own.statistic
+    assert own.statistic.endswith("; not judged: KSM − Piggyback (BN per-task) +1.00")
+    assert more_accurate("ksm", "piggyback", bn=SAME)(panel).numbers["difference"] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +140,7 @@ def test_times_under_different_bn_policies_say_so_and_the_same_policy_can_be_ask
         "fails",
         "frozen in Piggyback, per-task in KSM",
     )
-    same_bn = slower("piggyback", "ksm", times=1 / 1.05, same_bn=True)
+    same_bn = slower("piggyback", "ksm", times=1 / 1.05, bn=SAME)
     assert same_bn(panel_of(ours)).verdict == "not run"
     frozen = [
         record("ksm", s, BASE, seconds=[8.0 + s / 100] * 4, spec={"bn_policy": "frozen"}, run_id=f"frozen-{s}")
@@ -200,6 +216,22 @@ def test_later_layers_change_more(early: int, late: int, verdict: str) -> None:
         for s in range(3)
     ]
     assert later_layers_change_more("ksm")(panel_of(runs)).verdict == verdict
+
+
+def test_masks_are_judged_by_the_sources_own_configuration_not_by_a_mixture() -> None:
+    def masked(lr: float, early: int, late: int) -> list[RunRecord]:
+        masks = [("fish", "a", early, 100 - early, 0), ("fish", "b", late, 100 - late, 0)]
+        spec = {"settings": {"epochs": 30, "lr": lr}}
+        return [record("ksm", s, (0.5, 0.6), masks=masks, spec=spec, run_id=f"{lr}-{s}") for s in range(3)]
+
+    panel = panel_of(masked(2e-4, 60, 90) + masked(1e-4, 90, 85))  # 1e-4 is the paper's
+    later = later_layers_change_more("ksm")(panel)
+    assert (later.verdict, later.compared) == ("holds", ("KSM (lr 0.0001)",))
+    assert later.numbers["difference"] == pytest.approx(0.05)
+    assert later.statistic.endswith("; not judged: KSM (lr 0.0002) −30.00")
+    soft = soft_share_at_most("ksm", share=0.2)(panel)
+    assert (soft.verdict, soft.numbers["share"]) == ("holds", pytest.approx(0.125))
+    assert soft.statistic == "KSM (lr 0.0001): 12.5 % of the mask units; KSM (lr 0.0002): 25.0 % of the mask units"
 
 
 def test_every_claim_answers_on_any_panel_and_names_are_unique() -> None:

@@ -29,6 +29,8 @@ PNG_DPI = 160
 PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 #: Widths in inches of everything that stands in the page's text column.
 WIDTH = 10.0
+#: entries of a legend side by side
+LEGEND_COLUMNS = 4
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -91,10 +93,10 @@ def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend(figure: Figure, axis: Axes, *, columns: int = 1) -> None:
-    """One legend for the whole figure, outside of the axes, on the right."""
+def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:
+    """One legend for the whole figure, below it, where a narrow screen shows it too."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", ncols=columns, handlelength=2.4, labelspacing=0.7)
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.4, labelspacing=0.6)
 
 
 def name_tasks(axis: Axes, names: Sequence[str], positions: Sequence[float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reports import published
+from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic, name_tasks
 from reports.grouping import Panel
 from reports.hardware import Hardware
@@ -56,7 +57,9 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
     return Drawing(
         key=f"{panel.slug}-training-cost" + ("" if alone else f"-{slug(hardware.label)}"),
         title=f"Training cost per task{number}" + ("" if alone else f", {hardware.label}"),
-        caption="Seconds in training phases, logarithmic; whiskers are 95 % t-intervals over seeds. A gap: the task's "
+        caption="Seconds in training phases, logarithmic; whiskers are 95 % t-intervals over seeds"
+        + doubts_in_brief(panel.configurations, hardware)
+        + ". A gap: the task's "
         "network is the shared task-1 network, which the method did not train itself."
         + (" The paper prints no numbers for figure 4." if panel.scenario == "imagenet2sketch" else ""),
         alt=f"Training seconds per task on {hardware.label}; mean over tasks: {'; '.join(means)}.",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports.configuration import Configuration
@@ -19,23 +22,26 @@ ACROSS = 4
 POINTS = 100  #: longer curves are thinned to this many points
 
 
+@dataclass(frozen=True)
+class Curves:
+    """A configuration's curves: one row per task, phases one after another, NaN where a task has no such epoch."""
+
+    held_out: NDArray[np.float64]  #: accuracy, float64 (tasks, epochs), mean over seeds
+    train: NDArray[np.float64]  #: the same on the training images
+    ends: tuple[tuple[str, int], ...]  #: phases with the epoch at which each ends
+    kept: float  #: accuracy when learned, mean over tasks and seeds
+
+
 def learning_curves(panel: Panel) -> list[Drawing]:
     """One drawing; none where no run recorded a curve of at least two epochs."""
-    found = [(item, *curves) for item in panel.configurations if (curves := _curves(item)) is not None]
+    found = [(item, curves) for item in panel.configurations if (curves := _curves(item)) is not None]
     if not found:
         return []
     down = math.ceil(len(found) / ACROSS)
     across = math.ceil(len(found) / down)
     figure, axes = blank(down, across, height=0.4 + 2.1 * down, width=2.5 * across if across > 1 else 4.5, sharey=True)
-    for axis, (item, held_out, train) in zip(axes, found, strict=False):
-        colour = look(item.method).light
-        epochs = np.arange(1, held_out.shape[1] + 1)
-        keep = np.unique(np.linspace(0, len(epochs) - 1, min(POINTS, len(epochs))).astype(int))
-        low, high, middle = np.nanmin(held_out, 0), np.nanmax(held_out, 0), np.nanmean(held_out, 0)
-        axis.fill_between(epochs[keep], 100 * low[keep], 100 * high[keep], color=colour, alpha=0.16, linewidth=0)
-        axis.plot(epochs[keep], 100 * middle[keep], color=colour)
-        axis.plot(epochs[keep], 100 * np.nanmean(train, 0)[keep], color=MUTED.light, linestyle=":", linewidth=1.1)
-        axis.set_title(short(item.label, 28), fontsize=8.5)
+    for axis, (item, curves) in zip(axes, found, strict=False):
+        _draw(axis, item, curves)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(max(low, 0), min(high, 101))
     for axis in axes[len(found) :]:
@@ -45,38 +51,69 @@ def learning_curves(panel: Panel) -> list[Drawing]:
     for axis in axes[max(0, len(found) - across) : len(found)]:
         axis.set_xlabel("Epoch of the task")
     words = "; ".join(
-        f"{item.label} reaches {100 * float(np.nanmean(held_out[:, -1])):.1f} percent after {held_out.shape[1]} epochs"
-        for item, held_out, _ in found
+        f"{item.label} trains up to {curves.held_out.shape[1]} epochs and keeps {100 * curves.kept:.1f} percent"
+        for item, curves in found
     )
     return [
         Drawing(
             key=f"{panel.slug}-learning-curves",
             title="Learning curves",
-            caption="Accuracy on held-out images (validation where the run has it, else test), mean over tasks and "
-            "seeds; the band spans the tasks. Dotted: accuracy on the training images. Phases follow one another.",
+            caption="Accuracy on held-out images (validation where the run has it, else test), mean over the tasks "
+            "that trained so long, and over seeds; the band spans the tasks. Dotted: accuracy on the training images. "
+            "Dashed: test accuracy of what was kept, mean over tasks; a method may drop its last phases. Vertical "
+            "lines part the phases.",
             alt=f"Accuracy over epochs. {words}.",
             figure=figure,
         )
     ]
 
 
-def _curves(item: Configuration) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Held-out and training accuracy, float64 (tasks, epochs), mean over seeds; short curves keep their last value."""
-    held_out: dict[int, list[NDArray[np.float64]]] = {}
-    train: dict[int, list[NDArray[np.float64]]] = {}
+def _draw(axis: Axes, item: Configuration, curves: Curves) -> None:
+    colour = look(item.method).light
+    epochs = np.arange(1, curves.held_out.shape[1] + 1)
+    keep = np.unique(np.linspace(0, len(epochs) - 1, min(POINTS, len(epochs))).astype(int))
+    low, high = np.nanmin(curves.held_out, 0), np.nanmax(curves.held_out, 0)
+    axis.fill_between(epochs[keep], 100 * low[keep], 100 * high[keep], color=colour, alpha=0.16, linewidth=0)
+    axis.plot(epochs[keep], 100 * np.nanmean(curves.held_out, 0)[keep], color=colour)
+    axis.plot(epochs[keep], 100 * np.nanmean(curves.train, 0)[keep], color=MUTED.light, linestyle=":", linewidth=1.1)
+    axis.axhline(100 * curves.kept, color=colour, linestyle="--", linewidth=0.9)
+    for (_, end), (phase, _) in pairwise(curves.ends):
+        axis.axvline(end + 0.5, color=MUTED.light, linewidth=0.7)
+        place = axis.get_xaxis_transform()
+        axis.text(end + 0.7, 0.02, phase, transform=place, fontsize=7, color=MUTED.light, va="bottom")
+    axis.set_title(short(item.label, 28), fontsize=8.5)
+
+
+def _curves(item: Configuration) -> Curves | None:
+    """Every epoch of the training phases; None without a curve of two epochs or without any accuracy in it."""
+    points: dict[int, dict[str, list[Sequence[CurvePoint]]]] = {}
     for run in item.runs:
         for row in run.tasks:
-            points = [point for point in row.curve if point.phase in TRAINING_PHASES]
-            if len(points) > 1:
-                held_out.setdefault(row.index, []).append(np.array([_held_out(point) for point in points]))
-                train.setdefault(row.index, []).append(np.array([point.train for point in points], dtype=np.float64))
-    if not held_out:
+            if sum(point.phase in TRAINING_PHASES for point in row.curve) > 1:
+                for phase in TRAINING_PHASES:
+                    of_phase = [point for point in row.curve if point.phase == phase]
+                    points.setdefault(row.index, {}).setdefault(phase, []).append(of_phase)
+    longest = {
+        phase: max((len(curve) for phases in points.values() for curve in phases[phase]), default=0)
+        for phase in TRAINING_PHASES
+    }
+    phases = [phase for phase in TRAINING_PHASES if longest[phase]]
+    if not phases:
         return None
-    longest = max(len(curve) for curves in held_out.values() for curve in curves)
-    stacked = tuple(np.stack([_mean(curves, longest) for curves in side.values()]) for side in (held_out, train))
-    if np.isnan(stacked[0]).all(axis=0).any() or np.isnan(stacked[1]).all(axis=0).any():
+    held_out, train = (
+        np.stack(
+            [
+                np.concatenate([_mean(of_task[phase], longest[phase], value) for phase in phases])
+                for of_task in points.values()
+            ]
+        )
+        for value in (_held_out, _train)
+    )
+    if np.isnan(held_out).all(axis=0).any() or np.isnan(train).all(axis=0).any():
         return None
-    return stacked[0], stacked[1]
+    kept = [value for (task, _), value in item.accuracy_when_learned.items() if task in points]
+    ends = np.cumsum([longest[phase] for phase in phases]).tolist()
+    return Curves(held_out, train, tuple(zip(phases, ends, strict=True)), sum(kept) / len(kept))
 
 
 def _held_out(point: CurvePoint) -> float:
@@ -86,7 +123,20 @@ def _held_out(point: CurvePoint) -> float:
     return float("nan")
 
 
-def _mean(curves: Sequence[NDArray[np.float64]], longest: int) -> NDArray[np.float64]:
-    padded = [np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves]
-    mean: NDArray[np.float64] = np.mean(padded, axis=0)
+def _train(point: CurvePoint) -> float:
+    return float(point.train) if point.train is not None else float("nan")
+
+
+def _mean(
+    curves: Sequence[Sequence[CurvePoint]], longest: int, value: Callable[[CurvePoint], float]
+) -> NDArray[np.float64]:
+    """Mean over seeds, float64 (longest,); NaN where no seed has the epoch."""
+    padded = np.full((len(curves), longest), np.nan)
+    for row, curve in zip(padded, curves, strict=True):
+        row[: len(curve)] = [value(point) for point in curve]
+    known = ~np.isnan(padded)
+    sums = np.where(known, padded, 0.0).sum(axis=0)
+    mean: NDArray[np.float64] = np.divide(
+        sums, known.sum(axis=0), out=np.full(longest, np.nan), where=known.any(axis=0)
+    )
     return mean

@@ -47,13 +47,12 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             scale: dict[str, Any] = {"cmap": "cividis", "vmin": limits[0], "vmax": limits[1]}
             images[side] = axis.imshow(100 * ratio, aspect="auto", interpolation="nearest", **scale)
             _ticks(axis, layers, named, first=side == 0, last=row == len(found) - 1)
-        words.append(
-            f"{item.label}: {100 * np.nanmean(ones):.1f} percent ones, {100 * np.nanmean(soft):.1f} percent soft values"
-        )
+        words.append("{}: {:.1f} percent ones, {:.1f} percent soft values".format(item.label, *_overall(item)))
     for side, shown in images.items():  # one bar per column: all rows share its scale
-        figure.colorbar(
+        bar = figure.colorbar(
             shown, ax=axes[side::2], pad=0.01, aspect=40, shrink=min(1.0, 2 / len(found)), anchor=(0.0, 1.0)
         )
+        bar.set_label(f"percent {'soft values' if side else 'ones'}", fontsize=8)
     return [
         Drawing(
             key=f"{panel.slug}-mask-ratios",
@@ -62,10 +61,17 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             else "Ones and soft values (as in figure 6)",
             caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
             "rest is zero; one colour scale for all methods.",
-            alt=f"Mean over layers and tasks: {'; '.join(words)}.",
+            alt=f"Of all mask units: {'; '.join(words)}.",
             figure=figure,
         )
     ]
+
+
+def _overall(item: Configuration) -> tuple[float, float]:
+    """Ones and soft values in percent of all mask units, over layers, tasks and runs."""
+    rows = [row for run in item.runs for row in run.mask_statistics]
+    units = max(sum(row.units for row in rows), 1)
+    return 100 * sum(row.ones for row in rows) / units, 100 * sum(row.soft for row in rows) / units
 
 
 def _ratios(item: Configuration) -> tuple[list[str], list[str], NDArray[np.float64], NDArray[np.float64]] | None:

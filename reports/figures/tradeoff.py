@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
 from reports.naming import short
@@ -38,7 +39,8 @@ class Placed:
 def tradeoff(panel: Panel) -> list[Drawing]:
     """One drawing with an axis per cost that was recorded; none where fewer than two methods can be placed.
 
-    Methods far below the best squeeze all others together; a second row then shows the upper end alone.
+    Methods far below the best (twice ``ZOOM`` points) squeeze all others together; a second row then shows the upper
+    end alone.
     """
     ranked = ranking(panel)
     hardware = main_hardware(panel)
@@ -52,7 +54,8 @@ def tradeoff(panel: Panel) -> list[Drawing]:
     if not kinds:
         return []
     floor = ranked[0].accuracy.mean - ZOOM / 100
-    zoomed = 3 <= sum(item.accuracy.mean >= floor for item in ranked) < len(ranked)
+    squeezed = ranked[0].accuracy.mean - ranked[-1].accuracy.mean >= 2 * ZOOM / 100
+    zoomed = squeezed and sum(item.accuracy.mean >= floor for item in ranked) >= 3
     rows, columns = (2 if zoomed else 1), len(kinds)
     figure, axes = blank(rows, columns, height=3.9 * rows, width=10.0 if columns > 1 else 7.0, sharey="row")
     words = []
@@ -62,6 +65,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
         if zoomed:
             _draw(axes[columns + place], [item for item in placed if item.ranked.accuracy.mean >= floor])
             axes[columns].set_title(f"The same, within {ZOOM:g} points of the best")
+            axes[columns].set_ylim(100 * floor - 0.6, 100 * ranked[0].accuracy.mean + 0.6)  # whiskers may leave it
         axes[columns * (rows - 1) + place].set_xlabel(label)
     for row in range(rows):
         axes[row * columns].set_ylabel("Mean accuracy in percent")
@@ -71,7 +75,9 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             key=f"{panel.slug}-tradeoff",
             title="Accuracy against cost",
             caption="Up and to the left is better. Dashed: the Pareto front; methods on it (ringed) are beaten "
-            "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised.",
+            "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised"
+            + (doubts_in_brief(panel.configurations, hardware) if hardware else "")
+            + ".",
             alt=" ".join(words),
             figure=figure,
         )

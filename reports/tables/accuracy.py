@@ -10,7 +10,7 @@ from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.naming import method_title, task_title
 from reports.published import Note, PublishedTable
-from reports.setting import PAPER, departure_remark, why_not_run
+from reports.setting import PAPER, departure_remark, trained_otherwise, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
 
@@ -56,7 +56,7 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     table = published.initial_task(panel.scenario) if method == "ksm" else None
     starts = sorted(set(family) | ({int(row) for row in table.values} if table else set()))
     names = {task.index: task_title(task.name) for task in panel.tasks}
-    columns = tuple(Axis(str(start), f"From task {start}", hint=f"From task {start}") for start in starts)
+    columns = tuple(Axis(str(start), f"From task {start}") for start in starts)
     cells: dict[tuple[str, str], Cell] = {}
     for start, column in zip(starts, columns, strict=True):
         _fill(cells, panel, column, family[start].accuracy if start in family else {}, table, str(start))
@@ -75,7 +75,8 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
         columns=columns,
         cells=cells,
         higher_is_better=True,
-        remarks=departure_remark(panel) + _slips(table),
+        incomparable="other setting" if trained_otherwise(panel) else "",
+        remarks=departure_remark(panel) + (_notes(table) if table else ()),
         missing=tuple(f"initial task {start} (no run of it in this setting among the records)" for start in absent),
         published_name="Table 3 of the KSM paper" if table else "",
     )
@@ -93,13 +94,13 @@ def _by_method(
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in chosen:
-        column = Axis(item.label, item.label, hint=method_title(item.method))
+        column = Axis(item.label, item.label, method=method_title(item.method))
         columns.append(column)
         _fill(cells, panel, column, item.accuracy, table, item.method)
     present = {item.method for item in chosen}
     for method in expected:
         if table is not None and method not in present and method in table.values:
-            columns.append(Axis(method_title(method), method_title(method), hint=method_title(method)))
+            columns.append(Axis(method_title(method), method_title(method), method=method_title(method)))
             _fill(cells, panel, columns[-1], {}, table, method)
     compared = [method for method in expected if table is None or method in table.values]
     return Grid(
@@ -114,7 +115,8 @@ def _by_method(
         columns=tuple(columns),
         cells=cells,
         higher_is_better=True,
-        remarks=(departure_remark(panel) + _slips(table)) if table else (),
+        incomparable="other setting" if trained_otherwise(panel) else "",
+        remarks=(departure_remark(panel) + _notes(table)) if table else (),
         missing=why_not_run(panel, compared, failed),
         published_name=f"{table.name.capitalize()} of the KSM paper" if table else "",
     )
@@ -146,9 +148,10 @@ def _decimals(panel: Panel) -> int:
     return 2 if panel.scenario == "imagenet2sketch" else 1
 
 
-def _slips(table: PublishedTable | None) -> tuple[str, ...]:
-    return tuple(_printed(note) for note in table.notes if note.kind in ("slip", "selection")) if table else ()
+def _notes(table: PublishedTable) -> tuple[str, ...]:
+    """Where printed numbers come from, and where they are wrong; what is only rounding stays in the CSV."""
+    return tuple(_printed(note) for note in table.notes if note.kind in ("slip", "selection", "source"))
 
 
 def _printed(note: Note) -> str:
-    return f"Printed slip: {note.text}" if note.kind == "slip" else note.text
+    return f"Printed slip: {note.text}" if note.kind == "slip" else f"Printed numbers: {note.text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.configuration import Configuration, own_training_seconds
@@ -11,9 +11,8 @@ from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import slug
 from reports.statistics import Interval, mean_interval
-from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing
 from reports.tables.size import MIB
-from reports.tables.views import DASH, decimals_for, with_spread
 from results.schema import RunRecord
 
 KILOJOULE = 1000.0
@@ -30,6 +29,12 @@ class Spent:
     throughput: float | None  #: images per second, mean over tasks
 
 
+def goals_met(runs: Iterable[RunRecord]) -> tuple[int, int]:
+    """How many tasks of all runs met the accuracy goal that their method had for them, and how many had one."""
+    rows = [row for run in runs for row in run.tasks if row.goal is not None]
+    return sum(bool(row.goal_met) for row in rows), len(rows)
+
+
 def costs(panel: Panel) -> tuple[Sheet, ...]:
     """One table per hardware."""
     alone = len(panel.hardware) == 1
@@ -43,9 +48,11 @@ def costs(panel: Panel) -> tuple[Sheet, ...]:
 def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
     items = [item for item in panel.configurations if item.training_seconds(hardware)]
     energy = any(row.energy_joules is not None for item in items for run in item.on(hardware) for row in run.tasks)
+    goals = any(row.goal is not None for item in items for run in item.on(hardware) for row in run.tasks)
     headings = [
         Heading("Method", numeric=False),
         Heading("Tasks trained"),
+        *([Heading("Goals met", "of tasks with one")] if goals else []),
         Heading("Epochs", "all tasks"),
         Heading("Per epoch", "seconds"),
         Heading("Total", "seconds"),
@@ -60,12 +67,12 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
         caption=f"On {hardware.label}, mean ± 95 % t-interval over seeds, over the tasks that a method trained itself. "
         "Wall is the whole run with loading and evaluation.",
         headings=tuple(headings),
-        lines=tuple(_line(item, hardware, energy) for item in items),
+        lines=tuple(_line(item, hardware, energy, goals) for item in items),
         remarks=doubtful_times(panel, hardware),
     )
 
 
-def _line(item: Configuration, hardware: Hardware, energy: bool) -> Line:
+def _line(item: Configuration, hardware: Hardware, energy: bool, goals: bool) -> Line:
     spent = [_spent(run) for run in item.on(hardware)]
 
     def over(value: Callable[[Spent], float | None]) -> Interval | None:
@@ -73,14 +80,15 @@ def _line(item: Configuration, hardware: Hardware, energy: bool) -> Line:
         return mean_interval(number for number in by_seed.values() if number is not None)
 
     entries = [
-        _entry(over(lambda one: one.tasks), 0),
-        _entry(over(lambda one: one.epochs), 0),
-        _entry(over(lambda one: one.seconds / one.epochs if one.epochs else None)),
-        _entry(over(lambda one: one.seconds)),
-        _entry(over(lambda one: one.throughput)),
-        _entry(over(lambda one: _largest(one.run, "peak_memory_bytes", MIB))),
-        *([_entry(over(lambda one: _energy(one.run)))] if energy else []),
-        _entry(over(lambda one: one.run.wall_seconds)),
+        interval_entry(over(lambda one: one.tasks), decimals=0),
+        *([_goals(item.on(hardware))] if goals else []),
+        interval_entry(over(lambda one: one.epochs), decimals=0),
+        interval_entry(over(lambda one: one.seconds / one.epochs if one.epochs else None)),
+        interval_entry(over(lambda one: one.seconds)),
+        interval_entry(over(lambda one: one.throughput)),
+        interval_entry(over(lambda one: _largest(one.run, "peak_memory_bytes", MIB))),
+        *([interval_entry(over(lambda one: _energy(one.run)))] if energy else []),
+        interval_entry(over(lambda one: one.run.wall_seconds)),
     ]
     return Line(Entry(item.label), tuple(entries))
 
@@ -107,9 +115,6 @@ def _energy(run: RunRecord) -> float | None:
     return sum(values) / KILOJOULE if values else None
 
 
-def _entry(interval: Interval | None, decimals: int | None = None) -> Entry:
-    if interval is None:
-        return Entry(DASH, kind="missing")
-    digits = decimals_for(interval.mean) if decimals is None else decimals
-    half = interval.half_width if interval.half_width else None
-    return Entry(with_spread(interval.mean, half, digits), interval.mean, interval.half_width)
+def _goals(runs: Sequence[RunRecord]) -> Entry:
+    met, goals = goals_met(runs)
+    return Entry(f"{met} of {goals}", met) if goals else missing()

@@ -22,6 +22,7 @@ class Cell:
     samples: Mapping[int, float] = field(default_factory=dict)  #: seed -> value
     published: float | None = None
     remark: str = ""  #: why there is no value, or what to know about it
+    remark_in_short: str = ""  #: instead of "not run" where there is no value for another reason
 
     @cached_property
     def interval(self) -> Interval | None:
@@ -33,17 +34,22 @@ class Cell:
         """Measured mean minus published."""
         return None if self.interval is None or self.published is None else self.interval.mean - self.published
 
-    def verdict(self, comparable: bool = True, rounding: float = PUBLISHED_ROUNDING, counted: bool = False) -> str:
-        """Measured against published; only *comparable* quantities (not seconds of other hardware) can agree.
+    @property
+    def ratio(self) -> float | None:
+        """Measured mean over published."""
+        return self.interval.mean / self.published if self.interval is not None and self.published else None
+
+    def verdict(self, incomparable: str = "", rounding: float = PUBLISHED_ROUNDING, counted: bool = False) -> str:
+        """Measured against published; a reason for being *incomparable* (other hardware) is the verdict itself.
 
         ``counted`` quantities (sizes) are counts, no statistics: they agree within ``rounding`` at any number of seeds.
         """
         if not self.samples:
-            return NOT_RUN
+            return self.remark_in_short or NOT_RUN
         if self.published is None:
             return NOT_PUBLISHED
-        if not comparable:
-            return ""
+        if incomparable:
+            return incomparable
         if counted:
             return AGREES if abs(self.difference or 0.0) <= rounding else DIFFERS
         agreed = agrees_with_published(list(self.samples.values()), self.published, rounding)
@@ -57,8 +63,14 @@ class Axis:
     key: str
     title: str
     summary: bool = False  #: a mean or total, kept apart from what it sums up
-    hint: str = ""
+    hint: str = ""  #: a few words that explain it
+    method: str = ""  #: of a column: the method's printed name, under which papers have it
     ranked: bool = True  #: False: its cells cover different tasks, so none of them is the best
+
+    @property
+    def printed(self) -> str:
+        """What heads the published numbers."""
+        return self.method or self.title
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Grid:
     columns: tuple[Axis, ...]
     cells: Mapping[tuple[str, str], Cell]  #: by (row key, column key)
     higher_is_better: bool | None = None  #: None: nothing is ever set in bold
-    comparable: bool = True  #: may a measured value agree with a published one at all
+    incomparable: str = ""  #: why no measured value can agree with a published one: "other hardware"
     rounding: float = PUBLISHED_ROUNDING  #: half a unit of the last printed digit
     counted: bool = False  #: a count, not a statistic
     remarks: tuple[str, ...] = ()
@@ -115,7 +127,7 @@ class Grid:
 
     def verdict(self, row: Axis, column: Axis) -> str:
         """The verdict on one cell."""
-        return self.cell(row, column).verdict(self.comparable, self.rounding, self.counted)
+        return self.cell(row, column).verdict(self.incomparable, self.rounding, self.counted)
 
 
 def _best_of(samples: Mapping[str, Mapping[int, float]], higher: bool) -> str | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from reports.configuration import Configuration
+from reports.doubts import doubts_in_brief
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.statistics import Difference, Interval, mean_interval, paired_difference
 from reports.tables.grid import per_seed_mean
-from reports.tables.sheet import Entry, Heading, Line, Sheet
+from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from reports.tables.size import MIB
-from reports.tables.views import DASH, decimals_for, signed, with_spread
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Ranked:
 
     configuration: Configuration
     accuracy: Interval
+    best: bool  #: no other has a better mean
     behind_best: Difference | None  #: this minus the best, paired; None for the best itself or without shared seeds
     forgetting: Interval | None
     backward_transfer: Interval | None
@@ -59,6 +60,7 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
             Ranked(
                 configuration=item,
                 accuracy=accuracy,
+                best=item is order[0],
                 behind_best=None if item is order[0] else paired_difference(item.accuracy, order[0].accuracy),
                 forgetting=_over_seeds(item, "forgetting"),
                 backward_transfer=_over_seeds(item, "backward_transfer"),
@@ -99,7 +101,7 @@ def ranking_sheet(panel: Panel) -> Sheet:
     if hardware:
         remarks.append(
             f"Training seconds: all tasks that the method trained itself, on {hardware.label}; "
-            "the shared task-1 network apart."
+            "the shared task-1 network apart" + doubts_in_brief(panel.configurations, hardware) + "."
         )
     return Sheet(
         key=f"{panel.slug}-ranking",
@@ -113,48 +115,25 @@ def ranking_sheet(panel: Panel) -> Sheet:
 
 def _line(item: Ranked, has_scratch: bool) -> Line:
     entries = [
-        _interval(item.accuracy, 100, 1, always=True),
+        interval_entry(item.accuracy, 100, 1),
         _behind(item),
-        _interval(item.forgetting, 100, 1),
-        _interval(item.backward_transfer, 100, 1),
-        *([_signed(item.transfer)] if has_scratch else []),
-        _interval(item.seconds),
-        _interval(item.size, 1 / MIB),
-        Entry(DASH, kind="missing") if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
+        interval_entry(item.forgetting, 100, 1),
+        interval_entry(item.backward_transfer, 100, 1),
+        *([points_entry(item.transfer)] if has_scratch else []),
+        interval_entry(item.seconds),
+        interval_entry(item.size, 1 / MIB),
+        missing() if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
         Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
     ]
     return Line(Entry(item.configuration.label), tuple(entries))
 
 
 def _behind(item: Ranked) -> Entry:
+    if item.best:
+        return Entry("best", 0.0)
     if item.behind_best is None:
-        return Entry("best" if item.behind_best is None else DASH, 0.0)
-    doubt = "" if item.behind_best.below(0) else " *"
-    return Entry(signed(100 * item.behind_best.mean, 1) + doubt, 100 * item.behind_best.mean, _half(item.behind_best))
-
-
-def _signed(difference: Difference | None) -> Entry:
-    if difference is None:
-        return Entry(DASH, kind="missing")
-    half = _half(difference)
-    text = signed(100 * difference.mean, 1) + ("" if half is None else f" ± {half:.1f}")
-    return Entry(text, 100 * difference.mean, half)
-
-
-def _half(difference: Difference) -> float | None:
-    return None if difference.seeds.half_width is None else 100 * difference.seeds.half_width
-
-
-def _interval(
-    interval: Interval | None, scale: float = 1.0, decimals: int | None = None, *, always: bool = False
-) -> Entry:
-    if interval is None:
-        return Entry(DASH, kind="missing")
-    mean = interval.mean * scale
-    half = None if interval.half_width is None else interval.half_width * scale
-    digits = decimals_for(mean) if decimals is None else decimals
-    shown = half if always else half or None  # ± 0 says nothing
-    return Entry(with_spread(mean, shown, digits), mean, half)
+        return missing("no seed in common with the best")
+    return points_entry(item.behind_best, mark="" if item.behind_best.below(0) else "*")
 
 
 def _over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:

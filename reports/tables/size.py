@@ -9,11 +9,11 @@ from reports import published
 from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.naming import method_title
+from reports.numbers import decimals_for
 from reports.setting import PAPER, departure_remark, why_not_run
 from reports.statistics import mean_interval
 from reports.tables.grid import Axis, Cell, Grid
-from reports.tables.sheet import Entry, Heading, Line, Sheet
-from reports.tables.views import DASH, decimals_for, with_spread
+from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry
 from results.schema import RunRecord
 
 MIB = 2**20
@@ -32,7 +32,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     for item in panel.configurations:
         measured = size_by_rule(item)
         if measured:
-            columns.append(Axis(item.label, item.label, hint=method_title(item.method)))
+            columns.append(Axis(item.label, item.label, method=method_title(item.method)))
             for rule in RULES:
                 printed = table.get(item.method, rule) if table else None
                 cells[rule, item.label] = Cell(measured.get(rule, {}), printed)
@@ -44,7 +44,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     for method in expected:
         if method not in present and table:
             title = method_title(method)
-            columns.append(Axis(title, title, hint=title))
+            columns.append(Axis(title, title, method=title))
             cells["cpg_table", title] = Cell({}, table.get(method, "cpg_table"))
     smallest = min(cell.interval.mean for cell in cells.values() if cell.interval)
     return Grid(
@@ -97,7 +97,9 @@ def components(panel: Panel) -> Sheet | None:
         return None
     lines = []
     for name, by_label in parts.items():
-        lines.append(Line(Entry(name), tuple(_entry(by_label.get(label, [])) for label in columns)))
+        lines.append(
+            Line(Entry(name), tuple(interval_entry(mean_interval(by_label.get(label, []))) for label in columns))
+        )
     return Sheet(
         key=f"{panel.slug}-size-components",
         title="What the size is made of",
@@ -105,11 +107,3 @@ def components(panel: Panel) -> Sheet | None:
         headings=(Heading("Component", numeric=False), *(Heading(label) for label in columns)),
         lines=tuple(lines),
     )
-
-
-def _entry(values: Sequence[float]) -> Entry:
-    interval = mean_interval(values)
-    if interval is None:
-        return Entry(DASH, kind="missing")
-    half = interval.half_width if interval.half_width else None
-    return Entry(with_spread(interval.mean, half, decimals_for(interval.mean)), interval.mean, interval.half_width)

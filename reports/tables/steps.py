@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from reports.naming import method_title
+from reports.numbers import DASH
 from reports.steps import PARTS, StepRow, Steps, why
-from reports.tables.sheet import Entry, Heading, Line, Sheet
-from reports.tables.views import DASH
+from reports.tables.sheet import Entry, Heading, Line, Sheet, missing
 
 ABOUT = (
     "Milliseconds per training step: median and range over rounds in which every contender has its turn; parts from a "
@@ -19,7 +19,7 @@ def steps_sheet(steps: Steps) -> Sheet:
     headings = [Heading("Contender", numeric=False), Heading("BN", numeric=False), Heading("Optimizer", numeric=False)]
     headings += [Heading("Batch"), Heading("Step", "ms"), Heading("Range", "ms"), Heading("To fine-tuning")]
     headings += [Heading("Range", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
-    headings += [Heading("Numbers trained"), Heading("Floor", "ms")]
+    headings += [Heading("Numbers trained"), Heading("Peak memory", "MiB"), Heading("Floor", "ms")]
     return Sheet(
         key=steps.key,
         title=f"Training steps: {steps.name}",
@@ -44,16 +44,15 @@ def _entries(row: StepRow) -> tuple[Entry, ...]:
         Entry(row.optimizer),
         Entry(str(row.batch_size), row.batch_size),
         _number(row.ms, 2),
-        Entry(f"{row.lowest:.2f} to {row.highest:.2f}", row.lowest),
+        Entry(f"{row.lowest:.2f} to {row.highest:.2f}"),
         _number(row.ratio, 3),
-        Entry(f"{row.ratio_lowest:.2f} to {row.ratio_highest:.2f}", row.ratio_lowest)
-        if row.ratio_lowest
-        else _number(),
+        Entry(f"{row.ratio_lowest:.2f} to {row.ratio_highest:.2f}") if row.ratio_lowest else missing(),
         *(_number(row.parts.get(part), 2) for part in PARTS),
         _number(row.trained, 0),
+        _number(row.peak_memory / 2**20 if row.peak_memory else None, 0),
         _number(row.floor_ms, 2),
     )
 
 
 def _number(value: float | None = None, decimals: int = 0) -> Entry:
-    return Entry(DASH, kind="missing") if value is None else Entry(f"{value:,.{decimals}f}", value)
+    return missing() if value is None else Entry(f"{value:,.{decimals}f}", value)

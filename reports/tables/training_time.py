@@ -10,9 +10,9 @@ from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import method_title, slug, task_title
+from reports.numbers import decimals_for
 from reports.setting import PAPER, departure_remark, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
-from reports.tables.views import decimals_for
 from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
@@ -23,7 +23,7 @@ BACKBONE = Axis(
     summary=True,
     ranked=False,
 )
-NOT_TRAINED = "the shared task-1 network, whose time is a row of its own"
+NOT_TRAINED = ("the shared task-1 network, whose time is a row of its own", "shared network")
 
 
 def training_times(panel: Panel, failed: Sequence[RunRecord] = ()) -> tuple[Grid, ...]:
@@ -60,14 +60,14 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
     for item in panel.configurations:
         seconds = item.training_seconds(hardware)
         if seconds:
-            columns.append(Axis(item.label, item.label, hint=method_title(item.method)))
+            columns.append(Axis(item.label, item.label, method=method_title(item.method)))
             _fill(cells, panel, columns[-1].key, item.method, seconds, common, task1_seconds(item, hardware))
     present = {item.method for item in panel.configurations if item.training_seconds(hardware)}
     paper = PAPER.get(panel.scenario)
     absent = [method for method in (paper.methods if paper else ()) if method not in present]
     if table:
         for method in absent:
-            columns.append(Axis(method_title(method), method_title(method), hint=method_title(method)))
+            columns.append(Axis(method_title(method), method_title(method), method=method_title(method)))
             _fill(cells, panel, columns[-1].key, method, {}, common, {})
     smallest = min((cell.interval.mean for cell in cells.values() if cell.interval), default=0.0)
     rows = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
@@ -85,7 +85,7 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
         columns=tuple(columns),
         cells=cells,
         higher_is_better=False,
-        comparable=False,
+        incomparable="other hardware",
         remarks=_remarks(panel, hardware, table is not None),
         missing=why_not_run(panel, absent, failed) if table else (),
         published_name=f"Table 1 of the KSM paper, seconds on a {published.TIMES_DEVICE}" if table else "",
@@ -105,7 +105,7 @@ def _fill(
     for task in panel.tasks:
         printed = table.get(method, str(task.index)) if table else None
         measured = of_task(seconds, task.index)
-        cells[str(task.index), column] = Cell(measured, printed, NOT_TRAINED if seconds and not measured else "")
+        cells[str(task.index), column] = Cell(measured, printed, *(NOT_TRAINED if seconds and not measured else ()))
     trained = sorted({task for task, _ in seconds})
     names = [str(task) for task in common]
     cells[MEAN.key, column] = Cell(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from reports.tables.grid import NOT_RUN, Axis, Grid
+from reports.numbers import DASH, signed, times, with_spread
+from reports.statistics import MINIMUM_SEEDS
+from reports.tables.grid import NOT_ENOUGH_SEEDS, NOT_RUN, Axis, Grid
 from reports.tables.sheet import Entry, Heading, Line, Sheet
-
-DASH = "–"
-MINUS = "−"
 
 
 def views(grid: Grid) -> tuple[Sheet, ...]:
@@ -55,7 +54,7 @@ def published(grid: Grid) -> Sheet:
         key=f"{grid.key}-published",
         title=grid.title,
         caption=f"{grid.published_name}, as printed; means recomputed from the printed rows, over the rows shown.",
-        headings=(Heading(grid.row_title, numeric=False), *(Heading(_bare(column)) for column in columns)),
+        headings=(Heading(grid.row_title, numeric=False), *(Heading(column.printed) for column in columns)),
         lines=tuple(lines),
         view="published",
         view_title="Published",
@@ -63,12 +62,19 @@ def published(grid: Grid) -> Sheet:
 
 
 def difference(grid: Grid) -> Sheet:
-    """Measured minus published with a verdict; for seconds, which no other device shares, measured over published."""
+    """Measured minus published with a verdict; for seconds, which no other device shares, measured over published.
+
+    Where no cell can have a verdict the caption says so, once.
+    """
     columns = [c for c in grid.columns if any(grid.cell(row, c).published is not None for row in grid.rows)]
     rows = [row for row in grid.rows if any(grid.cell(row, column).published is not None for column in columns)]
     what = "Measured over published" if _as_ratio(grid) else "Measured minus published"
-    if not grid.comparable:
-        rule = "The hardware differs, so no verdict."
+    verdicts = {grid.verdict(row, column) for row in rows for column in columns if grid.cell(row, column).samples}
+    silent = bool(grid.incomparable) or verdicts == {NOT_ENOUGH_SEEDS}
+    if grid.incomparable:
+        rule = f"No verdict: {grid.incomparable}."
+    elif silent:
+        rule = f"No verdict: that takes {MINIMUM_SEEDS} seeds."
     elif grid.counted:
         rule = f"Agrees: within {grid.rounding:g} of the printed number."
     else:
@@ -81,7 +87,8 @@ def difference(grid: Grid) -> Sheet:
         caption=f"{what} ({grid.unit if not _as_ratio(grid) else 'ratio'}). {rule}",
         headings=(Heading(grid.row_title, numeric=False), *(Heading(column.title) for column in columns)),
         lines=tuple(
-            Line(_head(row), tuple(_difference_entry(grid, row, c) for c in columns), row.summary) for row in rows
+            Line(_head(row), tuple(_difference_entry(grid, row, c, silent) for c in columns), row.summary)
+            for row in rows
         ),
         remarks=tuple(f"Not run: {reason}" for reason in grid.missing),
         view="difference",
@@ -89,38 +96,15 @@ def difference(grid: Grid) -> Sheet:
     )
 
 
-def with_spread(mean: float, half_width: float | None, decimals: int) -> str:
-    """``78.9 ± 0.4``, or ``78.9`` for a single seed."""
-    text = f"{mean:,.{decimals}f}".replace("-", MINUS)
-    return text if half_width is None else f"{text} ± {half_width:,.{decimals}f}"
-
-
-def signed(value: float, decimals: int) -> str:
-    """``+0.3``, ``−0.3`` (a true minus sign), and ``0.0`` without a sign."""
-    text = f"{abs(value):,.{decimals}f}"
-    if float(text.replace(",", "")) == 0:
-        return text
-    return ("+" if value > 0 else MINUS) + text
-
-
-def decimals_for(largest: float) -> int:
-    """Digits after the point so that a column of times or sizes shows three figures."""
-    return 0 if largest >= 100 else 1 if largest >= 10 else 2 if largest >= 0.1 else 4
-
-
 def _head(row: Axis) -> Entry:
     return Entry(row.title, hint=row.hint)
-
-
-def _bare(column: Axis) -> str:
-    return column.hint or column.title
 
 
 def _once(grid: Grid) -> list[Axis]:
     """Published columns, each method once although it may have several measured configurations."""
     seen: dict[str, Axis] = {}
     for column in grid.columns:
-        seen.setdefault(_bare(column), column)
+        seen.setdefault(column.printed, column)
     return list(seen.values())
 
 
@@ -151,16 +135,15 @@ def _as_ratio(grid: Grid) -> bool:
     return grid.unit == "seconds"
 
 
-def _difference_entry(grid: Grid, row: Axis, column: Axis) -> Entry:
+def _difference_entry(grid: Grid, row: Axis, column: Axis, silent: bool) -> Entry:
     cell = grid.cell(row, column)
     verdict = grid.verdict(row, column)
     if cell.published is None:
         return Entry(DASH, kind="missing", hint="no published number")
     if cell.interval is None or cell.difference is None:
-        return Entry(NOT_RUN, kind="missing", hint=cell.remark)
+        return Entry(cell.remark_in_short or NOT_RUN, kind="missing", hint=cell.remark)
     beside = f"{cell.interval.mean:,.{grid.decimals}f} measured, {cell.published:,.{grid.decimals}f} published"
-    if _as_ratio(grid):
-        ratio = cell.interval.mean / cell.published
-        return Entry(f"{ratio:.3g}×", ratio, hint=beside)
-    text = signed(cell.difference, grid.decimals) + (f" {verdict}" if verdict else "")
-    return Entry(text, cell.difference, kind=verdict.replace(" ", "-"), hint=beside)
+    if _as_ratio(grid) and cell.ratio is not None:
+        return Entry(times(cell.ratio), cell.ratio, hint=beside)
+    text = signed(cell.difference, grid.decimals) + ("" if silent else f" {verdict}")
+    return Entry(text, cell.difference, kind="" if silent else verdict.replace(" ", "-"), hint=beside)

@@ -1,0 +1,30 @@
+"""Numbers as text, the same way in every table and sentence."""
+
+from __future__ import annotations
+
+DASH = "–"
+MINUS = "−"
+
+
+def with_spread(mean: float, half_width: float | None, decimals: int) -> str:
+    """``78.9 ± 0.4``, or ``78.9`` for a single seed and where all seeds agree to the last bit (sizes)."""
+    text = f"{mean:,.{decimals}f}".replace("-", MINUS)
+    return f"{text} ± {half_width:,.{decimals}f}" if half_width else text
+
+
+def signed(value: float, decimals: int) -> str:
+    """``+0.3``, ``−0.3`` (a true minus sign), and ``0.0`` without a sign."""
+    text = f"{abs(value):,.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        return text
+    return ("+" if value > 0 else MINUS) + text
+
+
+def decimals_for(largest: float) -> int:
+    """Digits after the point so that a column of times or sizes shows three figures; none for nothing at all."""
+    return 0 if largest >= 100 or largest == 0 else 1 if largest >= 10 else 2 if largest >= 0.1 else 4
+
+
+def times(ratio: float) -> str:
+    """``0.044×``, ``1.31×``, ``21.7×``: two figures below one, three above."""
+    return f"{ratio:.{2 if ratio < 1 else 3}g}×"
