@@ -17,7 +17,7 @@ from benchmark.plan import mask_settings, resolved_settings, scratch_settings
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
 from benchmark.spec import RunOptions, RunSpec
-from benchmark.tensors import PreparedTask, experiences, prepare
+from benchmark.tensors import PreparedTask, experiences, fits, prepare
 from methods.network import TaskView
 from methods.registry import METHODS
 from methods.streams import Streams
@@ -32,6 +32,7 @@ class Material:
     tasks: dict[int, PreparedTask]
     experiences: dict[int, Any]
     fingerprint: str
+    resident: bool  #: the images live on the device, see ``benchmark.tensors.fits``
 
 
 def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Material:
@@ -39,8 +40,9 @@ def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Materi
     scenario = load_scenario(options.scenario_source)
     root = Path(options.data_root) if options.data_root else None
     data = scenario.read(root, sorted(spec.task_indices), silent)
-    tasks = {task.index: prepare(spec, task, device) for task in data.tasks}
-    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.mark)
+    resident = fits(data.tasks, device, options.workers)
+    tasks = {task.index: prepare(spec, task, device, resident=resident) for task in data.tasks}
+    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.mark, resident)
 
 
 def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:

@@ -74,7 +74,8 @@ def carry_out(campaign: Campaign) -> int:
     except KeyboardInterrupt:
         executor.stop()
         print(
-            f"\nstopped; finished runs are kept and unfinished ones go on from their checkpoint: {options.command}",
+            "\nstopped; finished runs are kept and unfinished ones go on from their checkpoint: "
+            + _command_to_go_on(options.command),
             file=sys.stderr,
         )
         return 130
@@ -82,6 +83,11 @@ def carry_out(campaign: Campaign) -> int:
         executor.stop()
     _conclude(results, specs)
     return 1 if failed else 0
+
+
+def _command_to_go_on(command: str) -> str:
+    """The same command without what would start its runs afresh."""
+    return " ".join(word for word in command.split(" ") if word not in ("--force", "--no-resume"))
 
 
 def _require_validation_images(spec: RunSpec, data: ScenarioData) -> None:
@@ -106,27 +112,37 @@ def _download(root: str) -> None:
 def _has_finished_record(job: Job) -> bool:
     from benchmark.store import run_folder
 
-    record = run_folder(Path(job.options.results), job.spec.run_id).read()
-    return record is not None and record.finished
+    folder = run_folder(Path(job.options.results), job.spec.run_id)
+    record = folder.read()
+    return record is not None and record.finished and not folder.begun_again
 
 
 def finished(job: Job, data: ScenarioData) -> bool:
-    """The run has a finished record on the same data."""
+    """The run has a finished record on the same data, and nobody has begun to repeat it."""
     from benchmark.store import run_folder
 
-    record = run_folder(Path(job.options.results), job.spec.run_id).read()
-    return bool(record is not None and record.finished and record.provenance.get("data_fingerprint") == data.mark)
+    folder = run_folder(Path(job.options.results), job.spec.run_id)
+    record = folder.read()
+    if record is None or not record.finished or folder.begun_again:
+        return False
+    return bool(record.provenance.get("data_fingerprint") == data.mark)
 
 
 def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
-    """Runs to be repeated (--force, or finished on other data) start afresh, not from an old checkpoint."""
-    from benchmark.store import run_folder
+    """Runs to be repeated (--force, or finished on other data) start afresh, not from an old checkpoint.
+
+    Not a run that another process is at: its checkpoint is its own.
+    """
+    from contextlib import suppress
+
+    from benchmark.store import locked, run_folder
 
     for job in jobs:
         folder = run_folder(Path(job.options.results), job.spec.run_id)
-        record = folder.read()
-        if force or (record is not None and record.finished):
-            folder.forget_checkpoints()
+        with suppress(BlockingIOError), locked(folder.path / ".lock"):
+            record = folder.read()
+            if force or (record is not None and record.finished and not folder.begun_again):
+                folder.forget_checkpoints()
 
 
 def _tidy(jobs: Sequence[Job]) -> None:
@@ -206,5 +222,8 @@ def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
             return
         except OSError as error:
             print(f"no report: {error.filename or results} cannot be written ({error.strerror})", file=sys.stderr)
+            return
+        except Exception as error:  # a fault of the report must not make finished runs look failed
+            print(f"no report: {type(error).__name__}: {error}; the runs are kept", file=sys.stderr)
             return
     print(f"report: {built.index}")

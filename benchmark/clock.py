@@ -130,4 +130,6 @@ class Stopwatch:
         }
         self.repeated = state["repeated"] + now - self._started
         self._before = state["wall"]
+        for gauge in self.gauges:
+            gauge.start()  # getting back here is in no phase of theirs either
         self._started = self._edge = now

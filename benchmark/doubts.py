@@ -87,7 +87,7 @@ def before(chosen: Any) -> list[str]:
         found.append("Python is a debug build")
     if chosen.type == "cuda":
         if busy := busy_gpu(chosen):
-            found.append(f"the GPU was busy with {busy}")
+            found.append(f"the GPU was busy with {busy} when the run began")
         return found
     return found + busy_cpu("began")
 
@@ -105,10 +105,17 @@ def busy_cpu(moment: str, own: float = 0.0) -> list[str]:
     return [f"the CPU was busy: load {load:.1f} on {cores()} cores when the run {moment}"]
 
 
-def of_device(described: dict[str, Any]) -> list[str]:
-    """Doubts from ``provenance.device``: the card runs below its clocks."""
+def shared_card(workers: int) -> list[str]:
+    """The doubt that runs of the same command computed on the card, too: times and joules are then of them all."""
+    return [f"up to {workers} runs of one command shared the GPU"] if workers > 1 else []
+
+
+def of_device(described: dict[str, Any], moment: str = "began") -> list[str]:
+    """Doubts from ``provenance.device``: the card runs below its clocks. ``moment``: "began" or "ended"."""
     reasons = described.get("throttle_reasons") or 0
-    return [f"the GPU was throttled by {text} when the run began" for bit, text in THROTTLING.items() if reasons & bit]
+    return [
+        f"the GPU was throttled by {text} when the run {moment}" for bit, text in THROTTLING.items() if reasons & bit
+    ]
 
 
 def other_devices(described: dict[str, Any], options: RunOptions, spec: RunSpec) -> list[str]:

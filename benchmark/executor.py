@@ -58,17 +58,20 @@ class LocalExecutor:
 
     def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
         """Carry out jobs; yields each with its record (None: another process is at it)."""
-        from benchmark.allocator import keep_freed_blocks
+        import torch
+
         from benchmark.runner import run
 
+        threads = torch.get_num_threads()
         for job in jobs:
-            if job.options.device == "cpu":
-                keep_freed_blocks()
 
             def emit(event: dict[str, Any], spec: RunSpec = job.spec) -> None:
                 hear(spec, event)
 
-            yield job, run(job.spec, job.options, emit)
+            _prepare_torch(job.options)
+            record = run(job.spec, job.options, emit)
+            torch.set_num_threads(threads)
+            yield job, record
 
     def stop(self) -> None:
         """Nothing to stop."""
@@ -197,17 +200,23 @@ def _prepare_child() -> None:
     _end_with_parent()
 
 
-def _run_in_child(job: Job, connection: Connection) -> None:
-    _prepare_child()
+def _prepare_torch(options: RunOptions) -> None:
+    """Memory and threads of this process as a run wants them."""
     import torch
 
     from benchmark.allocator import keep_freed_blocks
+
+    if options.device == "cpu":
+        keep_freed_blocks()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+
+def _run_in_child(job: Job, connection: Connection) -> None:
+    _prepare_child()
     from benchmark.runner import run
 
-    if job.options.device == "cpu":
-        keep_freed_blocks()
-    if job.options.threads:
-        torch.set_num_threads(job.options.threads)
+    _prepare_torch(job.options)
 
     def emit(event: dict[str, Any]) -> None:
         with suppress(BrokenPipeError):

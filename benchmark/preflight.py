@@ -25,6 +25,29 @@ def usable(name: str) -> Any:
     return device
 
 
+def incapable(spec: RunSpec, device: Any) -> str | None:
+    """What the spec asks of arithmetic or compiler that is not to be had here, in one sentence; None: all is.
+
+    Without it a run would carry a name, tf32 say, that its numbers do not deserve.
+    """
+    import os
+    import shutil
+
+    import torch
+
+    if spec.precision == "tf32":
+        if device.type != "cuda":
+            return "--precision tf32 is an arithmetic of CUDA devices; take fp32 or bf16 on the CPU."
+        if torch.cuda.get_device_capability(device) < (8, 0):
+            return f"{torch.cuda.get_device_name(device)} has no TensorFloat-32; take --precision fp32."
+    if spec.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        return f"{torch.cuda.get_device_name(device)} has no bfloat16; take --precision fp32."
+    compilers = (os.environ.get("CXX", ""), os.environ.get("CC", ""), "g++", "clang++", "gcc", "clang", "cc")
+    if spec.compile != "off" and not any(name and shutil.which(name) for name in compilers):
+        return "--compile needs a C++ compiler, and there is none here; install g++ or leave it out."
+    return None
+
+
 def fault(spec: RunSpec, options: RunOptions) -> str | None:
     """One sentence, or None when backbone, weights, mask and device are usable."""
     from benchmark import doubts
@@ -38,6 +61,8 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
     try:
         device = usable(options.device)
         if device.type == "cuda" and options.require_idle_gpu and (refusal := doubts.refusal(device)):
+            return refusal
+        if refusal := incapable(spec, device):
             return refusal
         if chosen["image_size"] < smallest_image(chosen["name"]):
             return (

@@ -97,7 +97,9 @@ def device(chosen: Any) -> dict[str, Any]:
         "type": "cuda",
         "name": properties.name,
         "memory_bytes": properties.total_memory,
+        "capability": f"{properties.major}.{properties.minor}",
         "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "driver": None,
         "power_limit_watts": None,
     }
@@ -143,7 +145,10 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
         "device": described,
         "flags": flags(),
         "options": options.to_json(),
-        "notes": found_doubts + doubts.of_device(described) + doubts.other_devices(described, options, spec),
+        "notes": found_doubts
+        + doubts.of_device(described)
+        + (doubts.shared_card(options.workers) if chosen.type == "cuda" else [])
+        + doubts.other_devices(described, options, spec),
         "counters": doubts.counters(),
     }
 
@@ -177,11 +182,9 @@ def _telling(key: str, fact: Any) -> Any:
     return fact
 
 
-def afterwards(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """``facts`` of ``provenance`` with what the run of ``seconds`` showed: whether others took the processor.
-
-    A load is an average over a minute: of a run shorter than that the end says nothing new.
-    """
+def afterwards(chosen: Any, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What ``facts`` of ``provenance`` gain from the run of ``seconds`` on torch device ``chosen``: the notes, with
+    whether others took the processor or the card, and whether the card was throttled under load."""
     from benchmark import doubts
 
     later = doubts.counters()
@@ -189,6 +192,12 @@ def afterwards(facts: dict[str, Any], seconds: float) -> dict[str, Any]:
     notes = facts["notes"] + doubts.during(earlier, later, seconds)
     if facts["device"]["type"] == "cpu":
         notes += doubts.busy_cpu("ended", own=facts["host"]["threads"])
+    else:
+        notes += doubts.of_device(device(chosen), "ended")
+        if others := doubts.other_gpu_processes(chosen):
+            notes.append(
+                f"{len(others)} other process{'es' if len(others) > 1 else ''} used the GPU when the run ended"
+            )
     return {"notes": notes}
 
 

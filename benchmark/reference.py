@@ -116,12 +116,16 @@ class References:
             self._train(strategy, clock, experience, task, path)
             assert strategy.progress is not None
             accuracy = float(strategy.progress.done["train"]["selection"])
-            self.keep_goal(task, accuracy, "trained for it")
+            self._write_goal(task, accuracy, "trained for it")
             _unfinished(path).unlink(missing_ok=True)
         return accuracy
 
     def keep_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
-        """Keep a goal for the runs to come; ``origin``: who found it."""
+        """Keep a goal for the runs to come, whoever trains for the same one now; ``origin``: who found it."""
+        with self._alone(self._goal_path(task), "the accuracy goal"):
+            self._write_goal(task, accuracy, origin)
+
+    def _write_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
         write_json(self._goal_path(task), {"accuracy": accuracy, "from": origin, "data": data_mark(task)})
 
     def _goal_path(self, task: PreparedTask) -> Path:
@@ -152,6 +156,9 @@ class References:
             strategy.checkpoint = save
         with compiling_apart(clock, self.spec.compile != "off"):
             strategy.train(experience, eval_streams=[])
+        strategy.checkpoint = (
+            None  # it refers to the strategy: without it the network is freed as soon as it is not used
+        )
 
     def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, mark: str) -> None:
         if not unfinished.exists():

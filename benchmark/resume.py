@@ -32,6 +32,7 @@ class Done:
     initial: dict[str, Any] | None = None  #: facts of the task-1 network
     written: dict[str, int] = field(default_factory=dict)  #: bytes by file name
     headers: dict[str, int] = field(default_factory=dict)  #: of which header
+    learned_sha256: dict[str, str] = field(default_factory=dict)  #: by task name, of the tensors that it adds
     sittings: int = 1
     made_on: list[dict[str, Any]] = field(default_factory=list)  #: what each sitting was carried out on
 

@@ -113,23 +113,28 @@ CLOCKS_AGREE = 0.02
 
 
 def cuda_seconds(clock: Mapping[str, Any]) -> float | None:
-    """Seconds of all phases by CUDA events, the check on the host's clock; None without them."""
+    """Seconds of all training phases by CUDA events, the check on the host's clock; None without them.
+
+    Of training phases only: before the first of them the host also waits for the driver, in nobody's event.
+    """
     found = [
         values["cuda_seconds"]
         for phases in clock["readings"].values()
-        for values in phases.values()
-        if "cuda_seconds" in values
+        for phase, values in phases.items()
+        if phase in TRAINING_PHASES and "cuda_seconds" in values
     ]
     return sum(found) if found else None
 
 
 def clock_doubts(clock: Mapping[str, Any]) -> list[str]:
-    """In a sentence, where CUDA events and the host's clock do not tell the same time."""
+    """In a sentence, where CUDA events and the host's clock do not tell the same time of training."""
     device = cuda_seconds(clock)
-    host = sum(sum(phases.values()) for phases in clock["seconds"].values())
+    host = sum(
+        seconds for phases in clock["seconds"].values() for phase, seconds in phases.items() if phase in TRAINING_PHASES
+    )
     if device is None or not host or abs(device / host - 1) <= CLOCKS_AGREE:
         return []
-    return [f"the clocks disagree: phases took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events"]
+    return [f"the clocks disagree: training took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events"]
 
 
 def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:
@@ -215,6 +220,7 @@ def finished_record(
         trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
         size=size,
         mask_statistics=masks,
+        learned_sha256=dict(done.learned_sha256),
         task1_network=done.initial,
         seconds=clock["seconds"].get(RUN, {}),
         peak_memory=peaks_by_phase(clock["readings"].get(RUN, {})),

@@ -26,8 +26,12 @@ from benchmark.spec import RunOptions, RunSpec
 from benchmark.store import RunFolder, locked, run_folder
 from methods.fitting import EpochReport, Progress
 from methods.registry import METHODS
+from methods.task_file import tensors_sha256
 from results.atomic import write_json
 from results.schema import FAILED, TRAINING_PHASES, RunRecord
+
+#: beside the tasks' names: what they share
+SHARED = "(backbone)"
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -129,6 +133,8 @@ class Runner:
                 facts |= provenance.provenance(self.device, self.options, self.spec)
                 self._assemble()
                 facts["data_fingerprint"] = self.material.fingerprint
+                if not self.material.resident:
+                    facts["notes"].append("the images do not fit the GPU and were sent batch by batch")
             with self.clock("warm-up"):
                 first = self.tasks[self.spec.task_indices[0]]
                 assembly.warm_up(self.spec, self.strategy.view, first, self.device)
@@ -248,7 +254,9 @@ class Runner:
         """What the task adds; with the first task the shared tensors, where these will not change any more."""
         task = self.tasks[index].task
         metadata = {"name": task.name, "class_names": task.class_names, "mean": task.mean, "std": task.std}
-        self._write(self.folder.task(index), self.strategy.learned[index - 1], metadata)
+        learned = self.strategy.learned[index - 1]
+        self._write(self.folder.task(index), learned, metadata)
+        self.done.learned_sha256[task.name] = tensors_sha256(learned)
         if not self.strategy.shared_changes and len(self.done.rows) == 1:
             self._write(self.folder.backbone, self.strategy.stored_shared(), {})
 
@@ -264,10 +272,11 @@ class Runner:
                 self._write(self.folder.backbone, strategy.stored_shared(), {})
             names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
             masks = strategy.mask_statistics()
+            done.learned_sha256[SHARED] = tensors_sha256(strategy.shared())
             size = rows.size_of(spec, strategy.storage(), names, strategy.view.backbone, masks, done)
             images = min(len(prepared.images.train) for prepared in self.tasks.values())
         clock = self.clock.state()
-        facts |= provenance.afterwards(facts, self.clock.sitting_seconds)
+        facts |= provenance.afterwards(self.device, facts, self.clock.sitting_seconds)
         facts["notes"] = provenance.notes_of_sittings(done.made_on, facts["notes"]) + rows.clock_doubts(clock)
         facts |= {"finished": _now(), "sittings": done.sittings}
         facts["earlier_sittings"] = done.made_on[:-1]

@@ -96,6 +96,7 @@ class RunOptions:
     measure: str = "full"  #: "full" or "minimal" (no memory, energy or CUDA events)
     checkpoint_seconds: float = 60.0  #: within a task, at the end of an epoch, at most this often
     require_idle_gpu: bool = False
+    workers: int = 1  #: runs at a time of the command that this run belongs to
     command: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
 

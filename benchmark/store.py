@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from results.atomic import TEMPORARY_SUFFIX
+from results.atomic import TEMPORARY_SUFFIX, require_place
 from results.reader import read_record
 from results.schema import RECORD_NAME, RunRecord, SchemaError
 
@@ -66,6 +65,16 @@ class RunFolder:
         except SchemaError:
             return None
 
+    @property
+    def begun_again(self) -> bool:
+        """A checkpoint is newer than the record: the finished run is being repeated (--force) and was cut."""
+        try:
+            recorded = self.record.stat().st_mtime_ns
+        except OSError:
+            return False
+        checkpoints = [path for path in (self.checkpoint, self.inner_checkpoint) if path.exists()]
+        return any(path.stat().st_mtime_ns > recorded for path in checkpoints)
+
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
         with suppress(OSError), self.events.open("a", encoding="utf-8") as file:
@@ -104,12 +113,7 @@ def require_writable(folder: Path) -> None:
         RequestError: it is a file, it cannot be made, or it takes no file.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        try:
-            probe.write_bytes(b"probe")
-        finally:
-            probe.unlink(missing_ok=True)
+        require_place(folder)
     except OSError as error:
         raise RequestError(
             f"The results folder {folder} cannot be written ({error.strerror}); make room or choose another with "

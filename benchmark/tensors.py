@@ -56,13 +56,27 @@ def validation_split(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.i
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 
-def prepare(spec: RunSpec, task: Task, device: torch.device) -> PreparedTask:
-    """Tensors of one task under the spec's limits, selection rule and augmentation."""
+def fits(tasks: Sequence[Task], device: torch.device, workers: int) -> bool:
+    """Whether all images of a run may live on the device: half of what is free there, shared by ``workers`` runs."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(task.train.images.nbytes + task.test.images.nbytes for task in tasks) <= free / 2 / workers
+
+
+def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool = True) -> PreparedTask:
+    """Tensors of one task under the spec's limits, selection rule and augmentation.
+
+    Args:
+        resident: the images live on the device; False: on the CPU, from where every batch is sent (``fits``).
+    """
     own = augmentation_of(spec, task.augmentation)
     size = spec.backbone["image_size"]
     augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
-    train = _Tensors(task, task.train, augmenting, device)
-    test = _Tensors(task, task.test, augmenting, device).at(balanced_subset(task.test.labels, spec.test_limit))
+    train = _Tensors(task, task.train, augmenting, device, resident)
+    test = _Tensors(task, task.test, augmenting, device, resident).at(
+        balanced_subset(task.test.labels, spec.test_limit)
+    )
     kept = balanced_subset(task.train.labels, spec.train_limit)
     if spec.selection == "validation":
         seed = Streams(spec.seed).derive("validation", task.index - 1)
@@ -76,20 +90,22 @@ def prepare(spec: RunSpec, task: Task, device: torch.device) -> PreparedTask:
 class _Tensors:
     """One split's images on the device, subsets of which share them."""
 
-    def __init__(self, task: Task, split: Split, augmenting: Augmenting, device: torch.device) -> None:
+    def __init__(self, task: Task, split: Split, augmenting: Augmenting, device: torch.device, resident: bool) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a memory map is read-only, and so are we
-            self._images = torch.from_numpy(split.images).to(device)
+            self._images = torch.from_numpy(split.images)
+        if resident:
+            self._images = self._images.to(device)
         self._labels = torch.from_numpy(np.array(split.labels)).to(device)
-        self._task, self._augmenting, self._device = task, augmenting, device
+        self._task, self._augmenting = task, augmenting
 
     def at(self, rows: NDArray[np.int64]) -> TensorImages:
         """The images at these positions; a subset keeps no copy of its own."""
-        index = torch.from_numpy(rows).to(self._device)
+        index = torch.from_numpy(rows).to(self._images.device)
         whole = len(rows) == len(self._labels)
         return TensorImages(
             self._images,
-            self._labels[index],
+            self._labels[index.to(self._labels.device)],
             self._task.mean,
             self._task.std,
             self._augmenting,

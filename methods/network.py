@@ -13,6 +13,9 @@ from torch import Tensor, nn
 #: where a tensor hangs: a module's own table of parameters or buffers, and the key in it
 Place = tuple[MutableMapping[str, Any], str]
 
+#: variants of one compiled backbone: training or not, BN frozen or not, what is replaced, full or last batch
+RECOMPILE_LIMIT = 64
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
@@ -25,8 +28,8 @@ class TaskView(nn.Module):
 
     Args:
         backbone: images (n, c, h, w) -> features (n, d); its parameters are frozen in place.
-        precision: "bf16": forward passes run under autocast; logits are float32 in any case. "tf32" is a setting of
-            the process, see ``benchmark.runner``.
+        precision: "bf16": the backbone runs under autocast; head and logits are float32 in any case. "tf32" is a
+            setting of the process, see ``benchmark.runner``.
         compiled: compile the backbone in place (``nn.Module.compile``); names and bytes stay.
     """
 
@@ -37,7 +40,7 @@ class TaskView(nn.Module):
         self.backbone = backbone.requires_grad_(False)
         self.autocasts = precision == "bf16"
         if compiled:
-            self.backbone.compile()
+            _compile_in_place(self.backbone)
         self._replaced: Mapping[str, Tensor] = {}
         self._head: tuple[Tensor, Tensor] | None = None
         self._places: dict[str, list[Place]] = {}
@@ -82,7 +85,17 @@ class TaskView(nn.Module):
         if not self.autocasts:
             return functional.linear(self.features(images), *self._head)
         with torch.autocast(images.device.type, torch.bfloat16):
-            return functional.linear(self.features(images), *self._head).float()
+            features = self.features(images)
+        return functional.linear(features.float(), *self._head)
+
+
+def _compile_in_place(backbone: nn.Module) -> None:
+    """Compile, and never fall back to eager in silence: a variant for every mode, gradient and batch size is meant."""
+    import torch._dynamo.config as dynamo
+
+    dynamo.recompile_limit = max(dynamo.recompile_limit, RECOMPILE_LIMIT)
+    dynamo.fail_on_recompile_limit_hit = True
+    backbone.compile()
 
 
 def _places(backbone: nn.Module) -> dict[str, list[Place]]:

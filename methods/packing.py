@@ -17,13 +17,18 @@ def pack_bits(bits: Tensor) -> Tensor:
     return packed
 
 
+def packed_length(count: int) -> int:
+    """Bytes that ``count`` bits take."""
+    return -(-count // _BYTE)
+
+
 def unpack_bits(packed: Tensor, count: int) -> Tensor:
     """uint8 (ceil(count / 8),) -> bool (count,).
 
     Raises:
         ValueError: the bytes do not fit ``count`` bits.
     """
-    if len(packed) != -(-count // _BYTE):
+    if len(packed) != packed_length(count):
         raise ValueError(f"{len(packed)} bytes cannot hold exactly {count} bits")
     positions = torch.arange(_BYTE, dtype=torch.uint8, device=packed.device)
     every_byte = torch.arange(2**_BYTE, dtype=torch.uint8, device=packed.device)

@@ -20,6 +20,24 @@ def threshold(magnitudes: Tensor, rank: int) -> Tensor:
     return torch.kthvalue(magnitudes, rank).values
 
 
+def threshold_by_selection(magnitudes: Tensor, counted: Tensor, ratio: float) -> Tensor:
+    """The magnitude at or below which ``ratio`` of the ``counted`` ones fall, -1 where that is none of them.
+
+    For CPUs: only the counted magnitudes are gathered, and the rank among them is selected.
+    """
+    gathered = magnitudes[counted]
+    rank = cut_rank(ratio, len(gathered))
+    return threshold(gathered, rank) if rank else magnitudes.new_tensor(-1.0)
+
+
+def threshold_by_sorting(magnitudes: Tensor, counted: Tensor, ratio: float) -> Tensor:
+    """The same threshold for GPUs, which sort fast and select slowly: nothing here waits for the device."""
+    rank = (counted.sum().double() * ratio + 0.5).floor().long()
+    ascending = magnitudes.masked_fill(~counted, torch.inf).sort().values
+    found = ascending.gather(0, (rank - 1).clamp(min=0).unsqueeze(0)).squeeze(0)
+    return torch.where(rank > 0, found, -1.0)
+
+
 @torch.no_grad()
 def prune_layers(
     weights: Tensor, owner: Tensor, layout: FlatLayout, task: int, ratio: float, ratio_of: str = "free"
@@ -35,16 +53,14 @@ def prune_layers(
         How many weights were freed, int64 (), on the device. Ties at the threshold go together.
     """
     freed = torch.zeros((), dtype=torch.int64, device=weights.device)
+    find_threshold = threshold_by_sorting if weights.is_cuda else threshold_by_selection
     for slot in layout.slots:
         own = owner[slot.element_slice]
         layer = weights[slot.element_slice]
         current = own == task
         magnitudes = layer.abs()
-        counted = magnitudes[current | (own == FREE) if ratio_of == "free" else current]
-        rank = cut_rank(ratio, len(counted))
-        if rank == 0:
-            continue
-        cut = current & (magnitudes <= threshold(counted, rank))
+        counted = current | (own == FREE) if ratio_of == "free" else current
+        cut = current & (magnitudes <= find_threshold(magnitudes, counted, ratio))
         layer.masked_fill_(cut, 0.0)
         own.masked_fill_(cut, FREE)
         freed += cut.sum()

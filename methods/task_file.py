@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from methods.augment import centre_crop
 from methods.batchnorm import COUNTER
 from methods.layout import FlatLayout, arrange
-from methods.packing import unpack_bits
-from methods.values import decode
+from methods.packing import packed_length, unpack_bits
+from methods.values import decode_layer
 
 FORMAT, VERSION = "maskbench task", 1
 METADATA = "maskbench"  #: key of the JSON text in the file's metadata
@@ -123,6 +123,7 @@ class TaskNetwork(nn.Module):
         self._own: dict[str, Tensor] = {name: tensor.data for name, tensor in self._tensors().items()}
         self._sha256: str | None = None
         self._prepared: dict[Path, tuple[TaskFile, dict[str, Tensor]]] = {}
+        self._room: Tensor | None = None  #: of the masked weights of the task at hand, used again by the next
         self.eval()
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -131,11 +132,19 @@ class TaskNetwork(nn.Module):
     def switch(self, task: TaskFile | str | Path) -> TaskNetwork:
         """Become the network of ``task``: a file, or one already read; at once if it was prepared.
 
+        Otherwise its weights are computed into those of the task before: one pass over the masked weights (a tenth of
+        a second for the 34 million of VGG16-BN on one core), and the first time a checksum of the backbone.
+
         Raises:
             TaskFileError: damaged file, or it belongs to another backbone; the network stays what it was.
         """
         path = task.path if isinstance(task, TaskFile) else Path(task)
-        self.task, replaced = self._prepared[path] if path in self._prepared else self._unpacked(task)
+        if path in self._prepared:
+            self.task, replaced = self._prepared[path]
+        else:
+            found = self._checked(task)
+            self._room = _room(self._room, found.layout, self._own)
+            self.task, replaced = found, _effective(found, self._own, self._room)
         for name, tensor in self._tensors().items():
             tensor.data = replaced.get(name, self._own[name])
         return self
@@ -148,18 +157,18 @@ class TaskNetwork(nn.Module):
             TaskFileError: as ``switch``.
         """
         for task in tasks:
-            found, replaced = self._unpacked(task)
-            self._prepared[found.path] = found, replaced
+            found = self._checked(task)
+            self._prepared[found.path] = found, _effective(found, self._own, _room(None, found.layout, self._own))
         return self
 
-    def _unpacked(self, task: TaskFile | str | Path) -> tuple[TaskFile, dict[str, Tensor]]:
-        """The task and what it replaces in the backbone, on the network's device."""
+    def _checked(self, task: TaskFile | str | Path) -> TaskFile:
+        """The task on the network's device, fit for this backbone. Raises TaskFileError."""
         found = task if isinstance(task, TaskFile) else read_task(task)
         device = next(iter(self._tensors().values())).device
         self._own = {name: tensor.to(device) for name, tensor in self._own.items()}
         found = found.to(device)
         self._check(found, self._own)
-        return found, _effective(found, self._own)
+        return found
 
     def _check(self, task: TaskFile, own: Mapping[str, Tensor]) -> None:
         brought = {
@@ -208,22 +217,57 @@ class TaskNetwork(nn.Module):
         return functional.linear(self.backbone(images), tensors[HEAD_WEIGHT], tensors[HEAD_BIAS])
 
 
-def _effective(task: TaskFile, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What replaces the backbone's tensors, by name there."""
+def _mask(task: TaskFile, layout: FlatLayout) -> tuple[Tensor, list[int]]:
+    """The kept units, bool (units,), and how many are dropped in each layer.
+
+    Raises:
+        TaskFileError: there are not as many bits as units, or not as many values as dropped units.
+    """
+    packed, values = task.tensors.get(BITS), task.tensors.get(VALUES)
+    if packed is not None and len(packed) == packed_length(layout.units):
+        bits = unpack_bits(packed, layout.units)
+        dropped = [slot.units - int(torch.count_nonzero(bits[slot.unit_slice])) for slot in layout.slots]
+        if values is None or len(values) == sum(dropped):
+            return bits, dropped
+    raise TaskFileError(f"{task.path} is damaged: its masks do not fit its layers; export the task again.")
+
+
+def _room(before: Tensor | None, layout: FlatLayout | None, own: Mapping[str, Tensor]) -> Tensor | None:
+    """Memory for the masked weights, (elements,): ``before`` where it fits; None without masks."""
+    if layout is None:
+        return None
+    weight = own[layout.slots[0].name]
+    if before is not None and len(before) == layout.elements and before.device == weight.device:
+        return before
+    return torch.empty(layout.elements, dtype=weight.dtype, device=weight.device)
+
+
+def _effective(task: TaskFile, own: Mapping[str, Tensor], room: Tensor | None) -> dict[str, Tensor]:
+    """What replaces the backbone's tensors, by name there; the masked weights are computed into ``room``, layer by
+    layer, because fresh memory costs more than the arithmetic. Raises TaskFileError before anything is changed."""
     replaced = {
         name.removeprefix(OVERRIDE): tensor for name, tensor in task.tensors.items() if name.startswith(OVERRIDE)
     }
     layout = task.layout
-    if layout is None:
+    if layout is None or room is None:
         return replaced
-    weights = layout.flatten(own)
-    bits = unpack_bits(task.tensors[BITS], layout.units)
-    if task.about["selects"]:
-        return replaced | layout.views(torch.where(layout.expand(bits), weights, 0.0))
-    numbers = bits.to(weights.dtype)
-    if VALUES in task.tensors:
-        numbers += decode(task.tensors[VALUES], task.tensors.get(SCALES), bits, layout)
-    return replaced | layout.views(layout.scale(weights, numbers))
+    bits, dropped = _mask(task, layout)
+    values, scales = task.tensors.get(VALUES), task.tensors.get(SCALES)
+    taken = 0
+    for number, slot in enumerate(layout.slots):
+        weight = own[slot.name].reshape(-1, slot.unit_size)
+        kept = bits[slot.unit_slice]
+        product = room[slot.element_slice].view(-1, slot.unit_size)
+        if task.about["selects"]:
+            torch.where(kept[:, None], weight, weight.new_zeros(()), out=product)
+            continue
+        numbers = (product.view(-1) if slot.unit_size == 1 else weight.new_empty(slot.units)).copy_(kept)
+        if values is not None:
+            own_values = values[taken : taken + dropped[number]]
+            taken += dropped[number]
+            numbers.masked_scatter_(~kept, decode_layer(own_values, None if scales is None else scales[number]))
+        torch.mul(weight, numbers[:, None], out=product)
+    return replaced | layout.views(room)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

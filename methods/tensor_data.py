@@ -1,4 +1,7 @@
-"""Images that live on the training device as one uint8 tensor; batches are cut, augmented and normalised there."""
+"""Images that live on the training device as one uint8 tensor; batches are cut, augmented and normalised there.
+
+Where a device cannot hold them all they stay in the host's memory, and each batch is sent over as it is needed.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,12 @@ class TensorImages:
     """One split of one task.
 
     Attributes:
-        images: uint8 (n, channels, height, width).
-        labels: int64 (n,), 0 to classes - 1 within the task, same device.
+        images: uint8 (n, channels, height, width), on the training device or on the CPU.
+        labels: int64 (n,), 0 to classes - 1 within the task, on the training device, where batches are delivered.
         mean, std: per channel, of pixels scaled to [0, 1].
         augmenting: what training batches go through; evaluation takes the centre crop.
-        rows: int64 (n,), where the split's images stand in ``images``; None: ``images`` holds just them, in order.
+        rows: int64 (n,), on the device of ``images``: where the split's images stand there; None: ``images`` holds
+            just them, in order.
     """
 
     images: Tensor
@@ -44,7 +48,7 @@ class TensorImages:
         self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One shuffled pass; the last batch may be smaller, a last batch of one joins the one before (BN needs two)."""
-        permutation = torch.randperm(len(self), generator=order, device=order.device).to(self.labels.device)
+        permutation = torch.randperm(len(self), generator=order, device=order.device).to(self.images.device)
         scale, shift = self._affine()
         for start, stop in batch_bounds(len(self), batch_size):
             index = permutation[start:stop]
@@ -63,11 +67,12 @@ class TensorImages:
 
     def _take(self, index: Tensor | slice) -> Tensor:
         """The images at these positions of the split, uint8."""
-        return self.images[index if self.rows is None else self.rows[index]]
+        taken = self.images[index if self.rows is None else self.rows[index]]
+        return taken.to(self.labels.device, non_blocking=True)
 
     def _affine(self) -> tuple[Tensor, Tensor]:
         """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
-        device = self.images.device
+        device = self.labels.device
         std = torch.tensor(self.std, dtype=torch.float64)
         scale = (1 / (255 * std)).float().to(device, non_blocking=True)[:, None, None]
         shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float()

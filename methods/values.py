@@ -43,6 +43,12 @@ def decode(stored: Tensor, scales: Tensor | None, bits: Tensor, layout: FlatLayo
     return values if scales is None else values * _per_unit(scales, layout)
 
 
+def decode_layer(stored: Tensor, scale: Tensor | None) -> Tensor:
+    """One layer's part of what ``encode`` stored, as float32 (dropped units,); ``scale``: its own, for "int8"."""
+    values = stored.to(torch.float32)
+    return values if scale is None else values * scale
+
+
 def _per_unit(per_layer: Tensor, layout: FlatLayout) -> Tensor:
     """Repeat each layer's number for its units: (layers,) -> (units,)."""
     counts = torch.tensor([slot.units for slot in layout.slots], device=per_layer.device)

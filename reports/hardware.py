@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from results.schema import RunRecord
 
@@ -38,10 +40,14 @@ def hardware_of(record: RunRecord) -> Hardware:
     name = str(device.get("name") or "")
     if on_cpu:
         cpu = str(host.get("cpu") or name or "CPU")
-        return Hardware(cpu, "", _word(record.spec.get("precision")), _word(host.get("threads")))
-    return Hardware(
-        name or kind or "unnamed device", _word(device.get("driver")), _word(record.spec.get("precision")), ""
-    )
+        return Hardware(cpu, "", _arithmetic(record.spec), _word(host.get("threads")))
+    return Hardware(name or kind or "unnamed device", _word(device.get("driver")), _arithmetic(record.spec), "")
+
+
+def _arithmetic(spec: Mapping[str, Any]) -> str:
+    """``fp32``, or ``fp32, compiled``: times of one do not stand beside times of the other."""
+    compiled = spec.get("compile") not in (None, "", "off")
+    return ", ".join([*filter(None, [_word(spec.get("precision"))]), *(["compiled"] if compiled else [])])
 
 
 def _word(value: object) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reports.errors import ReportError
 from results.reader import read_runs
 from results.schema import RunRecord
+from results.shapes import ShapeError, check_fields
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,52 @@ def load(folder: Path) -> Loaded:
     with _without_garbage_collector():
         collection = read_runs(folder)
     left_out = [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
-    finished = []
+    finished: list[RunRecord] = []
+    failed: list[RunRecord] = []
     for record in collection.records:
-        fault = _unusable(record) if record.finished else None
+        fault = _misshapen(record) or (_unusable(record) if record.finished else None)
         if fault:
             left_out.append(f"{record.run_id}: {fault}")
-        elif record.finished:
-            finished.append(record)
-    failed = tuple(record for record in collection.records if not record.finished)
+        else:
+            (finished if record.finished else failed).append(record)
     if not finished and not failed:
         reason = f" ({left_out[0]}{'; …' if len(left_out) > 1 else ''})" if left_out else ""
         raise ReportError(
             f"the results folder {folder} holds no run record{reason}; "
             "run `python -m benchmark run` first or name another --results"
         )
-    return Loaded(folder, tuple(finished), failed, tuple(left_out))
+    return Loaded(folder, tuple(finished), tuple(failed), tuple(left_out))
+
+
+@dataclass(frozen=True)
+class UsedSpec:
+    """What the report reads of a record's spec, where it is there; everything else is only shown."""
+
+    scenario: str
+    method: str
+    seed: int
+    initial_task: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    bn_policy: str | None = None
+    selection: str | None = None
+    backbone: dict[str, Any] | str | None = None
+    settings: dict[str, Any] | None = None
+    task_names: tuple[str, ...] | None = None
+    task_indices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class UsedProvenance:
+    """What the report reads of a record's provenance, where it is there."""
+
+    notes: tuple[str, ...] | None = None
+    host: dict[str, Any] | None = None
+    device: dict[str, Any] | None = None
+    git: dict[str, Any] | None = None
+    packages: dict[str, Any] | None = None
+    started: str | None = None
+    finished: str | None = None
 
 
 @contextmanager
@@ -74,12 +107,19 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
+def _misshapen(record: RunRecord) -> str | None:
+    try:
+        check_fields(UsedSpec, record.spec)
+        check_fields(UsedProvenance, record.provenance)
+    except ShapeError as error:
+        return f"a field of its spec or provenance has the wrong shape ({error})"
+    return None
+
+
 def _unusable(record: RunRecord) -> str | None:
     missing = [key for key in ("scenario", "method", "seed") if record.spec.get(key) is None]
     if missing:
         return f"its spec names no {', '.join(missing)}"
-    if not isinstance(record.spec["seed"], int) or isinstance(record.spec["seed"], bool):
-        return f"its seed {record.spec['seed']!r} is no whole number"
     if not record.tasks:
         return "it says finished but holds no task"
     wrong = [

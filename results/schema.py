@@ -10,7 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from results.shapes import check_fields
+
+Made = TypeVar("Made")
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "result.json"
@@ -125,6 +129,7 @@ class RunRecord:
     trainable_parameters: int | None = None
     size: Size | None = None
     mask_statistics: tuple[MaskStatistic, ...] = ()
+    learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of the tensors that it adds; {}: not known
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
     seconds: dict[str, float] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
     peak_memory: dict[str, dict[str, int]] = field(default_factory=dict)  #: of those phases, by kind, bytes
@@ -159,17 +164,14 @@ class RunRecord:
             plain["tasks"] = tuple(_task_row(row) for row in value.get("tasks") or ())
             plain["accuracy_matrix"] = tuple(tuple(row) for row in value.get("accuracy_matrix") or ())
             plain["size"] = _size(value["size"]) if value.get("size") else None
-            plain["mask_statistics"] = tuple(
-                MaskStatistic(**_known(MaskStatistic, row)) for row in value.get("mask_statistics") or ()
-            )
+            plain["mask_statistics"] = tuple(_made(MaskStatistic, row) for row in value.get("mask_statistics") or ())
             plain["warnings"] = tuple(value.get("warnings") or ())
+            check_fields(cls, plain)
             record = cls(**plain)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise SchemaError(f"a field has the wrong shape ({error})") from error
         if record.status not in (FINISHED, FAILED):
             raise SchemaError(f"its status is {record.status!r}, neither {FINISHED!r} nor {FAILED!r}")
-        if not isinstance(record.spec, dict) or not isinstance(record.provenance, dict):
-            raise SchemaError("spec or provenance is no mapping")
         return record
 
 
@@ -184,13 +186,16 @@ def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
     return dict(value) if value.keys() <= names else {key: item for key, item in value.items() if key in names}
 
 
+def _made(kind: type[Made], value: dict[str, Any], **parts: Any) -> Made:
+    """A dataclass from a JSON mapping, its fields checked; ``parts`` are those that were read already."""
+    plain = _known(kind, value) | parts
+    check_fields(kind, plain)
+    return kind(**plain)
+
+
 def _task_row(value: dict[str, Any]) -> TaskRow:
-    plain = _known(TaskRow, value)
-    plain["curve"] = tuple(CurvePoint(**_known(CurvePoint, point)) for point in value.get("curve") or ())
-    return TaskRow(**plain)
+    return _made(TaskRow, value, curve=tuple(_made(CurvePoint, point) for point in value.get("curve") or ()))
 
 
 def _size(value: dict[str, Any]) -> Size:
-    plain = _known(Size, value)
-    plain["components"] = tuple(SizeComponent(**_known(SizeComponent, row)) for row in value["components"])
-    return Size(**plain)
+    return _made(Size, value, components=tuple(_made(SizeComponent, row) for row in value["components"]))

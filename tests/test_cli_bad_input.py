@@ -60,7 +60,13 @@ def refused(command: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
         (["run", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
         (["run", "--scenario", "nowhere.yaml"], "nowhere.yaml"),
         (["run", "--from-record", "nowhere.json"], "cannot be repeated"),
+        (["run", "--from-record", "nowhere.json", "--seed", "1"], "leave out --seed"),
+        (["run", "--require-idle-gpu", "--device", "cpu"], "--require-idle-gpu needs a GPU"),
+        (["run", "--download", "--data-root", __file__], "cannot be made a folder"),
+        (["reproduce", "table3", "--initial-task", "3"], "table3 varies --initial-task itself"),
+        (["reproduce", "table4", "--bn-policy", "frozen"], "table4 varies --bn-policy itself"),
         (["report", "--results", "nowhere"], "nowhere"),
+        (["report", "--out", __file__], "The report cannot be written"),
         (["check", "--scenario", "digits", "--tasks", "9"], "--tasks must be 1 to 5"),
     ],
 )

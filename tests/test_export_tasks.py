@@ -294,3 +294,45 @@ def test_export_truncated_run_files_are_named(tmp_path: Path, capsys: pytest.Cap
     path.write_bytes(path.read_bytes()[:-4])
     error = said(capsys, tmp_path / spec.run_id, "--task", "2", "--to", tmp_path / "out.st")
     assert "task002.safetensors is damaged" in error
+
+
+def test_export_refuses_places_before_it_writes_anything(
+    runs: dict[str, tuple[RunRecord, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = runs["ksm"]
+    file = tmp_path / "task.st"
+    assert export(folder, "3", tmp_path) == 2
+    assert f"{tmp_path} is a folder; name the file to write" in capsys.readouterr().err
+    assert export(folder, "3", file, file) == 2
+    assert "give each a file of its own" in capsys.readouterr().err
+    (tmp_path / "occupied").write_text("a file")
+    assert export(folder, "3", file, tmp_path / "occupied" / "net.st") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_export_masks_that_do_not_fit_their_layers_change_nothing(
+    ksm: tuple[nn.Module, Path, Path], tmp_path: Path
+) -> None:
+    from methods.task_file import METADATA
+
+    backbone, two, three = ksm
+    images = torch.rand(4, 1, 8, 8)
+    network = load_task(backbone, two)
+    before = network(images)
+    about = {METADATA: json.dumps(dict(read_task(three).about))}
+    for change in ({"mask.bits": torch.zeros(3, dtype=torch.uint8)}, {"mask.values": torch.zeros(1)}):
+        spoiled = tmp_path / "spoiled.st"
+        save_file(load_file(three) | change, spoiled, about)
+        with pytest.raises(TaskFileError, match="its masks do not fit its layers"):
+            network.switch(spoiled)
+        assert torch.equal(network(images), before)
+
+
+def test_export_prepared_and_unprepared_tasks_do_not_share_memory(ksm: tuple[nn.Module, Path, Path]) -> None:
+    backbone, two, three = ksm
+    images = torch.rand(4, 1, 8, 8)
+    expected = {path: load_task(backbone, path)(images) for path in (two, three)}
+    network = TaskNetwork(backbone).prepare(two)
+    for path in (three, two, three, two):
+        assert torch.equal(network.switch(path)(images), expected[path])

@@ -12,6 +12,7 @@ from benchmark.backbones.registry import build
 from methods.augment import Augmenting
 from methods.fitting import Fitted, Plan
 from methods.listeners import Events
+from methods.pruning import threshold_by_sorting
 from methods.registry import METHODS
 from methods.strategy import LearningTask
 from methods.tensor_data import TaskImages, TensorImages
@@ -60,14 +61,16 @@ def _images(steps: int, device: str = "cpu") -> TensorImages:
     return TensorImages(images.to(device), labels.to(device), (0.5,) * 3, (0.5,) * 3, augmenting)
 
 
-def _ready(method: str, steps: int, device: str = "cpu", **arguments: Any) -> tuple[Any, LearningTask, Plan]:
-    """A strategy that has begun a task on a finished backbone, and the plan of its first phase."""
+def _ready(
+    method: str, steps: int, device: str = "cpu", phase: str = "", **arguments: Any
+) -> tuple[Any, LearningTask, Plan]:
+    """A strategy that has begun a task on a finished backbone, and the plan of its first phase named ``phase``…"""
     info = METHODS[method]
     extra = {"mask": info.mask} if info.mask else {}
     torch.manual_seed(0)
     strategy = info.load()(
         backbone=build("small_cnn", width=0.25),
-        settings=info.settings,
+        settings=info.settings.with_epochs(10),
         bn_policy=info.bn_policy,
         task_count=3,
         pretrained=True,
@@ -78,7 +81,11 @@ def _ready(method: str, steps: int, device: str = "cpu", **arguments: Any) -> tu
         **arguments,
     )
 
+    fit = strategy.fit
+
     def capture(task: LearningTask, key: str, make_plan: Any) -> Fitted:
+        if not key.startswith(phase):
+            return fit(task, key, make_plan)  # type: ignore[no-any-return]
         captured = _Captured()
         captured.plan = make_plan()
         raise captured
@@ -90,8 +97,8 @@ def _ready(method: str, steps: int, device: str = "cpu", **arguments: Any) -> tu
     return strategy, task, caught.value.plan
 
 
-def _synchronisations(method: str, steps: int) -> list[str]:
-    strategy, task, plan = _ready(method, steps)
+def _synchronisations(method: str, steps: int, phase: str = "") -> list[str]:
+    strategy, task, plan = _ready(method, steps, phase=phase)
     with _Counter() as counter:
         one_pass(strategy, task, plan, 0, Events(strategy, strategy.plugins))
     return counter.found
@@ -101,6 +108,16 @@ def _synchronisations(method: str, steps: int) -> list[str]:
 def test_loop_synchronises_as_often_for_many_steps_as_for_few(method: str) -> None:
     # twice a pass: its loss and its right answers
     assert _synchronisations(method, 2) == _synchronisations(method, 7) == ["aten._local_scalar_dense"] * 2
+
+
+@pytest.mark.parametrize(("method", "phase"), [("packnet", "retrain"), ("cpg", "prune"), ("cpg", "retrain")])
+def test_loop_of_later_phases_synchronises_no_more_often(
+    method: str, phase: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the thresholds as a GPU finds them; in ten epochs CPG cuts after every step of its prune phase
+    monkeypatch.setattr("methods.pruning.threshold_by_selection", threshold_by_sorting)
+    assert _synchronisations(method, 2, phase) == _synchronisations(method, 7, phase)
+    assert set(_synchronisations(method, 2, phase)) == {"aten._local_scalar_dense"}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: the CPU's counter above stands in")

@@ -20,6 +20,8 @@ from methods.pruning import (
     equal_share_ratio,
     prune_layers,
     threshold,
+    threshold_by_selection,
+    threshold_by_sorting,
 )
 from methods.settings import PackNetSettings
 
@@ -198,3 +200,17 @@ def test_bits_pack_and_unpack() -> None:
     assert bits_for(20) == 5
     assert len(pack_numbers(numbers, 5)) == 4  # 25 bits
     assert torch.equal(unpack_numbers(pack_numbers(numbers, 5), 5, 5), numbers)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.004, 0.1, 0.5, 0.95, 1.0])
+def test_both_ways_to_a_threshold_agree_to_the_bit(ratio: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    magnitudes = torch.randn(101, generator=generator).abs()
+    magnitudes[::7] = 0.25  # ties
+    counted = torch.rand(101, generator=generator) < 0.6
+    found = threshold_by_selection(magnitudes, counted, ratio)
+    assert torch.equal(found, threshold_by_sorting(magnitudes, counted, ratio))
+    count = int(counted.sum())
+    below = int((magnitudes[counted] <= found).sum())
+    assert below >= int(ratio * count + 0.5)
+    assert (below == 0) == (int(ratio * count + 0.5) == 0)

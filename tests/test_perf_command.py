@@ -18,6 +18,7 @@ from step_rows import row_of
 from benchmark.cli.main import main
 from benchmark.perf.floor import Rates, StepCount
 from benchmark.perf.measuring import Pair, in_pairs, overheads
+from benchmark.perf.memory import with_peak
 from benchmark.perf.naive import with_masks
 from benchmark.perf.rounds import Series, interleaved
 from benchmark.perf.scale import Point, growth
@@ -76,7 +77,7 @@ def test_perf_uses_noise_where_a_scenario_has_no_data(
     monkeypatch.delenv("BENCHMARK_DATA_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     words = "perf --scenario cifar100-20 --method ksm --batch-size 2 --steps 1 --repeats 1 --peers none --device cpu"
-    assert main([*words.split(), "--set", "backbone.width=0.0625", "--data-root", str(tmp_path)]) == 0
+    assert main([*words.split(), "--set", "backbone.width=0.0625"]) == 0
     assert "noise of the scenario's shape" in capsys.readouterr().out
 
 
@@ -89,6 +90,12 @@ def test_perf_uses_noise_where_a_scenario_has_no_data(
         ("--peers some", "all, none, plain"),
         ("--method ksn", "Did you mean"),
         ("--set ksm.lrr=1", "ksm.lr"),
+        ("--threads -1", "--threads must be at least 1"),
+        ("--set mask.surrogate=foo", "surrogate"),
+        ("--scale --set mask.units=foo", "units 'foo' are unknown"),
+        ("--scenario cifar100-20 --data-root tests", "cifar100"),
+        ("--measuring --scenario cifar100-20 --data-root tests --epochs 1", "cifar100"),
+        ("--out README.md", "--out README.md cannot be written"),
     ],
 )
 def test_perf_refuses_a_wrong_request(words: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +134,7 @@ def test_table_leaves_unmeasured_numbers_empty() -> None:
     row = row_of("x", 2.0, kind="peer")
     assert "2.00" in as_text([row])
     setting = {name: name for name in SETTING}
-    tail = ",scenario,backbone,width,precision,compile,device,threads"
+    tail = ",scenario,images,backbone,width,hidden_linear,overrides,precision,compile,device,threads"
     assert as_csv([row], setting).splitlines()[1] == "x,peer,adam,,32,2,2,2,16000" + "," * 10 + ",0,,,,," + tail
 
 
@@ -229,3 +236,27 @@ def test_run_says_what_it_does_before_torch_is_imported(tmp_path: Path) -> None:
         process.kill()
     assert line.startswith("digits: 5 runs on cpu")
     assert spent.user + spent.system + spent.children_user + spent.children_system < 1
+
+
+def test_peak_memory_is_that_of_tensors_worked_out_by_hand() -> None:
+    device = torch.device("cpu")
+
+    def work() -> torch.Tensor:
+        kept = torch.zeros(1000)  # 4000 bytes
+        passing = torch.zeros(2000)  # 8000 more, at the peak
+        del passing
+        return torch.zeros(500) + len(kept)  # twice 2000 more, of which one is freed
+
+    assert [with_peak(work, device)[1] for _ in range(2)] == [12000, 12000]
+
+
+def test_peak_memory_is_not_that_of_whoever_is_first(measured: Path) -> None:
+    rows = list(csv.DictReader((measured / "step.csv").open()))
+    peaks = [int(row["peak_memory_bytes"]) for row in rows if row["batch_size"] == rows[0]["batch_size"]]
+    assert min(peaks) > 0
+    assert max(peaks) < 4 * min(peaks)
+
+
+def test_table_says_what_was_measured_on(measured: Path) -> None:
+    row = next(csv.DictReader((measured / "step.csv").open()))
+    assert (row["images"], row["hidden_linear"]) == ("real", "element")

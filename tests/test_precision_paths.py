@@ -20,20 +20,24 @@ from methods.settings import MaskSettings
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 
-def _scores_gradient(seed: int = 1, view_of: Any = TaskView, **options: Any) -> tuple[Tensor, Tensor]:
+def _scores_gradient(
+    seed: int = 1, view_of: Any = TaskView, device: str = "cpu", **options: Any
+) -> tuple[Tensor, Tensor]:
     """(logits, gradient of the scores) of one KSM step on the small net."""
     torch.manual_seed(0)
-    backbone = build("small_cnn", width=0.25)
+    backbone = build("small_cnn", width=0.25).to(device)
     layout = layout_of(backbone, "kernel")
     weights = layout.flatten(dict(backbone.named_parameters()))
     generator = torch.Generator().manual_seed(seed)
-    scores = (0.005 + 0.02 * torch.randn(layout.units, generator=generator)).requires_grad_()
+    scores = (0.005 + 0.02 * torch.randn(layout.units, generator=generator)).to(device).requires_grad_()
     view = view_of(backbone, **options)
-    head = torch.randn(4, 16, generator=generator)
-    images = torch.randn(16, 3, 8, 8, generator=generator)
-    labels = torch.arange(16) % 4
+    head = torch.randn(4, 16, generator=generator).to(device)
+    images = torch.randn(16, 3, 8, 8, generator=generator).to(device)
+    labels = (torch.arange(16) % 4).to(device)
     view.train()
-    view.look_through(masks.effective_weights(scores, weights, layout, MaskSettings()), head, torch.zeros(4))
+    view.look_through(
+        masks.effective_weights(scores, weights, layout, MaskSettings()), head, torch.zeros_like(head[:, 0])
+    )
     logits = view(images)
     nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
@@ -51,6 +55,41 @@ def test_bf16_stays_within_its_resolution_of_fp32() -> None:
     # eight bits of mantissa: a few thousandths per operation, more in gradients, whose terms cancel
     assert 0 < _relative(low_logits, logits) < 0.02
     assert 0.98 < float(nn.functional.cosine_similarity(low_gradient, gradient, dim=0)) < 1
+
+
+def test_bf16_is_the_backbones_alone_the_head_stays_fp32() -> None:
+    torch.manual_seed(0)
+    view = TaskView(build("small_cnn", width=0.25), precision="bf16").eval()
+    head, images = torch.randn(4, 16), torch.randn(16, 3, 8, 8)
+    view.look_through({}, head, torch.zeros(4))
+    with torch.autocast("cpu", torch.bfloat16):
+        features = view.features(images)
+    assert torch.equal(view(images), nn.functional.linear(features.float(), head))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("options", [{"precision": "tf32"}, {"precision": "bf16"}, {"compiled": True}])
+def test_fast_paths_of_a_gpu_stay_near_eager_fp32(options: dict[str, Any]) -> None:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
+    try:
+        logits, gradient = _scores_gradient(device="cuda")
+        matmul.allow_tf32 = cudnn.allow_tf32 = options.get("precision") == "tf32"
+        other_logits, other_gradient = _scores_gradient(device="cuda", **options)
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+    assert _relative(other_logits, logits) < 0.02
+    assert float(nn.functional.cosine_similarity(other_gradient, gradient, dim=0)) > 0.98
+
+
+def test_compiling_never_falls_back_to_eager_in_silence() -> None:
+    import torch._dynamo.config as dynamo
+
+    with dynamo.patch(recompile_limit=8, fail_on_recompile_limit_hit=False):
+        TaskView(build("small_cnn", width=0.25), compiled=True)
+        assert dynamo.fail_on_recompile_limit_hit
+        assert dynamo.recompile_limit >= 64
 
 
 @pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on the CPU, there is none")

@@ -84,9 +84,9 @@ def test_auto_is_a_gpu_only_where_it_can_be_used(
 
 def test_busy_gpu_is_noted_and_refused(nvml: SimpleNamespace) -> None:
     nvml.processes = [os.getpid(), 1]
-    assert doubts.before(CUDA) == ["the GPU was busy with 1 other process"]
+    assert doubts.before(CUDA) == ["the GPU was busy with 1 other process when the run began"]
     nvml.processes = [1, 2]
-    assert doubts.before(CUDA) == ["the GPU was busy with 2 other processes"]
+    assert doubts.before(CUDA) == ["the GPU was busy with 2 other processes when the run began"]
     refusal = doubts.refusal(CUDA)
     assert refusal == "The GPU is busy with 2 other processes; wait, or leave out --require-idle-gpu."
 
@@ -135,6 +135,44 @@ def test_preflight_names_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPa
 def test_throttled_gpu_is_noted_by_reason(reasons: int, words: list[str]) -> None:
     expected = [f"the GPU was throttled by {word} when the run began" for word in words]
     assert doubts.of_device({"throttle_reasons": reasons}) == expected
+    ended = [text.replace("began", "ended") for text in expected]
+    assert doubts.of_device({"throttle_reasons": reasons}, "ended") == ended
+
+
+def test_what_befell_the_gpu_during_the_run_is_noted_at_its_end(
+    nvml: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml.processes = [os.getpid(), 7]
+    monkeypatch.setattr(provenance, "device", lambda chosen: {"type": "cuda", "throttle_reasons": 0x20})
+    facts = {"notes": ["hot before"], "device": {"type": "cuda"}}
+    assert provenance.afterwards(CUDA, facts, 100.0) == {
+        "notes": [
+            "hot before",
+            "the GPU was throttled by heat when the run ended",
+            "1 other process used the GPU when the run ended",
+        ]
+    }
+
+
+def test_runs_that_share_a_gpu_say_so() -> None:
+    assert doubts.shared_card(1) == []
+    assert doubts.shared_card(4) == ["up to 4 runs of one command shared the GPU"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"precision": "tf32"}, "tf32 is an arithmetic of CUDA devices"),
+        ({"compile": "backbone"}, "needs a C++ compiler"),
+    ],
+)
+def test_preflight_refuses_what_this_machine_cannot_compute(
+    changes: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    answer = fault(small_spec("finetune", **changes), small_options(tmp_path))
+    assert answer is not None
+    assert words in answer
 
 
 def test_debug_builds_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:

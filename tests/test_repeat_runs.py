@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from small_runs import FIVE, numbers, read_json, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
-from benchmark.repeat import verdict
+from benchmark.executor import Job, LocalExecutor
+from benchmark.repeat import identical, verdict
 from benchmark.spec import RunSpec
 from methods.augment import Augmenting
 from methods.streams import Streams
@@ -46,8 +48,95 @@ def test_repeat_that_comes_out_otherwise_says_what_was_different(tmp_path: Path)
         provenance={**record.provenance, "host": host, "data_fingerprint": "d"},
     )
     told = verdict(other, record)
-    assert told.startswith(f"not identical: mean accuracy {record.mean_accuracy}, the record has 0.5 (data d then")
+    name, found = record.tasks[0].name, record.accuracy_matrix[0][0]
+    assert told.startswith(
+        f"not identical: accuracy on {name} after learning {name} is {found}, the record has 0.5 (data d then"
+    )
     assert told.endswith("; threads 8 then, 1 now)")
+
+
+def test_repeat_tells_other_bits_from_the_same_accuracies(tmp_path: Path) -> None:
+    record, _ = run_here(small_spec("head-only", tasks=1, epochs=1), small_options(tmp_path))
+    name = record.tasks[0].name
+    assert set(record.learned_sha256) == {name, "(backbone)"}
+    assert "every bit" in verdict(record, record)
+    other = dataclasses.replace(record, learned_sha256={**record.learned_sha256, name: "0" * 64})
+    assert not identical(other, record)
+    assert f"but the bits kept of {name} do not" in verdict(other, record)
+    older = dataclasses.replace(record, learned_sha256={})  # a record from before they were noted
+    assert identical(older, record)
+
+
+def test_repeat_takes_the_records_threads_and_nothing_else_of_the_run_may_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    (_, first), *_ = LocalExecutor().run([Job(spec, small_options(tmp_path / "first", threads=2))], lambda *_: None)
+    assert first is not None
+    assert first.provenance["host"]["threads"] == 2
+    assert torch.get_num_threads() == 1
+    record = tmp_path / "first" / spec.run_id / "result.json"
+    words = ["run", "--from-record", str(record), "--executor", "local", "--results"]
+    assert main([*words, str(tmp_path / "again")]) == 0
+    again = read_record(tmp_path / "again" / spec.run_id / "result.json")
+    assert again.provenance["host"]["threads"] == 2
+    assert main([*words, str(tmp_path / "third"), "--epochs", "3", "--set", "head-only.lr=1"]) == 2
+    assert "leave out --epochs, --set" in capsys.readouterr().err
+    assert not (tmp_path / "third").exists()
+
+
+def test_repeat_of_a_copied_record_is_not_compared_with_the_run_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    run_here(spec, small_options(tmp_path / "runs"))
+    copy = tmp_path / "copy.json"
+    copy.write_bytes((tmp_path / "runs" / spec.run_id / "result.json").read_bytes())
+    assert main(["run", "--from-record", str(copy), "--results", str(tmp_path / "runs")]) == 2
+    assert "would be compared with itself" in capsys.readouterr().err
+
+
+def test_repeat_that_comes_out_otherwise_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    run_here(spec, small_options(tmp_path / "runs"))
+    path = tmp_path / "runs" / spec.run_id / "result.json"
+    value = read_json(path)
+    value["accuracy_matrix"] = [[0.125]]
+    path.write_text(json.dumps(value))
+    words = ["run", "--from-record", str(path), "--results", str(tmp_path / "again"), "--executor", "local"]
+    assert main(words) == 1
+    assert "the record has 0.125" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "kms"}, "there is no method 'kms' here"),
+        ({"selection": "x"}, "selection is 'x', none of validation, last, legacy-test"),
+        ({"seed": "x"}, "seed is 'x', not a whole number"),
+        ({"protocol": None}, "protocol is null, not a mapping"),
+        ({"settings": {}}, "its settings has no epochs"),
+        ({"settings": {"epochs": 1, "lr": "x"}}, "lr is 'x', not a number"),
+        ({"task_indices": []}, "its tasks do not begin with the initial one"),
+        ({"task_indices": [9], "initial_task": 9}, "digits has no task 9"),
+        ({"backbone": {"name": "small_cnn"}}, "its backbone has no width"),
+    ],
+)
+def test_repeat_refuses_a_spec_that_cannot_be_carried_out(
+    change: dict[str, object], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    value = {
+        "schema_version": 1,
+        "run_id": "one",
+        "status": "failed",
+        "spec": spec.to_json() | change,
+        "provenance": {},
+    }
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(value))
+    assert main(["run", "--from-record", str(path), "--results", str(tmp_path / "runs")]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_repeat_keeps_every_field_of_the_spec_and_the_run_id(tmp_path: Path) -> None:

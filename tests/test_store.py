@@ -10,13 +10,20 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from interrupted import said, same
 from small_runs import leftovers, numbers, run_here, small_options, small_spec
 
+from benchmark import reference
+from benchmark.campaign import _command_to_go_on, _forget_finished, finished
 from benchmark.checkpoint import CheckpointError, header_bytes, read_metadata, read_tensors, write_tensors
+from benchmark.executor import Job
+from benchmark.scenarios.contract import silent
+from benchmark.scenarios.registry import load_scenario
 from benchmark.store import locked, run_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -188,3 +195,72 @@ def test_died_process_leaves_a_failed_record_and_spares_a_finished_one(tmp_path:
     assert later is not None
     assert later.status == "failed"
     assert same(run_folder(tmp_path, spec.run_id).read(), finished)
+
+
+# ---------------------------------------------------------------------- --force
+
+
+def test_force_leaves_the_checkpoint_of_a_run_that_another_process_is_at(tmp_path: Path) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    job = Job(spec, small_options(tmp_path))
+    folder = run_folder(tmp_path, spec.run_id)
+    folder.path.mkdir()
+    folder.checkpoint.write_bytes(b"somebody's")
+    with locked(folder.path / ".lock"):
+        _forget_finished([job], force=True)
+        assert folder.checkpoint.exists()
+    _forget_finished([job], force=True)
+    assert not folder.checkpoint.exists()
+
+
+def test_a_forced_run_that_was_cut_goes_on_without_force(tmp_path: Path) -> None:
+    spec = small_spec("head-only", tasks=1, epochs=1)
+    run_here(spec, small_options(tmp_path))
+    job, folder = Job(spec, small_options(tmp_path)), run_folder(tmp_path, spec.run_id)
+    data = load_scenario("digits").read(None, [1], silent)
+    assert finished(job, data)
+    folder.checkpoint.write_bytes(b"half")
+    recorded = folder.record.stat().st_mtime
+    os.utime(folder.checkpoint, (recorded - 5, recorded - 5))  # left by a process killed right after the record
+    assert finished(job, data)
+    os.utime(folder.checkpoint, (recorded + 5, recorded + 5))
+    assert not finished(job, data)
+    _forget_finished([job], force=False)
+    assert folder.checkpoint.exists()
+
+
+def test_the_command_to_go_on_does_not_start_afresh() -> None:
+    command = "python -m benchmark run --force --seed 1 --no-resume"
+    assert _command_to_go_on(command) == "python -m benchmark run --seed 1"
+
+
+# ---------------------------------------------------------------------- shared goals
+
+
+def test_a_goal_is_kept_only_when_nobody_else_is_making_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_spec("scratch", tasks=1, epochs=1)
+    path = tmp_path / ".cache" / "goals" / f"{spec.goal_key(1)}.json"
+    told: list[str] = []
+    task = SimpleNamespace(task=SimpleNamespace(index=1))
+    monkeypatch.setattr(reference, "data_mark", lambda task: "mark")
+
+    def emit(event: dict[str, Any]) -> None:
+        told.append(event["text"])
+        release.set()
+
+    references = reference.References(spec, tmp_path, torch.device("cpu"), torch.nn.Identity, lambda: None, emit)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locked(path.with_suffix(".lock")):
+            held.set()
+            release.wait(10)
+            assert not path.exists()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    references.keep_goal(task, 0.5, "its run")  # type: ignore[arg-type]
+    thread.join()
+    assert told == ["waiting for another run that makes the accuracy goal"]
+    assert reference.read_goal(path, "mark") == 0.5

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     stored = read_run(folder)
     row = task_row(stored, args.task)
+    _require_places(args.to, args.backbone_to)
     try:
         export_task(stored, row, args.to)
         if args.backbone_to:
@@ -57,6 +58,22 @@ def run(args: argparse.Namespace) -> int:
     if args.backbone_to:
         print(f"{args.backbone_to}: the backbone {stored.spec.backbone['name']} of {stored.record.run_id}")
     return 0
+
+
+def _require_places(*paths: Path | None) -> None:
+    """Before anything is written: every file has a name and a place of its own. Raises RequestError."""
+    from results.atomic import require_place
+
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if not path.name or path.is_dir():
+            raise RequestError(f"{path} is a folder; name the file to write, for example {path / 'task.safetensors'}.")
+        try:
+            require_place(path.parent)
+        except OSError as error:
+            raise RequestError(f"{path} cannot be written ({error.strerror}).") from error
+    if len({path.resolve() for path in given}) < len(given):
+        raise RequestError(f"--to and --backbone-to both name {given[0]}; give each a file of its own.")
 
 
 def find_run(source: str, results: Path) -> Path:

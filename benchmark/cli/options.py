@@ -225,7 +225,12 @@ def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> 
 
     if args.download:
         args.data_root = args.data_root or Path("data")
-        args.data_root.mkdir(parents=True, exist_ok=True)
+        try:
+            args.data_root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"--data-root {args.data_root} cannot be made a folder ({error.strerror}).") from error
+    if args.require_idle_gpu and args.device == "cpu":
+        raise RequestError("--require-idle-gpu needs a GPU, and the runs are on the CPU; leave it out or add --device.")
     root = data_root(args.data_root)
     chosen = {key.removeprefix("run."): value for key, value in args.overrides.items() if key.startswith("run.")}
     return RunOptions(
@@ -238,6 +243,7 @@ def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> 
         keep_weights=args.keep_weights,
         resume=not args.no_resume,
         require_idle_gpu=args.require_idle_gpu,
+        workers=args.workers,
         command="python -m benchmark " + shlex.join(sys.argv[1:]),
         **{key: value for key, value in chosen.items() if key != "threads"},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,12 +78,15 @@ def run(args: argparse.Namespace) -> int:
     for name in ("steps", "repeats", "tasks", "epochs"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise RequestError(f"--{name} must be at least 1, not {getattr(args, name)}.")
+    if args.threads < 0:
+        raise RequestError(f"--threads must be at least 1, not {args.threads}.")
     if args.peers not in ("all", "none", "plain"):
         raise RequestError(f"--peers {args.peers!r} is unknown; choose one of all, none, plain.")
     if args.out is not None:
         _require_folder(args.out)
     specs = _specs(args)
     print("importing torch and avalanche …", flush=True)
+    _require_sound(specs, args.device)
     if args.scale:
         from benchmark.perf.scale import run_scale
 
@@ -109,10 +113,22 @@ def _batch_sizes(text: str) -> list[int]:
 
 
 def _require_folder(folder: Path) -> None:
+    from results.atomic import require_place
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        require_place(folder)
     except OSError as error:
-        raise RequestError(f"--out {folder} cannot be made a folder ({error.strerror}).") from error
+        raise RequestError(f"--out {folder} cannot be written ({error.strerror}); choose another folder.") from error
+
+
+def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
+    """Every network and mask can be built, on this device. Raises RequestError."""
+    from benchmark.preflight import fault
+    from benchmark.spec import RunOptions
+
+    for spec in specs:
+        if found := fault(spec, RunOptions(results="", device=device)):
+            raise RequestError(found)
 
 
 def _request(args: argparse.Namespace, bn_policy: str | None) -> Request:

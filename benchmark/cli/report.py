@@ -36,12 +36,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is; exit code 0.
 
     Raises:
-        RequestError: the results folder is missing or holds no usable record.
+        RequestError: the results folder is missing or holds no usable record, or the report has no place to go.
     """
     from reports.build import build
     from reports.errors import ReportError
+    from results.atomic import require_place
 
     try:
+        require_place(args.out)
         if args.compare:
             from reports.compare import compare
 
@@ -50,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
             built = build(args.results, args.out)
     except ReportError as error:
         raise RequestError(str(error)) from error
+    except OSError as error:
+        raise RequestError(
+            f"The report cannot be written to {args.out} ({error.strerror}); make room or choose another --out."
+        ) from error
     for line in built.left_out:
         print(f"left out: {line}")
     print(built.index)

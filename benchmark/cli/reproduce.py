@@ -56,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.table]
     if args.from_record:
         raise RequestError("--from-record belongs to run: it repeats one run, not a table.")
+    for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
+        if getattr(args, name) is not None:
+            raise RequestError(f"{preset.name} varies --{name.replace('_', '-')} itself; leave it out.")
     complete(args, {"scenario": preset.scenario, "selection": preset.selection})
     scenario = load_scenario(args.scenario)
     request = request_of(args)

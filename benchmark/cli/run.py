@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from benchmark.plan import Request
     from benchmark.scenarios.contract import Scenario
     from benchmark.spec import RunSpec
+    from results.schema import RunRecord
 
 EPILOGUE = """\
 examples:
@@ -98,28 +99,35 @@ def print_plan(specs: Sequence[RunSpec]) -> None:
     print(f"{len(specs)} run{'s' if len(specs) != 1 else ''}; nothing was started.")
 
 
-def _repeat(args: argparse.Namespace) -> int:
-    """``--from-record``: the very spec of a record, in a results folder of its choice. Raises RequestError."""
-    from benchmark.campaign import carry_out
-    from benchmark.repeat import verdict
-    from benchmark.scenarios.registry import load_scenario
-    from benchmark.spec import RunSpec
-    from benchmark.store import run_folder
-    from results.reader import read_record
-    from results.schema import SchemaError
+#: options that would change the run which --from-record names
+_OF_THE_RECORD = (
+    "method", "seed", "tasks", "train_limit", "test_limit", "epochs", "backbone", "bn_policy", "selection",
+    "initial_task", "set", "config", "precision", "compile",
+)  # fmt: skip
 
-    try:
-        record = read_record(args.from_record)
-        spec = RunSpec.from_json(record.spec)
-    except (SchemaError, TypeError) as error:
-        raise RequestError(f"{args.from_record} cannot be repeated: {error}.") from error
-    before = record.provenance.get("options", {})
+
+def _repeat(args: argparse.Namespace) -> int:
+    """``--from-record``: the very spec of a record, in a results folder of its choice; 1 when it comes out otherwise.
+
+    Raises:
+        RequestError: the record cannot be repeated, or what was asked for is not its repetition.
+    """
+    from benchmark.campaign import carry_out
+    from benchmark.repeat import identical, read, verdict
+    from benchmark.scenarios.registry import load_scenario
+    from benchmark.store import run_folder
+
+    if given := [name for name in _OF_THE_RECORD if getattr(args, name) is not None]:
+        options = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise RequestError(f"--from-record repeats a run as it was: leave out {options}.")
+    record, spec = read(args.from_record)
+    before = record.provenance.get("options") or {}
     if args.scenario is None:
         args.scenario = before.get("scenario_source") or spec.scenario
     if args.data_root is None and before.get("data_root"):
         args.data_root = Path(before["data_root"])
     if args.threads is None:
-        args.threads = record.provenance.get("host", {}).get("threads", 0)
+        args.threads = (record.provenance.get("host") or {}).get("threads") or 0
     if args.weights is None and before.get("weights"):
         args.weights = Path(before["weights"])
     args.device = args.device or spec.device
@@ -127,17 +135,29 @@ def _repeat(args: argparse.Namespace) -> int:
     args.device = device_of(args.device)
     spec = dataclasses.replace(spec, device=args.device.partition(":")[0])
     scenario = load_scenario(args.scenario)
+    if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
+        raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
     if args.dry_run:
         print_plan([spec])
         return 0
-    if run_folder(args.results, spec.run_id).record.resolve() == args.from_record.resolve():
-        raise RequestError(f"{args.from_record} would be compared with itself: repeat it with another --results DIR.")
+    there = run_folder(args.results, spec.run_id).read()
+    if there is not None and there.finished and _same_run(there, record) and not args.force:
+        raise RequestError(
+            f"{args.results} holds the very run of {args.from_record}, which would be compared with itself: repeat it "
+            "with another --results DIR."
+        )
     _same_weights(spec, args.weights)
     code = carry_out(campaign_of(args, scenario, [spec]))
     again = run_folder(args.results, spec.run_id).read()
-    if code == 0 and again is not None and again.finished and record.finished:
-        print(f"repeat: {verdict(record, again)}")
-    return code
+    if code or again is None or not again.finished or not record.finished:
+        return code
+    print(f"repeat: {verdict(record, again)}")
+    return 0 if identical(record, again) else 1
+
+
+def _same_run(a: RunRecord, b: RunRecord) -> bool:
+    """Two records tell of one and the same run, perhaps as copies of one file."""
+    return all(a.provenance.get(key) == b.provenance.get(key) for key in ("started", "finished"))
 
 
 def _same_weights(spec: RunSpec, weights: Path | None) -> None:

@@ -27,6 +27,8 @@ from benchmark.perf.contenders import labels
 from benchmark.perf.surroundings import surroundings
 from benchmark.preflight import usable
 from benchmark.runner import run
+from benchmark.scenarios.contract import silent
+from benchmark.scenarios.registry import load_scenario
 from benchmark.spec import RunOptions, RunSpec
 from results.atomic import write_text
 from results.schema import RunRecord
@@ -75,6 +77,7 @@ def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     root = data_root(args.data_root)
+    load_scenario(args.scenario).read(root, specs[0].task_indices, silent)  # missing data come out here, as a sentence
     pairs: list[Pair] = []
     lines = [f"{args.scenario}: whole runs, everything measured over run.measure=minimal, {args.repeats} pairs each"]
     lines += surroundings(usable(args.device))

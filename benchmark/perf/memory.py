@@ -1,24 +1,23 @@
-"""Peak memory of one contender: what building it and training a pass add to what was there before."""
+"""Peak memory of one contender: the bytes of tensors that building it and training a pass add at their peak."""
 
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import torch
-
-from benchmark.allocator import give_back_freed_blocks
 
 Built = TypeVar("Built")
 
 
 def with_peak(work: Callable[[], Built], device: torch.device) -> tuple[Built, int]:
-    """``work()`` and the bytes it added at its peak.
+    """``work()`` and the bytes of tensors it added at its peak: what torch's allocator gave, exactly.
 
-    On a GPU what torch allocated, exactly; on the CPU resident memory, which freed blocks that the process still holds
-    make look smaller: read it as a magnitude.
+    On a GPU by the allocator's own counters, on the CPU by those of torch's profiler; libraries' scratch memory is in
+    neither.
     """
     gc.collect()
     if device.type == "cuda":
@@ -27,20 +26,17 @@ def with_peak(work: Callable[[], Built], device: torch.device) -> tuple[Built, i
         built = work()
         torch.cuda.synchronize(device)
         return built, torch.cuda.max_memory_allocated(device) - before
-    give_back_freed_blocks()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        pass
-    before = _status("VmRSS")
-    built = work()
-    return built, max(0, _status("VmHWM") - before)
+    from torch.profiler import ProfilerActivity, profile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            built = work()
+    return built, peak_of(profiler)
 
 
-def _status(key: str) -> int:
-    """A line of this process's status, in bytes; 0 where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":")), 0)
+def peak_of(profiler: Any) -> int:
+    """The highest sum, bytes, of what was allocated and not yet freed while a torch profiler watched."""
+    events = profiler.profiler.kineto_results.events()
+    changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(accumulate(change for _, change in changes), default=0)

@@ -31,7 +31,9 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
         torch.set_num_threads(args.threads)
     device = usable(args.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
-    pixels = read_pixels(load_scenario(args.scenario), data_root(args.data_root), device)
+    pixels = read_pixels(
+        load_scenario(args.scenario), data_root(args.data_root), device, required=args.data_root is not None
+    )
     backbone = specs[0].backbone
     title = (
         f"{args.scenario}, {backbone['name']} at width {backbone['width']:g}, {args.precision}, compile {args.compile}"
@@ -59,12 +61,20 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
             "precision": args.precision,
             "compile": args.compile,
             "device": device_name(device),
+            "hidden_linear": hidden_linear(specs),
+            "overrides": "; ".join(args.set or ()),
+            "images": "noise" if pixels.synthetic else "real",
             "threads": torch.get_num_threads() if device.type == "cpu" else "",
         }
         write_text(args.out / "step.csv", as_csv(rows, setting))
         write_picture(rows, title, args.out)
         _say(f"written: {args.out}/step.csv, step.txt, step.png, step.svg")
     return 0
+
+
+def hidden_linear(specs: Sequence[RunSpec]) -> str:
+    """What the masks do with linear layers inside the backbone: it decides how many numbers a mask has."""
+    return next((str(spec.mask["hidden_linear"]) for spec in specs if spec.mask is not None), "")
 
 
 def contenders(specs: Sequence[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:

@@ -18,7 +18,10 @@ COLUMNS = (
 )  # fmt: skip
 
 #: what holds for every line of a table
-SETTING = ("scenario", "backbone", "width", "precision", "compile", "device", "threads")
+SETTING = (
+    "scenario", "images", "backbone", "width", "hidden_linear", "overrides", "precision", "compile", "device",
+    "threads",
+)  # fmt: skip
 
 
 def as_csv(rows: Sequence[Row], setting: Mapping[str, object]) -> str:

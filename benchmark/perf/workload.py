@@ -81,15 +81,20 @@ class Workload:
             torch.cuda.synchronize(self.device)
 
 
-def read_pixels(scenario: Scenario, root: Path | None, device: torch.device) -> Pixels:
+def read_pixels(scenario: Scenario, root: Path | None, device: torch.device, *, required: bool = False) -> Pixels:
     """The second task's training images, noise of the same shape where the data are not here.
 
     The second: the first one trains the backbone, which is not what is measured.
+
+    Raises:
+        RequestError: the data are ``required`` and not there, or damaged.
     """
     index = min(2, len(scenario.task_names))
     try:
         task = scenario.read(root, [index], silent).tasks[0]
     except RequestError:
+        if required:
+            raise
         return _noise(scenario, index, device)
     return _pixels(task, device)
 
@@ -102,7 +107,7 @@ def _pixels(task: Task, device: torch.device) -> Pixels:
 
 def _noise(scenario: Scenario, index: int, device: torch.device) -> Pixels:
     generator = torch.Generator().manual_seed(0)
-    size, channels, classes = scenario.image_size, scenario.channels, scenario.classes[index - 1]
+    size, channels, classes = scenario.image_size, scenario.channels, max(2, scenario.classes[index - 1])
     augmentation = Augmentation(crop_padding=size // 8, flip=True) if channels == 3 else Augmentation()
     images = torch.randint(256, (2048, channels, size, size), dtype=torch.uint8, generator=generator)
     labels = torch.randint(classes, (2048,), generator=generator)
