@@ -16,6 +16,13 @@ from reports.numbers import signed
 #: what ``perf --out`` calls its table
 FILE_NAME = "step.csv"
 
+#: what masks do with linear layers inside the backbone, in words
+HIDDEN_LINEAR = {
+    "element": "its hidden linear layers masked element by element",
+    "unit": "its hidden linear layers masked by output",
+    "frozen": "its hidden linear layers without masks",
+}
+
 PARTS = ("data", "forward", "backward", "masks", "optimizer", "loop")
 
 #: "ksm, BN frozen": a method that was measured under both BN policies
@@ -85,9 +92,15 @@ def _read(path: Path, name: str) -> Steps:
         raise ValueError("an empty table")
     first = lines[0]
     threads = f", {first['threads']} thread{'' if first['threads'] == '1' else 's'}" if first["threads"] else ""
-    setting = f"{first['scenario']}, {first['backbone']} of width {float(first['width']):g}, {first['precision']}"
-    compiled = "" if first["compile"] == "off" else ", compiled"
-    return Steps(name, setting + compiled, first["device"] + threads, tuple(map(_row, lines)))
+    parts = [
+        first["scenario"] + (" (noise of its shape)" if first.get("images") == "noise" else ""),
+        f"{first['backbone']} of width {float(first['width']):g}",
+        HIDDEN_LINEAR.get(first.get("hidden_linear") or "", ""),
+        first["precision"],
+        "" if first["compile"] == "off" else "compiled",
+    ]
+    setting = ", ".join(part for part in parts if part)
+    return Steps(name, setting, first["device"] + threads, tuple(map(_row, lines)))
 
 
 def _row(line: dict[str, str]) -> StepRow:
