@@ -137,7 +137,7 @@ def other_devices(described: dict[str, Any], options: RunOptions, spec: RunSpec)
 
 def counters() -> dict[str, float]:
     """Processor seconds since boot: ``total`` of this machine, ``stolen`` by other virtual machines, ``throttled`` by
-    the container's quota; only those that the system tells."""
+    the container's quota; and ``hot``, how often a core slowed itself down. Only those that the system tells."""
     found: dict[str, float] = {}
     try:
         ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
@@ -149,6 +149,12 @@ def counters() -> dict[str, float]:
         lines = dict(line.split() for line in Path("/sys/fs/cgroup/cpu.stat").read_text().splitlines())
         found["throttled"] = int(lines["throttled_usec"]) / 1e6
     except (OSError, ValueError, KeyError):
+        pass
+    try:
+        hot = list(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
+        if hot:
+            found["hot"] = float(sum(int(path.read_text()) for path in hot))
+    except (OSError, ValueError):
         pass
     return found
 
@@ -162,4 +168,6 @@ def during(earlier: dict[str, float], later: dict[str, float], seconds: float) -
         found.append(f"the CPU was shared: {share:.0f} % of its time went to other virtual machines during the run")
     if spent.get("throttled", 0) > SHARED_LIMIT * seconds:
         found.append(f"the CPU was throttled by the container's quota for {spent['throttled']:.0f} s during the run")
+    if spent.get("hot", 0) > 0:
+        found.append(f"the CPU was throttled by heat {spent['hot']:.0f} times during the run")
     return found

@@ -146,6 +146,7 @@ def start_command(results: Path, seed: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "benchmark", *words],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         cwd=results.parent,
+        start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -157,14 +158,20 @@ def epochs_heard(spec: RunSpec, results: Path) -> int:
     return path.read_text().count('"epoch"') if path.exists() else 0
 
 
-def kill_on_the_way(command: subprocess.Popen[bytes], spec: RunSpec, results: Path, after: float) -> None:
-    """Kill the command -9 ``after`` seconds into its run, and wait until the run's process has ended with it."""
+def kill_on_the_way(
+    command: subprocess.Popen[bytes], spec: RunSpec, results: Path, after: float, *, everything: bool
+) -> None:
+    """Kill the command -9 ``after`` seconds into its run: with ``everything`` it started, or alone; then the run's
+    process ends by itself, which is waited for."""
     while epochs_heard(spec, results) < 3:  # it imports for seconds first
         assert command.poll() is None, "the command ended before it could be killed"
         time.sleep(0.005)
     time.sleep(after)
     assert command.poll() is None, "the command ended before it could be killed"
-    command.kill()
+    if everything:
+        os.killpg(command.pid, signal.SIGKILL)
+    else:
+        command.kill()
     command.wait()
     deadline = time.monotonic() + 10
     while True:
@@ -182,9 +189,13 @@ def test_kill_of_two_command_lines_on_one_folder_changes_nothing(server: Process
     commands = [start_command(results, spec.seed) for spec in specs]
     moments = random.Random(2)
     for command, spec in zip(commands, specs, strict=True):
-        kill_on_the_way(command, spec, results, moments.uniform(0.0, 0.2))
+        kill_on_the_way(command, spec, results, moments.uniform(0.0, 0.2), everything=spec.seed == 1)
+    carry_out(server, Job(specs[0], small_options(results)))
+    assert start_command(results, seed=1).wait() == 0  # the same command, typed again
+    assert (tmp_path / "report" / "index.html").exists()
     for spec in specs:
-        resumed = carry_out(server, Job(spec, small_options(results)))
+        resumed = run_folder(results, spec.run_id).read()
+        assert resumed is not None
         calm = carry_out(server, Job(spec, small_options(tmp_path / "calm")))
         assert resumed.provenance["sittings"] == 2
         assert numbers(resumed) == numbers(calm)

@@ -11,6 +11,7 @@ Published: table 1 of the KSM paper, tasks 1 and 2.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import pytest
 from report_records import record, save
 
 from reports.build import Built, build
+from reports.grouping import group
+from reports.tables.ranking import ranking_sheet
+from results.schema import RunRecord
 
 MIB = 2**20
 #: as the methods' sources train them, so that published numbers may agree or differ
@@ -247,3 +251,52 @@ def test_table_2_sizes_and_table_4(tmp_path: Path) -> None:
     assert float(sizes["As the papers count", "KSM"]["published"]) == 146
     accuracy = {(r["row"], r["column"]): r for r in rows(built, "tables/imagenet2sketch-accuracy.csv")}
     assert float(accuracy["3 flowers", "Fine-tune"]["published"]) == 96.56
+
+
+def _ranked(tmp_path: Path, runs: list[RunRecord]) -> dict[str, dict[str, str]]:
+    return {
+        line["Method"]: line
+        for line in rows(build(save(tmp_path / "runs", runs), tmp_path / "report"), "tables/cifar100-20-ranking.csv")
+    }
+
+
+def test_only_the_best_is_called_so(tmp_path: Path) -> None:
+    runs = [record("cpg", seed, [0.5, 0.6]) for seed in (0, 1)] + [record("ksm", 2, [0.3, 0.4])]
+    (panel,), _ = group(runs)
+    shown = {line.head.text: line.entries[1].text for line in ranking_sheet(panel).lines}
+    assert shown == {"CPG": "best", "KSM": "–"}  # KSM shares no seed with CPG
+
+
+def test_the_last_epoch_stands_beside_one_chosen_on_the_test_set(tmp_path: Path) -> None:
+    def curve(*phases_and_tests: tuple[str, float]) -> list[dict[str, object]]:
+        points = enumerate(phases_and_tests, start=1)
+        return [{"phase": p, "epoch": e, "lr": 0.1, "loss": 1.0, "train": 0.5, "test": t} for e, (p, t) in points]
+
+    legacy = {"selection": "legacy-test"}
+    task1 = {"seconds": 1.0, "curve": [{"selection": 0.9}, {"selection": 0.3}]}
+    trained = curve(("train", 0.62), ("train", 0.5))
+    runs = [
+        record("ksm", 0, [0.9, 0.62], seconds=[None, 9.0], curve=trained, spec=legacy, task1_network=task1),
+        record("cpg", 0, [0.7, 0.7], curve=curve(("train", 0.7), ("prune", 0.1)), spec=legacy),
+    ]
+    found = _ranked(tmp_path, runs)
+    assert float(found["KSM"]["Last epoch (percent)"]) == pytest.approx(40)  # (30 + 50) / 2
+    assert found["CPG"]["Last epoch (percent)"] == ""  # its last epoch is of a network that it drops
+
+
+def test_what_was_trained_otherwise_neither_agrees_nor_differs(tmp_path: Path) -> None:
+    runs = [record("ksm", seed, [0.672, 0.78]) for seed in range(3)]  # the printed numbers, but after 10 epochs
+    built = build(save(tmp_path / "runs", runs), tmp_path / "report")
+    verdicts = {line["verdict"] for line in rows(built, "tables/cifar100-20-accuracy.csv") if line["column"] == "KSM"}
+    assert verdicts == {"other setting"}
+    page = built.index.read_text(encoding="utf-8")
+    assert "No verdict: other setting." in page
+
+
+def test_goals_that_were_missed_are_counted(tmp_path: Path) -> None:
+    run = record("cpg", 0, [0.5, 0.6])
+    tasks = tuple(dataclasses.replace(row, goal=0.55, goal_met=row.index == 2) for row in run.tasks)
+    built = build(save(tmp_path / "runs", [dataclasses.replace(run, tasks=tasks)]), tmp_path / "report")
+    (line,) = rows(built, "tables/cifar100-20-cost.csv")
+    assert line["Goals met (of tasks with one)"] == "1"
+    assert "CPG met its accuracy goal on 1 of 2 tasks" in built.index.read_text(encoding="utf-8")

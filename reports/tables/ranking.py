@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from reports.configuration import Configuration
+from reports.configuration import TASK_1_NETWORK, Configuration
 from reports.doubts import doubts_in_brief
 from reports.grouping import Panel
 from reports.hardware import Hardware
@@ -24,6 +24,7 @@ class Ranked:
     accuracy: Interval
     best: bool  #: no other has a better mean
     behind_best: Difference | None  #: this minus the best, paired; None for the best itself or without shared seeds
+    last_epoch: Interval | None  #: accuracy without choosing an epoch on the test set; see ``without_choosing``
     forgetting: Interval | None
     backward_transfer: Interval | None
     transfer: Difference | None  #: accuracy when learned minus scratch's; None where scratch was not run
@@ -62,6 +63,7 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 accuracy=accuracy,
                 best=item is order[0],
                 behind_best=None if item is order[0] else paired_difference(item.accuracy, order[0].accuracy),
+                last_epoch=without_choosing(item) if panel.setting.get("selection") == "legacy-test" else None,
                 forgetting=_over_seeds(item, "forgetting"),
                 backward_transfer=_over_seeds(item, "backward_transfer"),
                 transfer=_transfer(item, scratch),
@@ -73,14 +75,39 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
     return tuple(found)
 
 
+def without_choosing(item: Configuration) -> Interval | None:
+    """Mean test accuracy that each task's last epoch had, where the epoch kept was chosen on the test set.
+
+    None for a method that goes back to an earlier phase (CPG's pruning): its last epoch is of a network that it drops.
+    The shared task-1 network counts with its own last epoch.
+    """
+    means = {}
+    for run in item.runs:
+        ends = []
+        for row in run.tasks:
+            if any(point.phase == "prune" for point in row.curve):
+                return None
+            if row.status == TASK_1_NETWORK:
+                ends.append(((run.task1_network or {}).get("curve") or [{}])[-1].get("selection"))
+            else:
+                ends.append(row.curve[-1].test if row.curve else None)
+        known = [end for end in ends if isinstance(end, int | float)]
+        if len(known) < len(ends):
+            return None
+        means[run.spec["seed"]] = sum(known) / len(known)
+    return mean_interval(means.values())
+
+
 def ranking_sheet(panel: Panel) -> Sheet:
     """The ranking as a table, in percent, points, seconds and MiB."""
     ranked = ranking(panel)
     hardware = main_hardware(panel)
     has_scratch = any(item.transfer for item in ranked)
+    has_last = any(item.last_epoch for item in ranked)
     headings = [
         Heading("Method", numeric=False),
         Heading("Accuracy", "percent"),
+        *([Heading("Last epoch", "percent")] if has_last else []),
         Heading("To the best", "points"),
         Heading("Forgetting", "points"),
         Heading("Backward transfer", "points"),
@@ -98,6 +125,11 @@ def ranking_sheet(panel: Panel) -> Sheet:
         if any(item.behind_best and not item.behind_best.below(0) for item in ranked)
         else []
     )
+    if has_last:
+        remarks.append(
+            "Last epoch: what each task had without choosing its epoch on the test set; the network that it started "
+            "from may still have been chosen so."
+        )
     if hardware:
         remarks.append(
             f"Training seconds: all tasks that the method trained itself, on {hardware.label}; "
@@ -108,14 +140,15 @@ def ranking_sheet(panel: Panel) -> Sheet:
         title="Ranking",
         caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds.",
         headings=tuple(headings),
-        lines=tuple(_line(item, has_scratch) for item in ranked),
+        lines=tuple(_line(item, has_scratch, has_last) for item in ranked),
         remarks=tuple(remarks),
     )
 
 
-def _line(item: Ranked, has_scratch: bool) -> Line:
+def _line(item: Ranked, has_scratch: bool, has_last: bool) -> Line:
     entries = [
         interval_entry(item.accuracy, 100, 1),
+        *([interval_entry(item.last_epoch, 100, 1)] if has_last else []),
         _behind(item),
         interval_entry(item.forgetting, 100, 1),
         interval_entry(item.backward_transfer, 100, 1),
