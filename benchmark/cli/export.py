@@ -15,6 +15,8 @@ then, with torch and safetensors alone:
   from methods import load_task
   network = load_task(backbone, "task.st")
   logits = network(network.normalise(images))
+  network.switch("other.st")                  one pass over the masked weights
+  network.prepare("task.st", "other.st")      from here on switching between them takes under a millisecond
 """
 
 
