@@ -114,16 +114,16 @@ def _has_finished_record(job: Job) -> bool:
 
     folder = run_folder(Path(job.options.results), job.spec.run_id)
     record = folder.read()
-    return record is not None and record.finished and not folder.begun_again
+    return record is not None and record.finished and not folder.to_be_repeated
 
 
 def finished(job: Job, data: ScenarioData) -> bool:
-    """The run has a finished record on the same data, and nobody has begun to repeat it."""
+    """The run has a finished record on the same data, and nobody asked for it again."""
     from benchmark.store import run_folder
 
     folder = run_folder(Path(job.options.results), job.spec.run_id)
     record = folder.read()
-    if record is None or not record.finished or folder.begun_again:
+    if record is None or not record.finished or folder.to_be_repeated:
         return False
     return bool(record.provenance.get("data_fingerprint") == data.mark)
 
@@ -141,7 +141,9 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
         folder = run_folder(Path(job.options.results), job.spec.run_id)
         with suppress(BlockingIOError), locked(folder.path / ".lock"):
             record = folder.read()
-            if force or (record is not None and record.finished and not folder.begun_again):
+            if force:
+                folder.repeat()
+            elif record is not None and record.finished and not folder.to_be_repeated:
                 folder.forget_checkpoints()
 
 

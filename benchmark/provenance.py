@@ -184,7 +184,7 @@ def _telling(key: str, fact: Any) -> Any:
 
 def afterwards(chosen: Any, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
     """What ``facts`` of ``provenance`` gain from the run of ``seconds`` on torch device ``chosen``: the notes, with
-    whether others took the processor or the card, and whether the card was throttled under load."""
+    whether others took the processor or the card, and whether the card was still throttled at its end."""
     from benchmark import doubts
 
     later = doubts.counters()

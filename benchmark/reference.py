@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,8 @@ class References:
         return accuracy
 
     def keep_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
-        """Keep a goal for the runs to come, whoever trains for the same one now; ``origin``: who found it."""
-        with self._alone(self._goal_path(task), "the accuracy goal"):
+        """Keep a goal for the runs to come; ``origin``: who found it. A run that is making the same one writes it."""
+        with suppress(BlockingIOError), locked(self._goal_path(task).with_suffix(".lock")):
             self._write_goal(task, accuracy, origin)
 
     def _write_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:

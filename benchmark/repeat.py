@@ -14,7 +14,7 @@ from benchmark.spec import RunSpec
 from methods.registry import METHODS
 from methods.settings import MaskSettings, TrainSettings
 from results.reader import read_record
-from results.schema import RunRecord, SchemaError
+from results.schema import MaskStatistic, RunRecord, SchemaError
 from results.shapes import check_fields
 
 #: parts of a record's provenance that can change numbers, in words
@@ -79,7 +79,8 @@ def _carry_out_able(spec: RunSpec) -> None:
     _check(_Protocol, spec.protocol, "protocol", ("batch_size", "eval_batch_size"))
     _check(Augmentation, spec.protocol.get("augmentation", {}), "augmentation")
     _check(MaskSettings, spec.mask or {}, "mask")
-    resolved_settings(spec), scratch_settings(spec), mask_settings(spec)
+    for resolve in (resolved_settings, scratch_settings, mask_settings):
+        resolve(spec)
 
 
 def _check(kind: type, values: Mapping[str, Any], what: str, needed: Sequence[str] = ()) -> None:
@@ -136,9 +137,15 @@ def _first_difference(before: RunRecord, after: RunRecord) -> str:
         return f"{len(after.accuracy_matrix)} tasks were learned, the record has {len(before.accuracy_matrix)}"
     for mask, was in zip(after.mask_statistics, before.mask_statistics, strict=False):
         if mask != was:
-            return f"the mask of {mask.task}, {mask.layer}, has {mask.ones} ones, the record {was.ones}"
+            return f"the mask of {mask.task}, {mask.layer}, has {_counts(mask)}, the record {_counts(was)}"
+    if len(after.mask_statistics) != len(before.mask_statistics):
+        return f"{len(after.mask_statistics)} mask layers were counted, the record has {len(before.mask_statistics)}"
     names = [name for name, digest in before.learned_sha256.items() if after.learned_sha256.get(name) != digest]
     return f"accuracies and mask counts agree, but the bits kept of {', '.join(names) or 'some task'} do not"
+
+
+def _counts(mask: MaskStatistic) -> str:
+    return f"{mask.ones} ones, {mask.soft} soft values and {mask.zeros} zeros"
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

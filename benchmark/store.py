@@ -66,14 +66,21 @@ class RunFolder:
             return None
 
     @property
-    def begun_again(self) -> bool:
-        """A checkpoint is newer than the record: the finished run is being repeated (--force) and was cut."""
+    def to_be_repeated(self) -> bool:
+        """--force asked for the finished run again, and its new record is not there yet."""
         try:
-            recorded = self.record.stat().st_mtime_ns
+            return self._wish.stat().st_mtime_ns > self.record.stat().st_mtime_ns
         except OSError:
             return False
-        checkpoints = [path for path in (self.checkpoint, self.inner_checkpoint) if path.exists()]
-        return any(path.stat().st_mtime_ns > recorded for path in checkpoints)
+
+    @property
+    def _wish(self) -> Path:
+        return self.path / ".repeat"
+
+    def repeat(self) -> None:
+        """Have the run carried out again, from its beginning; its record stays until there is another."""
+        self.forget_checkpoints()
+        self._wish.touch()
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
@@ -86,7 +93,7 @@ class RunFolder:
 
     def forget_checkpoints(self) -> None:
         """Remove the checkpoints: the run is finished, or shall start afresh."""
-        for path in (self.checkpoint, self.inner_checkpoint):
+        for path in (self.checkpoint, self.inner_checkpoint, self._wish):
             path.unlink(missing_ok=True)
 
     def forget_tasks(self) -> None:

@@ -221,13 +221,15 @@ def _mask(task: TaskFile, layout: FlatLayout) -> tuple[Tensor, list[int]]:
     """The kept units, bool (units,), and how many are dropped in each layer.
 
     Raises:
-        TaskFileError: there are not as many bits as units, or not as many values as dropped units.
+        TaskFileError: not as many bits as units, values as dropped units, or scales as layers.
     """
     packed, values = task.tensors.get(BITS), task.tensors.get(VALUES)
     if packed is not None and len(packed) == packed_length(layout.units):
         bits = unpack_bits(packed, layout.units)
         dropped = [slot.units - int(torch.count_nonzero(bits[slot.unit_slice])) for slot in layout.slots]
-        if values is None or len(values) == sum(dropped):
+        scales = task.tensors.get(SCALES)
+        fits = scales is None or len(scales) == len(layout.slots)
+        if fits and (values is None or len(values) == sum(dropped)):
             return bits, dropped
     raise TaskFileError(f"{task.path} is damaged: its masks do not fit its layers; export the task again.")
 

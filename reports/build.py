@@ -14,7 +14,7 @@ from reports.figures.steps import step_times
 from reports.grouping import Panel, group
 from reports.naming import scenario_title
 from reports.records import Loaded, load
-from reports.setting import PAPER, departures, trained_otherwise
+from reports.setting import PAPER, departures
 from reports.steps import Steps, load_steps
 from reports.table_files import write_grid, write_sheet
 from reports.tables import accuracy, cost, size, training_time
@@ -129,7 +129,6 @@ def _panel(
         notices=_panel_notices(panel),
         ranking=write_sheet(ranking_sheet(panel), out),
         claims=claims,
-        away=bool(trained_otherwise(panel)),
         tables=tuple(tables),
         figures=drawn,
     )

@@ -131,7 +131,7 @@ def every_initial_task_above(method: str, other: str) -> Check:
         if not panel.of(other):
             return not_run(other)
         start = min(family, key=lambda key: _mean(family[key].accuracy))
-        rival = _nearest_first(panel, other)[0]
+        rival = _telling_first(panel, other)[0]
         difference = paired_difference(family[start].accuracy, rival.accuracy)
         what = f"worst initial task ({start}) − {rival.label}"
         return decide_above(difference, 0.0, points(difference, what), (f"from task {start}", rival.label))
@@ -179,11 +179,12 @@ def size_at_most(a: str, b: str, *, times: float) -> Check:
 def soft_share_at_most(method: str, *, share: float) -> Check:
     """At most ``share`` of the mask units hold a soft value after training, over all tasks and seeds.
 
-    Judged is the configuration nearest to the source's own; what the others have is said beside it.
+    Judged is the configuration with most seeds, among equals the nearest to the source's own; what the others have is
+    said beside it.
     """
 
     def check(panel: Panel) -> Evidence:
-        found = [(item, value) for item in _nearest_first(panel, method) if (value := _soft_share(item)) is not None]
+        found = [(item, value) for item in _telling_first(panel, method) if (value := _soft_share(item)) is not None]
         if not found:
             return not_run(method)
         statistic = "; ".join(f"{item.label}: {100 * value:.1f} % of the mask units" for item, value in found)
@@ -197,13 +198,14 @@ def soft_share_at_most(method: str, *, share: float) -> Check:
 def later_layers_change_more(method: str) -> Check:
     """The later half of the layers drops or softens a larger share of its units than the earlier half.
 
-    Judged is the configuration nearest to the source's own; what the others have is said beside it.
+    Judged is the configuration with most seeds, among equals the nearest to the source's own; what the others have is
+    said beside it.
     """
 
     def check(panel: Panel) -> Evidence:
         found = [
             (item, difference)
-            for item in _nearest_first(panel, method)
+            for item in _telling_first(panel, method)
             if (difference := paired_difference(*_changed_by_half(item))) is not None
         ]
         if not found:
@@ -217,7 +219,7 @@ def later_layers_change_more(method: str) -> Check:
     return check
 
 
-def _nearest_first(panel: Panel, method: str) -> list[Configuration]:
+def _telling_first(panel: Panel, method: str) -> list[Configuration]:
     return sorted(panel.of(method), key=lambda item: (-len(item.seeds), len(unlike_own(panel.scenario, item))))
 
 

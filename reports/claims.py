@@ -19,6 +19,7 @@ from reports.checks import (
 )
 from reports.evidence import OWN, SAME, Evidence
 from reports.grouping import Panel
+from reports.setting import incomparable
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Checked:
 
     claim: Claim
     evidence: Evidence
+    away: bool = False  #: judged on runs that were trained otherwise than the paper's
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -208,4 +210,9 @@ CLAIMS: tuple[Claim, ...] = (
 
 def check_claims(panel: Panel) -> tuple[Checked, ...]:
     """Every claim on one panel, in the order of ``CLAIMS``."""
-    return tuple(Checked(claim, claim.check(panel)) for claim in CLAIMS)
+    other = {item.label for item in panel.everything if incomparable(panel, item)}
+    found = []
+    for claim in CLAIMS:
+        evidence = claim.check(panel)
+        found.append(Checked(claim, evidence, not other.isdisjoint(evidence.compared)))
+    return tuple(found)

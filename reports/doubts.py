@@ -9,7 +9,8 @@ from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+#: a quantity in a note, told from the digits of a device's name by what stands beside it
+_NUMBER = re.compile(r"(?<=load )\d+(?:\.\d+)?|\d+(?:\.\d+)?(?= (?:%|s|other|runs)(?!\w))")
 
 #: as many configurations without a doubt are named; more are only counted
 _NAMED = 4

@@ -102,9 +102,11 @@ def best_pair(panel: Panel, a: str, b: str, *, bn: str = ALIKE) -> Pair | None:
     def weight(pair: tuple[Configuration, Configuration]) -> tuple[int, ...]:
         first, second = pair
         shared = len(set(first.seeds) & set(second.seeds))
-        alike = 0 if bn == OWN else sum(_alike(first, second, key) for key in ("epochs", "bn_policy", "batch_size"))
-        departures = sum(len(unlike_own(panel.scenario, item)) for item in pair)
-        return -shared, -alike, departures, first.variant + second.variant
+        unlike = [unlike_own(panel.scenario, item) for item in pair]
+        own = sum("bn_policy" in keys for keys in unlike)
+        policies = own if bn == OWN else not _alike(first, second, "bn_policy")
+        alike = sum(_alike(first, second, key) for key in ("epochs", "batch_size"))
+        return -shared, policies, -alike, sum(map(len, unlike)), first.variant + second.variant
 
     ordered = sorted(pairs, key=weight)
     return Pair(*ordered[0], tuple(ordered[1:])) if ordered else None

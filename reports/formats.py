@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from reports.claims import Checked
+from reports.evidence import Evidence
 from reports.grouping import Panel
 from reports.hardware import hardware_of
 from reports.tables.grid import NOT_RUN, Grid
@@ -59,10 +60,10 @@ def grid_csv(grid: Grid) -> str:
 
 def sheet_csv(sheet: Sheet) -> str:
     """The table as it stands, raw numbers; beside a column its intervals (``±``) and its marks, where it has any."""
-    columns = list(zip(*(line.entries for line in sheet.lines), strict=True))
+    columns = [[line.entries[place] for line in sheet.lines] for place in range(len(sheet.headings) - 1)]
     header = [sheet.headings[0].text]
     rows = [[line.head.text] for line in sheet.lines]
-    for heading, entries in zip(sheet.headings[1:], columns, strict=False):
+    for heading, entries in zip(sheet.headings[1:], columns, strict=True):
         name = full_heading(heading)
         parts: list[tuple[str, list[str]]] = [(name, [_raw(entry) for entry in entries])]
         if any(entry.spread is not None for entry in entries):
@@ -87,6 +88,7 @@ def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
         "source",
         "printed",
         "verdict",
+        "setting",
         "more_seeds",
         "compared",
         "statistic",
@@ -98,10 +100,18 @@ def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
             claim, evidence = item.claim, item.evidence
             lines.append((
                 panel.slug, claim.key, claim.statement, claim.source, claim.printed, evidence.verdict,
-                "" if evidence.more_seeds is None else evidence.more_seeds, " / ".join(evidence.compared),
+                "other" if item.away else "paper's",
+                _more_seeds(evidence), " / ".join(evidence.compared),
                 evidence.statistic, *(number(evidence.numbers.get(key)) for key in keys),
             ))  # fmt: skip
     return written(header, lines)
+
+
+def _more_seeds(evidence: Evidence) -> str:
+    """``3``; ``at least 2`` where a single seed shows no spread."""
+    if evidence.more_seeds is None:
+        return ""
+    return f"{'at least ' if evidence.spread_unknown else ''}{evidence.more_seeds}"
 
 
 def runs_csv(panels: Iterable[Panel]) -> str:

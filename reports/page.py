@@ -49,9 +49,13 @@ class PanelView:
     notices: tuple[str, ...]
     ranking: TableView
     claims: tuple[Checked, ...]
-    away: bool  #: trained otherwise than the paper did: its claims are judged here, not there
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
+
+    @property
+    def away(self) -> bool:
+        """Some claim is judged on runs that were trained otherwise than the paper's."""
+        return any(item.away for item in self.claims)
 
     @property
     def score(self) -> str:

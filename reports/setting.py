@@ -23,11 +23,16 @@ class PaperSetting:
     methods: tuple[str, ...]
     #: by method, what a source states or implies of its runs (METHODS.md 1): keys of a flattened specification
     own: Mapping[str, Mapping[str, Any]]
-    batch_size: int = 32
 
 
 def _own(epochs: int, lr: float, bn_policy: str = PER_TASK, schedule: str = "step") -> Mapping[str, Any]:
-    return {"epochs": epochs, "settings.lr": lr, "settings.schedule": schedule, "bn_policy": bn_policy}
+    return {
+        "epochs": epochs,
+        "batch_size": 32,
+        "settings.lr": lr,
+        "settings.schedule": schedule,
+        "bn_policy": bn_policy,
+    }
 
 
 PAPER: Mapping[str, PaperSetting] = {
@@ -47,7 +52,7 @@ PAPER: Mapping[str, PaperSetting] = {
         5,
         "resnet50",
         ("finetune", "packnet", "piggyback", "cpg", "ksm"),
-        {"piggyback": _own(30, 1e-4, FROZEN), "ksm": _own(30, 1e-4), "finetune": {"epochs": 30}},
+        {"piggyback": _own(30, 1e-4, FROZEN), "ksm": _own(30, 1e-4), "finetune": {"epochs": 30, "batch_size": 32}},
     ),
 }
 
@@ -84,11 +89,20 @@ def departures(panel: Panel) -> tuple[str, ...]:
 
 
 def trained_otherwise(panel: Panel) -> tuple[str, ...]:
-    """The departures after which no measured number can agree with a printed one: network, training, images."""
-    paper = PAPER.get(panel.scenario)
-    if paper is None:
-        return ()
-    setting = panel.setting
+    """The departures after which measured numbers cannot agree with printed ones: in all of the panel, or in every
+    configuration of a method."""
+    return (*_other_network_or_images(panel), *_other_settings(panel)) if panel.scenario in PAPER else ()
+
+
+def incomparable(panel: Panel, item: Configuration) -> str:
+    """``other setting`` where a configuration was trained otherwise than its source trains; else nothing."""
+    if panel.scenario not in PAPER:
+        return ""
+    return "other setting" if _other_network_or_images(panel) or unlike_own(panel.scenario, item) else ""
+
+
+def _other_network_or_images(panel: Panel) -> list[str]:
+    paper, setting = PAPER[panel.scenario], panel.setting
     backbone = setting.get("backbone")
     spec = backbone if isinstance(backbone, Mapping) else {"name": backbone}
     found = []
@@ -96,17 +110,24 @@ def trained_otherwise(panel: Panel) -> tuple[str, ...]:
         found.append(f"{spec['name']} instead of {paper.backbone}")
     if spec.get("width") not in (None, 1, 1.0):
         found.append(f"network of width {spec['width']}")
-    found += _other_settings(panel)
-    found += _other_batches(panel, paper.batch_size)
     for key, what in (("train_limit", "training"), ("test_limit", "test")):
         if setting.get(key):
             found.append(f"at most {setting[key]} {what} images per task")
-    return tuple(found)
+    return found
+
+
+#: keys of a specification in which a source's own training is known, and how a departure is worded
+_WORDED = {
+    "epochs": "{} epochs",
+    "batch_size": "batches of {} images",
+    "settings.lr": "lr {}",
+    "settings.schedule": "schedule {}",
+}
 
 
 def _other_settings(panel: Panel) -> Iterator[str]:
     """``10 epochs for KSM (30)``: methods none of whose configurations has what their source has, key by key."""
-    for key, worded in (("epochs", "{} epochs"), ("settings.lr", "lr {}"), ("settings.schedule", "schedule {}")):
+    for key, worded in _WORDED.items():
         others: dict[str, dict[str, None]] = {}
         for method in dict.fromkeys(item.method for item in panel.configurations):
             items = panel.of(method)
@@ -116,11 +137,6 @@ def _other_settings(panel: Panel) -> Iterator[str]:
                     own = value_title(flatten(item.spec)[key])
                     others.setdefault(own, {})[f"{method_title(method)} ({usual})"] = None
         yield from (f"{worded.format(own)} for {', '.join(names)}" for own, names in sorted(others.items()))
-
-
-def _other_batches(panel: Panel, usual: int) -> Iterator[str]:
-    sizes = {item.spec.get("batch_size") for item in panel.configurations} - {None, usual}
-    yield from (f"batches of {size} images (not {usual})" for size in sorted(sizes, key=str))
 
 
 def departure_remark(panel: Panel) -> tuple[str, ...]:

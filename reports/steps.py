@@ -96,11 +96,18 @@ def _read(path: Path, name: str) -> Steps:
         first["scenario"] + (" (noise of its shape)" if first.get("images") == "noise" else ""),
         f"{first['backbone']} of width {float(first['width']):g}",
         HIDDEN_LINEAR.get(first.get("hidden_linear") or "", ""),
+        _overrides(first.get("overrides") or ""),
         first["precision"],
         "" if first["compile"] == "off" else "compiled",
     ]
     setting = ", ".join(part for part in parts if part)
     return Steps(name, setting, first["device"] + threads, tuple(map(_row, lines)))
+
+
+def _overrides(text: str) -> str:
+    """Settings that were given by hand, without those that have words of their own."""
+    said = ("backbone.width=", "mask.hidden_linear=")
+    return ", ".join(part for part in text.split("; ") if part and not part.startswith(said))
 
 
 def _row(line: dict[str, str]) -> StepRow:

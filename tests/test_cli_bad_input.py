@@ -12,6 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
+MEASURED = str(Path(__file__).parents[1] / "results" / "measured" / "cifar100-thin-cpu")
+
 
 @pytest.fixture
 def refused(command: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
@@ -66,7 +68,7 @@ def refused(command: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
         (["reproduce", "table3", "--initial-task", "3"], "table3 varies --initial-task itself"),
         (["reproduce", "table4", "--bn-policy", "frozen"], "table4 varies --bn-policy itself"),
         (["report", "--results", "nowhere"], "nowhere"),
-        (["report", "--out", __file__], "The report cannot be written"),
+        (["report", "--results", MEASURED, "--out", __file__], "The report cannot be made"),
         (["check", "--scenario", "digits", "--tasks", "9"], "--tasks must be 1 to 5"),
     ],
 )

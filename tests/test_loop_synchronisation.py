@@ -64,7 +64,7 @@ def _images(steps: int, device: str = "cpu") -> TensorImages:
 def _ready(
     method: str, steps: int, device: str = "cpu", phase: str = "", **arguments: Any
 ) -> tuple[Any, LearningTask, Plan]:
-    """A strategy that has begun a task on a finished backbone, and the plan of its first phase named ``phase``…"""
+    """A strategy that has begun a task on a finished backbone, and the plan of its first phase with such a name."""
     info = METHODS[method]
     extra = {"mask": info.mask} if info.mask else {}
     torch.manual_seed(0)

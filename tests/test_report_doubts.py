@@ -42,7 +42,7 @@ def test_learning_rate_schedule_and_batch_other_than_the_sources_are_departures(
     found = departures(panel)
     assert "lr 0.0005 for Piggyback (0.0001)" in found
     assert "schedule cosine for Piggyback (step)" in found
-    assert "batches of 8 images (not 32)" in found
+    assert "batches of 8 images for Piggyback (32)" in found
     assert not any("KSM" in text for text in found)
 
 

@@ -243,7 +243,6 @@ def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> 
         keep_weights=args.keep_weights,
         resume=not args.no_resume,
         require_idle_gpu=args.require_idle_gpu,
-        workers=args.workers,
         command="python -m benchmark " + shlex.join(sys.argv[1:]),
         **{key: value for key, value in chosen.items() if key != "threads"},
     )

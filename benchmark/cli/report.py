@@ -40,10 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from reports.build import build
     from reports.errors import ReportError
-    from results.atomic import require_place
 
     try:
-        require_place(args.out)
         if args.compare:
             from reports.compare import compare
 
@@ -54,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(str(error)) from error
     except OSError as error:
         raise RequestError(
-            f"The report cannot be written to {args.out} ({error.strerror}); make room or choose another --out."
+            f"The report cannot be made: {error.filename or args.out}: {error.strerror}; choose another --out, or look "
+            "at the folder's rights."
         ) from error
     for line in built.left_out:
         print(f"left out: {line}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import add_options, complete, request_of
+from benchmark.cli.options import DEFAULTS, add_options, complete, request_of
 from benchmark.cli.run import campaign_of, print_plan
 from benchmark.errors import RequestError
 
@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.table]
     if args.from_record:
         raise RequestError("--from-record belongs to run: it repeats one run, not a table.")
-    for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
-        if getattr(args, name) is not None:
-            raise RequestError(f"{preset.name} varies --{name.replace('_', '-')} itself; leave it out.")
     complete(args, {"scenario": preset.scenario, "selection": preset.selection})
+    for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
+        if getattr(args, name) != DEFAULTS.get(name):
+            raise RequestError(f"{preset.name} varies --{name.replace('_', '-')} itself; leave it out.")
     scenario = load_scenario(args.scenario)
     request = request_of(args)
     weights = request.weights or scenario.weights

@@ -65,12 +65,14 @@ def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[Ru
     """Completed options and a plan -> what ``carry_out`` takes. Raises RequestError: no such data root."""
     from benchmark.campaign import Campaign
 
+    workers = 1 if args.executor == "local" else min(args.workers, len(specs))
+    options = options_of(args, args.weights or scenario.weights, scenario.threads)
     return Campaign(
         scenario,
         specs,
-        options_of(args, args.weights or scenario.weights, scenario.threads),
+        dataclasses.replace(options, workers=workers),
         weights=args.weights,
-        workers=args.workers,
+        workers=workers,
         in_process=args.executor == "local",
         force=args.force,
         download=args.download,
@@ -140,15 +142,16 @@ def _repeat(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan([spec])
         return 0
-    there = run_folder(args.results, spec.run_id).read()
-    if there is not None and there.finished and _same_run(there, record) and not args.force:
+    folder = run_folder(args.results, spec.run_id)
+    there = folder.read()
+    if there is not None and there.finished and _same_run(there, record) and not (args.force or folder.to_be_repeated):
         raise RequestError(
             f"{args.results} holds the very run of {args.from_record}, which would be compared with itself: repeat it "
             "with another --results DIR."
         )
     _same_weights(spec, args.weights)
     code = carry_out(campaign_of(args, scenario, [spec]))
-    again = run_folder(args.results, spec.run_id).read()
+    again = folder.read()
     if code or again is None or not again.finished or not record.finished:
         return code
     print(f"repeat: {verdict(record, again)}")

@@ -10,7 +10,7 @@ from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.naming import method_title, task_title
 from reports.published import Note, PublishedTable
-from reports.setting import PAPER, departure_remark, trained_otherwise, why_not_run
+from reports.setting import PAPER, departure_remark, incomparable, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
 
@@ -56,7 +56,8 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     table = published.initial_task(panel.scenario) if method == "ksm" else None
     starts = sorted(set(family) | ({int(row) for row in table.values} if table else set()))
     names = {task.index: task_title(task.name) for task in panel.tasks}
-    columns = tuple(Axis(str(start), f"From task {start}") for start in starts)
+    reasons = {start: incomparable(panel, item) for start, item in family.items()}
+    columns = tuple(Axis(str(start), f"From task {start}", incomparable=reasons.get(start, "")) for start in starts)
     cells: dict[tuple[str, str], Cell] = {}
     for start, column in zip(starts, columns, strict=True):
         _fill(cells, panel, column, family[start].accuracy if start in family else {}, table, str(start))
@@ -75,7 +76,6 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
         columns=columns,
         cells=cells,
         higher_is_better=True,
-        incomparable="other setting" if trained_otherwise(panel) else "",
         remarks=departure_remark(panel) + (_notes(table) if table else ()),
         missing=tuple(f"initial task {start} (no run of it in this setting among the records)" for start in absent),
         published_name="Table 3 of the KSM paper" if table else "",
@@ -94,7 +94,7 @@ def _by_method(
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in chosen:
-        column = Axis(item.label, item.label, method=method_title(item.method))
+        column = Axis(item.label, item.label, method=method_title(item.method), incomparable=incomparable(panel, item))
         columns.append(column)
         _fill(cells, panel, column, item.accuracy, table, item.method)
     present = {item.method for item in chosen}
@@ -115,7 +115,6 @@ def _by_method(
         columns=tuple(columns),
         cells=cells,
         higher_is_better=True,
-        incomparable="other setting" if trained_otherwise(panel) else "",
         remarks=(departure_remark(panel) + _notes(table)) if table else (),
         missing=why_not_run(panel, compared, failed),
         published_name=f"{table.name.capitalize()} of the KSM paper" if table else "",

@@ -52,7 +52,7 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
     headings = [
         Heading("Method", numeric=False),
         Heading("Tasks trained"),
-        *([Heading("Goals met", "of tasks with one")] if goals else []),
+        *([Heading("Goals met", "over all seeds")] if goals else []),
         Heading("Epochs", "all tasks"),
         Heading("Per epoch", "seconds"),
         Heading("Total", "seconds"),
@@ -117,4 +117,4 @@ def _energy(run: RunRecord) -> float | None:
 
 def _goals(runs: Sequence[RunRecord]) -> Entry:
     met, goals = goals_met(runs)
-    return Entry(f"{met} of {goals}", met) if goals else missing()
+    return Entry(f"{met} of {goals}") if goals else missing()

@@ -65,6 +65,7 @@ class Axis:
     summary: bool = False  #: a mean or total, kept apart from what it sums up
     hint: str = ""  #: a few words that explain it
     method: str = ""  #: of a column: the method's printed name, under which papers have it
+    incomparable: str = ""  #: of a column: why none of its values can agree with a published one
     ranked: bool = True  #: False: its cells cover different tasks, so none of them is the best
 
     @property
@@ -87,7 +88,7 @@ class Grid:
     columns: tuple[Axis, ...]
     cells: Mapping[tuple[str, str], Cell]  #: by (row key, column key)
     higher_is_better: bool | None = None  #: None: nothing is ever set in bold
-    incomparable: str = ""  #: why no measured value can agree with a published one: "other hardware"
+    incomparable: str = ""  #: the same of the whole grid: "other hardware"
     rounding: float = PUBLISHED_ROUNDING  #: half a unit of the last printed digit
     counted: bool = False  #: a count, not a statistic
     remarks: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ class Grid:
 
     def verdict(self, row: Axis, column: Axis) -> str:
         """The verdict on one cell."""
-        return self.cell(row, column).verdict(self.incomparable, self.rounding, self.counted)
+        return self.cell(row, column).verdict(self.incomparable or column.incomparable, self.rounding, self.counted)
 
 
 def _best_of(samples: Mapping[str, Mapping[int, float]], higher: bool) -> str | None:

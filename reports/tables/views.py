@@ -69,10 +69,16 @@ def difference(grid: Grid) -> Sheet:
     columns = [c for c in grid.columns if any(grid.cell(row, c).published is not None for row in grid.rows)]
     rows = [row for row in grid.rows if any(grid.cell(row, column).published is not None for column in columns)]
     what = "Measured over published" if _as_ratio(grid) else "Measured minus published"
-    verdicts = {grid.verdict(row, column) for row in rows for column in columns if grid.cell(row, column).samples}
-    silent = bool(grid.incomparable) or verdicts == {NOT_ENOUGH_SEEDS}
-    if grid.incomparable:
-        rule = f"No verdict: {grid.incomparable}."
+    said = {
+        grid.verdict(row, column)
+        for row in rows
+        for column in columns
+        if grid.cell(row, column).samples and grid.cell(row, column).published is not None
+    }
+    reasons = {grid.incomparable or column.incomparable for column in columns} - {""}
+    silent = len(said) == 1 and said <= {NOT_ENOUGH_SEEDS, *reasons}
+    if silent and said <= reasons:
+        rule = f"No verdict: {said.pop()}."
     elif silent:
         rule = f"No verdict: that takes {MINIMUM_SEEDS} seeds."
     elif grid.counted:
