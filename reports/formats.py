@@ -100,7 +100,7 @@ def claims_csv(panels: Iterable[tuple[Panel, Sequence[Checked]]]) -> str:
             claim, evidence = item.claim, item.evidence
             lines.append((
                 panel.slug, claim.key, claim.statement, claim.source, claim.printed, evidence.verdict,
-                "other" if item.away else "paper's",
+                "" if evidence.verdict == NOT_RUN else "other" if item.away else "paper's",
                 _more_seeds(evidence), " / ".join(evidence.compared),
                 evidence.statistic, *(number(evidence.numbers.get(key)) for key in keys),
             ))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         _require_folder(args.out)
     specs = _specs(args)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would complain aloud where there is no GPU
     print("importing torch and avalanche …", flush=True)
     _require_sound(specs, args.device)
     if args.scale:
