@@ -145,15 +145,14 @@ def fewer_mask_units(a: str, b: str, *, times: float) -> Check:
     def check(panel: Panel) -> Evidence:
         if missing(panel, a, b):
             return not_run(*missing(panel, a, b))
-        units = [_units(panel.of(method)) for method in (a, b)]
+        first, second = (_telling_first(panel, method)[0] for method in (a, b))
+        units = [_units(item) for item in (first, second)]
         if not units[0] or not units[1]:
             return unchecked("the runs recorded no mask statistics")
         factor = units[1] / units[0]
-        statistic = (
-            f"{method_title(b)} {units[1]:,.0f} units per task, {method_title(a)} {units[0]:,.0f}: {factor:.2f}×"
-        )
+        statistic = f"{second.label} {units[1]:,.0f} units per task, {first.label} {units[0]:,.0f}: {factor:.2f}×"
         verdict = HOLDS if factor >= times - 0.5 else FAILS
-        return Evidence(verdict, statistic, {"ratio": factor, "bound": times}, None, (method_title(a), method_title(b)))
+        return Evidence(verdict, statistic, {"ratio": factor, "bound": times}, None, (first.label, second.label))
 
     return check
 
@@ -280,12 +279,12 @@ def _family(panel: Panel, method: str) -> dict[int, Configuration]:
     return next((family for family in families if next(iter(family.values())).method == method), {})
 
 
-def _units(items: tuple[Configuration, ...]) -> float:
-    for item in items:
-        for run in item.runs:
-            tasks = {row.task for row in run.mask_statistics}
-            if tasks:
-                return sum(row.units for row in run.mask_statistics) / len(tasks)
+def _units(item: Configuration) -> float:
+    """Mask units per task, the same in every run."""
+    for run in item.runs:
+        tasks = {row.task for row in run.mask_statistics}
+        if tasks:
+            return sum(row.units for row in run.mask_statistics) / len(tasks)
     return 0.0
 
 
