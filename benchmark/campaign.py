@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchmark.executor import Job
     from benchmark.scenarios.contract import Scenario, ScenarioData
     from benchmark.spec import RunOptions, RunSpec
+    from results.schema import RunRecord
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def carry_out(campaign: Campaign) -> int:
     require_writable(results)
     executor = LocalExecutor() if campaign.in_process else ProcessExecutor(campaign.workers)
     jobs = [Job(spec, options) for spec in specs]
-    if campaign.force or not all(_has_finished_record(job) for job in jobs):
+    if campaign.force or not all(_finished_record(job) for job in jobs):
         executor.start()  # imports go on while images are decoded
     try:
         if campaign.download:
@@ -109,23 +110,19 @@ def _download(root: str) -> None:
     download_cifar100(Path(root))
 
 
-def _has_finished_record(job: Job) -> bool:
+def _finished_record(job: Job) -> RunRecord | None:
+    """The record of the finished run; None without one, or when the run was asked for again."""
     from benchmark.store import run_folder
 
     folder = run_folder(Path(job.options.results), job.spec.run_id)
     record = folder.read()
-    return record is not None and record.finished and not folder.to_be_repeated
+    return record if record is not None and record.finished and not folder.to_be_repeated else None
 
 
 def finished(job: Job, data: ScenarioData) -> bool:
     """The run has a finished record on the same data, and nobody asked for it again."""
-    from benchmark.store import run_folder
-
-    folder = run_folder(Path(job.options.results), job.spec.run_id)
-    record = folder.read()
-    if record is None or not record.finished or folder.to_be_repeated:
-        return False
-    return bool(record.provenance.get("data_fingerprint") == data.mark)
+    record = _finished_record(job)
+    return record is not None and record.provenance.get("data_fingerprint") == data.mark
 
 
 def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
@@ -140,10 +137,9 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
     for job in jobs:
         folder = run_folder(Path(job.options.results), job.spec.run_id)
         with suppress(BlockingIOError), locked(folder.path / ".lock"):
-            record = folder.read()
             if force:
                 folder.repeat()
-            elif record is not None and record.finished and not folder.to_be_repeated:
+            elif _finished_record(job) is not None:
                 folder.forget_checkpoints()
 
 
@@ -179,16 +175,13 @@ def _preflight(executor: Any, jobs: Sequence[Job]) -> None:
     import time
 
     from benchmark.console import waiting
+    from benchmark.executor import Job
+    from benchmark.preflight import networks
 
-    seen = []
     with waiting("importing torch and avalanche"):
         started = time.perf_counter()
-        for job in jobs:
-            key = (job.spec.backbone, job.spec.mask)
-            if key in seen:
-                continue
-            seen.append(key)
-            if fault := executor.check(job):
+        for spec in networks(job.spec for job in jobs):
+            if fault := executor.check(Job(spec, jobs[0].options)):
                 raise RequestError(fault)
     print(f"ready after {time.perf_counter() - started:.0f} s", flush=True)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from methods.fitting import Progress
 from methods.task_file import METADATA
+from methods.training_state import put_back, trainable_names, training_state
 from results.atomic import write_bytes
 
 
@@ -68,11 +69,11 @@ def header_bytes(path: Path) -> int:
 
 def save_training(path: Path, strategy: Any, progress: Progress | None, facts: Mapping[str, Any]) -> None:
     """Write a strategy's state; ``progress``: of the task under way, None between tasks. Raises OSError."""
-    state = strategy.state()
+    state = training_state(strategy)
     metadata = {
         **facts,
         "names": list(state),  # the file sorts them, but optimizers know tensors by their position
-        "trainable": strategy.trainable_names(),
+        "trainable": trainable_names(strategy),
         "progress": progress.to_json() if progress is not None else None,
     }
     write_tensors(path, state, metadata)
@@ -82,4 +83,4 @@ def load_training(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], st
     """Put back what ``save_training`` wrote."""
     progress = Progress.from_json(metadata["progress"]) if metadata["progress"] else None
     ordered = {name: tensors[name] for name in metadata["names"]}
-    strategy.load_state(ordered, metadata["trainable"], progress)
+    put_back(strategy, ordered, metadata["trainable"], progress)

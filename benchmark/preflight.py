@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmark.errors import RequestError
@@ -46,6 +47,15 @@ def incapable(spec: RunSpec, device: Any) -> str | None:
     if spec.compile != "off" and not any(name and shutil.which(name) for name in compilers):
         return "--compile needs a C++ compiler, and there is none here; install g++ or leave it out."
     return None
+
+
+def networks(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
+    """One of the specs for every distinct network and mask: what ``fault`` needs to see."""
+    seen = []
+    for spec in specs:
+        if (spec.backbone, spec.mask) not in seen:
+            seen.append((spec.backbone, spec.mask))
+            yield spec
 
 
 def fault(spec: RunSpec, options: RunOptions) -> str | None:

@@ -156,9 +156,7 @@ class References:
             strategy.checkpoint = save
         with compiling_apart(clock, self.spec.compile != "off"):
             strategy.train(experience, eval_streams=[])
-        strategy.checkpoint = (
-            None  # it refers to the strategy: without it the network is freed as soon as it is not used
-        )
+        strategy.checkpoint = None  # a circle that would keep the network in memory until the collector comes by
 
     def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, mark: str) -> None:
         if not unfinished.exists():

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from methods.contract import StoredItem
-from methods.fitting import Fitted, Plan, Progress, Snapshot
+from methods.fitting import Fitted, Plan, Snapshot
 from methods.optimise import Group, Optimizers, Schedule
 from methods.owned import POSITION, OwnedWeights
 from methods.ownership import earlier_weights, visible_weights
@@ -69,6 +69,7 @@ class CPG(OwnedWeights):
     """
 
     settings: CPGSettings
+    snapshots = ("best", "chosen")
 
     def __init__(self, *, goal_for: Callable[[LearningTask], float | None] | None = None, **arguments: Any) -> None:
         arguments.setdefault("settings", CPGSettings())
@@ -248,19 +249,9 @@ class CPG(OwnedWeights):
 
     # ------------------------------------------------------------------ checkpoints
 
-    def state(self) -> Snapshot:
-        """The base's, and the network chosen so far."""
-        return super().state() | {f"chosen.{name}": tensor for name, tensor in self.chosen.items()}
-
-    def load_state(self, tensors: Mapping[str, Tensor], trainable: Sequence[str], progress: Progress | None) -> None:
-        """See ``TaskStrategy.load_state``."""
-        super().load_state(tensors, trainable, progress)
-        prefix = "chosen."
-        self.chosen = {
-            name.removeprefix(prefix): tensor.to(self.device, copy=True)
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        }
+    def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
+        """See ``TaskStrategy.load_shared``; what earlier tasks' weights were is no longer known."""
+        super().load_shared(tensors)
         self._earlier = None
 
 

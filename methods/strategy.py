@@ -20,7 +20,6 @@ from methods import batchnorm
 from methods.contract import MaskCount, Phase, StoredItem, untimed
 from methods.fitting import EpochReport, Fitted, Plan, Progress, Snapshot
 from methods.network import TaskView
-from methods.optimise import Optimizers
 from methods.streams import Streams
 from methods.tensor_data import TaskImages, TensorImages
 from methods.training_loop import HEAD_BIAS, HEAD_WEIGHT, run_phase
@@ -66,6 +65,8 @@ class TaskStrategy(SupervisedTemplate):
     head_std: float | None = None
     #: the backbone or other shared tensors change with every task, so every checkpoint holds them
     shared_changes = False
+    #: attributes that hold a snapshot which a checkpoint must keep (``methods.training_state``)
+    snapshots: tuple[str, ...] = ("best",)
 
     def __init__(
         self,
@@ -295,6 +296,10 @@ class TaskStrategy(SupervisedTemplate):
             )
             self._viewed = None
 
+    def forget_view(self) -> None:
+        """What the view looks through may have changed: unpack it again when it is next asked for."""
+        self._viewed = None
+
     def _look_at_current(self) -> None:
         with torch.no_grad():
             self.view.look_through(self.current_tensors(), self.current[HEAD_WEIGHT], self.current[HEAD_BIAS])
@@ -364,7 +369,7 @@ class TaskStrategy(SupervisedTemplate):
         assert self.progress is not None
         return Fitted(**self.progress.once(key, lambda: run_phase(self, task, key, make_plan()).__dict__))
 
-    # ------------------------------------------------------------------ best epoch, checkpoints
+    # ------------------------------------------------------------------ best epoch
 
     @torch.no_grad()
     def snapshot(self) -> Snapshot:
@@ -376,45 +381,3 @@ class TaskStrategy(SupervisedTemplate):
         """Put a snapshot back, in place."""
         for name, tensor in self.mutable().items():
             tensor.copy_(snapshot[name])
-
-    def state(self) -> Snapshot:
-        """Everything of the task under way that a checkpoint must hold, by name (see ``load_state``)."""
-        state = {f"current.{name}": tensor for name, tensor in self.current.items()}
-        state |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        state |= {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
-        if isinstance(self.optimizer, Optimizers):
-            state |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
-        if self.shared_changes:
-            state |= {f"shared.{name}": tensor for name, tensor in self.shared().items()}
-        return {name: tensor.detach() for name, tensor in state.items()}
-
-    def load_state(self, tensors: Mapping[str, Tensor], trainable: Sequence[str], progress: Progress | None) -> None:
-        """Continue where ``state`` was taken.
-
-        Args:
-            tensors: what ``state`` gave.
-            trainable: names in ``current`` that require gradients (``trainable_names``).
-            progress: the task's progress at that moment, None between tasks.
-        """
-        parts: dict[str, Snapshot] = {}
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            parts.setdefault(part, {})[rest] = tensor
-        if "shared" in parts:
-            self.load_shared({name: tensor.to(self.device) for name, tensor in parts["shared"].items()})
-        self.current = {
-            name: tensor.to(self.device, copy=True).requires_grad_(name in trainable)
-            for name, tensor in parts.get("current", {}).items()
-        }
-        self.best = {name: tensor.to(self.device) for name, tensor in parts.get("best", {}).items()}
-        self.generators = {}
-        for name, tensor in parts.get("generator", {}).items():
-            self.generators[name] = torch.Generator(self.device)
-            self.generators[name].set_state(tensor.cpu())
-        self.resumed_optimizer = parts.get("optimizer")
-        self.progress = progress
-        self._viewed = None
-
-    def trainable_names(self) -> list[str]:
-        """Names in ``current`` that require gradients."""
-        return [name for name, tensor in self.current.items() if tensor.requires_grad]

@@ -89,17 +89,20 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would complain aloud where there is no GPU
     print("importing torch and avalanche …", flush=True)
     _require_sound(specs, args.device)
-    if args.scale:
-        from benchmark.perf.scale import run_scale
+    from benchmark.assembly import precision_of
 
-        return run_scale(specs, args)
-    if args.measuring:
-        from benchmark.perf.measuring import run_measuring
+    with precision_of(specs[0]):
+        if args.scale:
+            from benchmark.perf.scale import run_scale
 
-        return run_measuring(specs, args)
-    from benchmark.perf.steps import run_steps
+            return run_scale(specs, args)
+        if args.measuring:
+            from benchmark.perf.measuring import run_measuring
 
-    return run_steps(specs, sizes, args)
+            return run_measuring(specs, args)
+        from benchmark.perf.steps import run_steps
+
+        return run_steps(specs, sizes, args)
 
 
 def _batch_sizes(text: str) -> list[int]:
@@ -125,10 +128,10 @@ def _require_folder(folder: Path) -> None:
 
 def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
     """Every network and mask can be built, on this device. Raises RequestError."""
-    from benchmark.preflight import fault
+    from benchmark.preflight import fault, networks
     from benchmark.spec import RunOptions
 
-    for spec in specs:
+    for spec in networks(specs):
         if found := fault(spec, RunOptions(results="", device=device)):
             raise RequestError(found)
 

@@ -55,7 +55,8 @@ class Row:
 
 def measure(contenders: Sequence[Contender], repeats: int, rates: Rates, say: Say) -> list[Row]:
     """Build, warm up, time in rounds, then instrument. A contender that is not available is said and left out."""
-    _discard(contenders[0])
+    if contenders[0].workload.device.type == "cuda":
+        _discard(contenders[0])
     built: dict[str, OnePass] = {}
     peaks: dict[str, int] = {}
     kept: list[Contender] = []
@@ -81,7 +82,7 @@ def measure(contenders: Sequence[Contender], repeats: int, rates: Rates, say: Sa
 
 
 def _discard(contender: Contender) -> None:
-    """Build one and drop it: what a process allocates once, whoever is first, is nobody's peak memory."""
+    """Build one and drop it: what a GPU's libraries allocate once, whoever is first, is nobody's peak memory."""
     with suppress(NotAvailable):
         contender.make(contender.workload)()
 

@@ -53,7 +53,6 @@ def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = usable(args.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     lines = [f"{args.tasks} synthetic tasks of {IMAGES} images, {CLASSES} classes, {SIDE} x {SIDE}, one epoch each"]
     lines += surroundings(device)
     print("\n".join(lines), flush=True)

@@ -30,7 +30,6 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
     if args.threads:
         torch.set_num_threads(args.threads)
     device = usable(args.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     pixels = read_pixels(
         load_scenario(args.scenario), data_root(args.data_root), device, required=args.data_root is not None
     )
