@@ -72,7 +72,7 @@ class Run:
     unit_size: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlatLayout:
     """The masked layers of a backbone in storage order, and the runs of equal unit size."""
 
@@ -137,9 +137,9 @@ class FlatLayout:
             expanded[run.start : run.stop].view(-1, run.unit_size).copy_(source.expand(-1, run.unit_size))
         return expanded
 
-    def scale(self, flat: Tensor, per_unit: Tensor) -> Tensor:
-        """Multiply each element of ``flat`` (elements,) by its unit's number (units,); a new tensor."""
-        product = torch.empty_like(flat)
+    def scale(self, flat: Tensor, per_unit: Tensor, out: Tensor | None = None) -> Tensor:
+        """Multiply each element of ``flat`` (elements,) by its unit's number (units,), into ``out`` or a new tensor."""
+        product = torch.empty_like(flat) if out is None else out
         for run in self.runs:
             torch.mul(
                 flat[run.start : run.stop].view(-1, run.unit_size),
@@ -148,9 +148,8 @@ class FlatLayout:
             )
         return product
 
-    def unit_products(self, gradients: Sequence[Tensor], weights: Tensor) -> Tensor:
-        """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> (units,)."""
-        sums = torch.empty(self.units, dtype=weights.dtype, device=weights.device)
+    def unit_products(self, gradients: Sequence[Tensor], weights: Tensor, sums: Tensor) -> Tensor:
+        """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> ``sums`` (units,)."""
         products = torch.empty_like(weights)
         for slot, gradient, weight, product, total in zip(
             self.slots,
@@ -209,7 +208,7 @@ def layout_of(backbone: nn.Module, units: str = "element", hidden_linear: str = 
         hidden_linear: for linear layers inside the backbone: "element", "unit" (per output) or "frozen" (no mask).
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a backbone without a layer to mask.
     """
     if units not in UNITS:
         raise ValueError(f"mask units {units!r} are unknown; choose one of {', '.join(UNITS)}")
@@ -220,6 +219,9 @@ def layout_of(backbone: nn.Module, units: str = "element", hidden_linear: str = 
         for name, module in weight_layers(backbone)
         if (size := _unit_size(module, units, hidden_linear)) is not None and isinstance(module.weight, Tensor)
     ]
+    if not sized:
+        spared = " (mask.hidden_linear=frozen spares its linear ones)" if weight_layers(backbone) else ""
+        raise ValueError(f"the backbone has no convolution or linear layer to mask{spared}")
     return arrange((name, shape, size) for size, name, shape in sorted(sized, key=lambda item: item[0]))
 
 

@@ -17,6 +17,7 @@ mask               B + A                                                        
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,9 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from methods.blocks import Block, blocks_of, cut
 from methods.layout import FlatLayout
 from methods.settings import MaskSettings
-from methods.soft import RULES, release_everywhere
+from methods.soft import RULES, release_by_blocks
 from methods.values import BITS
 
 SURROGATES = ("straight-through", "sigmoid")
@@ -82,6 +84,11 @@ def _gated(values: Tensor, scores: Tensor, settings: MaskSettings) -> Tensor:
     return torch.ops.aten.threshold_backward(values, scores, _strict_threshold(settings))  # type: ignore[no-any-return]
 
 
+def _dropped(values: Tensor, scores: Tensor, settings: MaskSettings) -> Tensor:
+    """``values`` where a unit is dropped, 0 where it is kept, in one pass: the derivative of a clamp."""
+    return torch.ops.aten.hardtanh_backward(values, scores, -np.inf, _least_kept(settings))  # type: ignore[no-any-return]
+
+
 @lru_cache(maxsize=64)
 def _strict_threshold(settings: MaskSettings) -> float:
     """The float32 number above which, strictly, a unit is kept: tau, or the number just below it for ">="."""
@@ -89,32 +96,54 @@ def _strict_threshold(settings: MaskSettings) -> float:
     return float(threshold if settings.strict else np.nextafter(threshold, np.float32(-np.inf)))
 
 
-def kept_units(scores: Tensor, settings: MaskSettings, noise: Tensor | None = None) -> Tensor:
-    """B as float32 (units,), 1 or 0. ``noise``: logistic noise (units,), already divided by k; moves the threshold."""
+@lru_cache(maxsize=64)
+def _least_kept(settings: MaskSettings) -> float:
+    """The least float32 score of a kept unit: tau, or the number just above it for ">"."""
+    threshold = np.float32(settings.threshold)
+    return float(np.nextafter(threshold, np.float32(np.inf)) if settings.strict else threshold)
+
+
+def kept_units(scores: Tensor, settings: MaskSettings) -> Tensor:
+    """B as float32 (units,), 1 or 0."""
+    return _gated(torch.ones((), dtype=scores.dtype, device=scores.device), scores, settings)
+
+
+def masks_by_blocks(
+    scores: Tensor, layout: FlatLayout, settings: MaskSettings, noise: Tensor | None = None
+) -> Iterator[tuple[Block, Tensor, Tensor | None]]:
+    """B and A of block after block: float32 (units of the block,) each, fresh; A is None without soft values."""
     shifted = scores if noise is None else scores + noise
-    return _gated(torch.ones((), dtype=scores.dtype, device=scores.device), shifted, settings)
 
+    def kept_in(block: Block) -> Tensor:
+        return kept_units(shifted[block.units], settings)
 
-def soft_values(scores: Tensor, kept: Tensor, layout: FlatLayout, settings: MaskSettings) -> Tensor | None:
-    """A, float32 (units,), per layer by the chosen rule; None without soft values. ``kept``: B, float32 (units,)."""
+    def dropped_in(block: Block) -> Tensor:
+        return _dropped(scores[block.units], shifted[block.units], settings)
+
     if settings.soft == "release":
-        return release_everywhere(scores, kept, layout, settings.soft_scale)
-    rule = RULES[settings.soft]
-    if rule is None:
-        return None
-    values = torch.empty_like(scores)
-    kept_bits = kept.bool()
-    for slot in layout.slots:
-        values[slot.unit_slice] = rule(scores[slot.unit_slice], kept_bits[slot.unit_slice])
-    return values.mul_(settings.soft_scale)
+        for block, values in release_by_blocks(blocks_of(layout, scores.device), dropped_in, settings.soft_scale):
+            yield block, kept_in(block), values
+    elif (rule := RULES[settings.soft]) is None:
+        for block in blocks_of(layout, scores.device):
+            yield block, kept_in(block), None
+    else:  # the other readings of equation 5 are there to be compared, not to be fast
+        (whole,) = cut(layout, layout.units)
+        kept = kept_in(whole)
+        layers = zip(
+            scores.split_with_sizes(layout.unit_counts), kept.split_with_sizes(layout.unit_counts), strict=True
+        )
+        yield whole, kept, torch.cat([rule(layer, bits.bool()) for layer, bits in layers]).mul_(settings.soft_scale)
 
 
 @torch.no_grad()
 def finished(scores: Tensor, layout: FlatLayout, settings: MaskSettings) -> Mask:
     """The mask that these scores stand for, without noise."""
-    kept = kept_units(scores, settings)
-    values = soft_values(scores, kept, layout, settings)
-    return Mask(kept.bool(), torch.zeros_like(scores) if values is None else values)
+    bits, values = torch.empty_like(scores, dtype=torch.bool), torch.zeros_like(scores)
+    for block, kept, soft in masks_by_blocks(scores, layout, settings):
+        bits[block.units] = kept
+        if soft is not None:
+            values[block.units] = soft
+    return Mask(bits, values)
 
 
 def logistic_noise(like: Tensor, settings: MaskSettings, generator: torch.Generator) -> Tensor:
@@ -133,9 +162,10 @@ class EffectiveWeights(torch.autograd.Function):
         if settings.soft == "none" and layout.elementwise:
             effective = _gated(weights, scores if noise is None else scores + noise, settings)
         else:
-            kept = kept_units(scores, settings, noise)
-            values = soft_values(scores, kept, layout, settings)
-            effective = layout.scale(weights, kept if values is None else values.add_(kept))
+            effective = torch.empty_like(weights)
+            for block, kept, soft in masks_by_blocks(scores, layout, settings, noise):
+                mask = kept if soft is None else kept.add_(soft)
+                block.layout.scale(weights[block.elements], mask, out=effective[block.elements])
         ctx.save_for_backward(scores, weights, *([] if noise is None else [noise]))
         ctx.layout, ctx.settings = layout, settings
         return tuple(layout.parts(effective))
@@ -144,11 +174,15 @@ class EffectiveWeights(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         scores, weights, *noise = ctx.saved_tensors
         settings: MaskSettings = ctx.settings
-        per_unit = ctx.layout.unit_products(gradients, weights)
-        if settings.surrogate == "sigmoid":
-            shifted = scores + noise[0] if noise else scores
-            q = (shifted - settings.threshold).mul_(settings.slope).sigmoid_()
-            per_unit.mul_(q).mul_(q.neg_().add_(1)).mul_(settings.slope)
+        shifted = scores + noise[0] if noise else scores
+        layers = [gradient.reshape(-1) for gradient in gradients]
+        per_unit = torch.empty_like(scores)
+        for block in blocks_of(ctx.layout, scores.device):
+            sums = per_unit[block.units]
+            block.layout.unit_products(block.parts_of(layers), weights[block.elements], sums)
+            if settings.surrogate == "sigmoid":
+                q = (shifted[block.units] - settings.threshold).mul_(settings.slope).sigmoid_()
+                sums.mul_(q).mul_(q.neg_().add_(1)).mul_(settings.slope)
         return per_unit, None, None, None, None
 
 

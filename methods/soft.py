@@ -7,12 +7,12 @@ or all dropped units equal), so that no NaN can arise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from methods.layout import FlatLayout
+from methods.blocks import Block
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,26 +30,49 @@ def release(scores: Tensor, kept: Tensor) -> Tensor:
     return _ratio(dropped - low, high - low).masked_fill(dropped == 0, 0.0)
 
 
-def release_everywhere(scores: Tensor, kept: Tensor, layout: FlatLayout, scale: float) -> Tensor:
-    """``release`` of every layer times ``scale``, in a few passes over all units at once and without booleans.
+def release_by_blocks(
+    blocks: Sequence[Block], dropped_in: Callable[[Block], Tensor], scale: float
+) -> Iterator[tuple[Block, Tensor]]:
+    """``release`` of every layer times ``scale``, block after block, in a few passes and without booleans.
 
     Args:
-        scores, kept: float32 (units,); ``kept`` is 1 or 0.
+        blocks: all blocks of a layout.
+        dropped_in: the scores of a block's dropped units, 0 for kept ones; float32 (units of the block,), to write in.
 
-    Returns:
-        float32 (units,): bit by bit those of ``release`` where ``scale`` is a power of two, else within rounding.
+    Yields:
+        A block and its values, float32 (units of the block,): bit by bit those of ``release`` where ``scale`` is a
+        power of two, else within rounding.
     """
-    dropped = torch.addcmul(scores, scores, kept, value=-1)
-    magnitudes = dropped.abs()
-    layers = dropped.split_with_sizes(layout.unit_counts)
-    bounds = [torch.aminmax(layer) for layer in layers]
-    low = torch.stack([bound.min for bound in bounds])
-    span = torch.stack([bound.max for bound in bounds]).sub_(low)
-    divisor = torch.where(span > 0, span, torch.inf).div_(scale)
-    torch._foreach_sub_(layers, low.unbind())
-    torch._foreach_div_(layers, divisor.unbind())
-    # zeros stay zero: kept units, and dropped ones whose score is exactly 0
-    return torch.ops.aten.threshold_backward(dropped, magnitudes, 0.0, grad_input=dropped)  # type: ignore[no-any-return]
+    held = [dropped_in(block) for block in blocks] if len(blocks) == 1 else None
+    low, divisor = _bounds(blocks, (dropped_in(block) for block in blocks) if held is None else held, scale)
+    for number, block in enumerate(blocks):
+        dropped = dropped_in(block) if held is None else held[number]
+        magnitudes = dropped.abs()
+        parts = dropped.split_with_sizes(block.layout.unit_counts)
+        torch._foreach_sub_(parts, [low[layer] for layer in block.layers])
+        torch._foreach_div_(parts, [divisor[layer] for layer in block.layers])
+        # zeros stay zero: kept units, and dropped ones whose score is exactly 0
+        torch.ops.aten.threshold_backward(dropped, magnitudes, 0.0, grad_input=dropped)
+        yield block, dropped
+
+
+def _bounds(
+    blocks: Sequence[Block], dropped: Iterable[Tensor], scale: float
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Each layer's minimum, and its span over ``scale`` (infinite where there is none)."""
+    bounds: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for block, scores in zip(blocks, dropped, strict=True):
+        for layer, part in zip(block.layers, scores.split_with_sizes(block.layout.unit_counts), strict=True):
+            bounds.setdefault(layer, []).append(torch.aminmax(part))
+    low = torch.stack([_over([bound[0] for bound in found], torch.amin) for _, found in sorted(bounds.items())])
+    high = torch.stack([_over([bound[1] for bound in found], torch.amax) for _, found in sorted(bounds.items())])
+    span = high.sub_(low)
+    return low.unbind(), torch.where(span > 0, span, torch.inf).div_(scale).unbind()
+
+
+def _over(parts: list[Tensor], reduce: Callable[[Tensor], Tensor]) -> Tensor:
+    """One number of a layer from those of its parts."""
+    return parts[0] if len(parts) == 1 else reduce(torch.stack(parts))
 
 
 def min_max(scores: Tensor, kept: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from methods import masks
+from methods.blocks import cut
 from methods.layout import arrange, layout_of
 from methods.settings import MaskSettings
 from methods.soft import RULES
@@ -124,7 +125,7 @@ def test_gradient_is_the_formula_of_the_paper(units: str, surrogate: str, rule: 
 
 def test_kernel_units_of_1x1_convolutions_are_elements() -> None:
     net = nn.Sequential(nn.Conv2d(3, 5, 1, bias=False))
-    assert layout_of(net, "kernel") == layout_of(net, "element")
+    assert layout_of(net, "kernel").slots == layout_of(net, "element").slots
 
 
 def test_soft_values_are_detached_as_a_whole() -> None:
@@ -165,3 +166,52 @@ def test_unknown_names_are_refused_with_the_choices() -> None:
         masks.check(MaskSettings(soft="softest"))
     with pytest.raises(ValueError, match="element, kernel"):
         layout_of(tiny_net(), "row")
+
+
+def test_blocks_cover_every_unit_once_and_know_their_layers() -> None:
+    layout = arrange([("fc", (100, 3), 1), ("tiny", (1,), 1), ("conv", (64, 2, 3, 3), 9)])  # 300, 1 and 128 units
+    first, second, third = blocks = cut(layout, 192)
+    assert [block.units for block in blocks] == [slice(0, 192), slice(192, 384), slice(384, 429)]
+    kernels = 301  # where the first kernel's elements start; 83 kernels lie before unit 384
+    assert [block.elements for block in blocks] == [
+        slice(0, 192),
+        slice(192, kernels + 83 * 9),
+        slice(kernels + 83 * 9, kernels + 128 * 9),
+    ]
+    assert first.layers == (0,) and first.pieces == (slice(0, 192),)
+    assert second.layers == (0, 1, 2) and second.pieces == (slice(192, 300), slice(0, 1), slice(0, 747))
+    assert third.layers == (2,) and third.pieces == (slice(747, 1152),)
+    tensors = [torch.arange(300.0), torch.tensor([300.0]), 301 + torch.arange(1152.0)]
+    assert torch.equal(torch.cat([part for block in blocks for part in block.parts_of(tensors)]), torch.cat(tensors))
+    assert len(cut(layout, layout.units)) == 1
+
+
+@pytest.mark.parametrize("most", [64, 4096])
+def test_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Whole tensors against blocks, noise included: the same effective weights, gradients and finished masks."""
+    layout = arrange([("fc", (700, 41), 1), ("small", (9,), 1), ("conv", (80, 30, 3, 3), 9), ("wide", (70, 999), 999)])
+    generator = torch.Generator().manual_seed(5)
+    weights = torch.randn(layout.elements, generator=generator)
+    noise = 0.005 * torch.randn(layout.units, generator=generator)
+    outer = [torch.randn(shape, generator=generator) for shape in layout.shapes]
+    start = 0.005 + 0.02 * torch.randn(layout.units, generator=generator)
+
+    def results(size: int, settings: MaskSettings) -> list[Tensor]:
+        monkeypatch.setattr(masks, "blocks_of", lambda layout, device: cut(layout, size))
+        scores = start.clone().requires_grad_()
+        effective = masks.effective_weights(scores, weights, layout, settings, noise)
+        torch.autograd.backward(list(effective.values()), outer)
+        finished = masks.finished(start, layout, settings)
+        assert scores.grad is not None
+        return [*effective.values(), scores.grad, finished.bits, finished.values]
+
+    for settings in (MaskSettings(), MaskSettings(soft="none"), MaskSettings(surrogate="straight-through")):
+        for whole, blocked in zip(results(layout.units, settings), results(most, settings), strict=True):
+            assert torch.equal(whole, blocked)
+
+
+def test_backbone_without_a_layer_to_mask_is_refused() -> None:
+    with pytest.raises(ValueError, match="no convolution or linear layer to mask$"):
+        layout_of(nn.Sequential(nn.BatchNorm2d(3)))
+    with pytest.raises(ValueError, match=r"hidden_linear=frozen spares"):
+        layout_of(nn.Sequential(nn.Linear(3, 2)), "kernel", "frozen")

@@ -146,8 +146,9 @@ def test_unknown_precision_is_refused() -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 0.3])
 def test_fused_soft_values_are_those_of_the_rule_layer_by_layer(scale: float) -> None:
+    from methods.blocks import cut
     from methods.layout import arrange
-    from methods.soft import RULES, release_everywhere
+    from methods.soft import RULES, release_by_blocks
 
     layout = arrange([("fc", (40, 3), 1), ("tiny", (1, 1), 1), ("conv", (50, 30, 3, 3), 9)])
     rule = RULES["release"]
@@ -158,7 +159,11 @@ def test_fused_soft_values_are_those_of_the_rule_layer_by_layer(scale: float) ->
         scores[::7] = 0.0
         kept = scores >= 0.005
         expected = torch.cat([rule(scores[slot.unit_slice], kept[slot.unit_slice]) for slot in layout.slots]) * scale
-        found = release_everywhere(scores, kept.float(), layout, scale)
+        dropped = scores.masked_fill(kept, 0.0)
+        blocks = cut(layout, 100)
+        assert len(blocks) > 10
+        values_of = release_by_blocks(blocks, lambda block, scores=dropped: scores[block.units].clone(), scale)
+        found = torch.cat([values for _, values in values_of])
         if scale == 0.5:
             assert torch.equal(found, expected)
         else:
