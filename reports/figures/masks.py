@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,45 +16,58 @@ from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
 from reports.naming import short, task_title
-from reports.style import MUTED
 
 #: Layers that can be named below an axis without overlapping; beyond it every k-th is.
 NAMED_LAYERS = 18
 
+#: tasks, layers, and the shares of ones and of soft values, float64 (tasks, layers)
+Ratios = tuple[list[str], list[str], NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of the grid: a configuration's ones or its soft values, float64 (tasks, layers)."""
+
+    title: str
+    tasks: list[str]
+    layers: list[str]
+    ratio: NDArray[np.float64]
+    soft: bool = False
+
 
 def mask_ratios(panel: Panel) -> list[Drawing]:
-    """One drawing with a row per configuration that learned masks: ones on the left, soft values on the right."""
+    """One drawing of all configurations that learned masks; those with soft values have theirs beside their ones."""
     found = [(item, *ratios) for item in panel.configurations if (ratios := _ratios(item)) is not None]
     if not found:
         return []
+    rows = _rows(panel, found)
     tall = max(len(tasks) for _, tasks, *_ in found)
     each = 0.75 + min(0.22 * tall, 0.6 + 0.06 * tall)
-    figure, axes = blank(len(found), 2, height=0.7 + each * len(found))
-    names = {task.name: f"{task.index} {task_title(task.name)}" for task in panel.tasks}
+    columns = max(len(cells) for cells in rows)
+    figure, axes = blank(len(rows), columns, height=1.2 + each * len(rows))
     low = 100 * min(float(np.nanmin(ones)) for *_, ones, _ in found)
     top = 100 * max(0.05, *(float(np.nanmax(soft)) for *_, soft in found))
-    words = []
-    images: dict[int, AxesImage] = {}
-    for row, (item, tasks, layers, ones, soft) in enumerate(found):
-        named = [short(names.get(task, task)) for task in tasks]
-        for side, (ratio, what, limits) in enumerate(((ones, "ones", (low, 100.0)), (soft, "soft values", (0.0, top)))):
-            axis = axes[2 * row + side]
-            axis.set_title(f"{short(item.label)}: {what}", fontsize=8.5)
-            if side and not np.nanmax(soft):
+    images: dict[bool, AxesImage] = {}
+    for row, cells in enumerate(rows):
+        for side, axis in enumerate(axes[columns * row : columns * (row + 1)]):
+            if side >= len(cells):
                 axis.set_axis_off()
-                axis.set_title(
-                    f"{short(item.label)}: no soft values", fontsize=8.5, fontweight="normal", color=MUTED.light
-                )
                 continue
+            cell = cells[side]
+            limits = (0.0, top) if cell.soft else (low, 100.0)
             scale: dict[str, Any] = {"cmap": "cividis", "vmin": limits[0], "vmax": limits[1]}
-            images[side] = axis.imshow(100 * ratio, aspect="auto", interpolation="nearest", **scale)
-            _ticks(axis, layers, named, first=side == 0, last=row == len(found) - 1)
-        words.append("{}: {:.1f} percent ones, {:.1f} percent soft values".format(item.label, *_overall(item)))
-    for side, shown in images.items():  # one bar per column: all rows share its scale
+            images[cell.soft] = axis.imshow(100 * cell.ratio, aspect="auto", interpolation="nearest", **scale)
+            axis.set_title(cell.title, fontsize=8.5)
+            lowest = all(side >= len(below) for below in rows[row + 1 :])
+            _ticks(axis, cell.layers, cell.tasks, name_tasks=not cell.soft, name_layers=lowest)
+    for soft, shown in images.items():  # one bar each: all pictures of a kind share its scale
         bar = figure.colorbar(
-            shown, ax=axes[side::2], pad=0.01, aspect=40, shrink=min(1.0, 2 / len(found)), anchor=(0.0, 1.0)
+            shown, ax=axes[int(soft) :: columns], location="bottom", pad=0.02, aspect=40, fraction=0.05
         )
-        bar.set_label(f"percent {'soft values' if side else 'ones'}", fontsize=8)
+        bar.set_label(f"percent {'soft values' if soft else 'ones'}", fontsize=8)
+    words = [
+        "{}: {:.1f} percent ones, {:.1f} percent soft values".format(item.label, *_overall(item)) for item, *_ in found
+    ]
     return [
         Drawing(
             key=f"{panel.slug}-mask-ratios",
@@ -60,11 +75,26 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             if panel.scenario == "imagenet2sketch"
             else "Ones and soft values (as in figure 6)",
             caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
-            "rest is zero; one colour scale for all methods.",
+            "rest is zero; one colour scale for the ones of all methods, one for all soft values.",
             alt=f"Of all mask units: {'; '.join(words)}.",
             figure=figure,
         )
     ]
+
+
+def _rows(panel: Panel, found: Sequence[tuple[Configuration, *Ratios]]) -> list[list[Cell]]:
+    """The grid: ones without soft values two abreast, then a row of ones and soft values per other configuration."""
+    names = {task.name: f"{task.index} {task_title(task.name)}" for task in panel.tasks}
+    alone: list[Cell] = []
+    pairs: list[list[Cell]] = []
+    for item, tasks, layers, ones, soft in found:
+        named = [short(names.get(task, task)) for task in tasks]
+        cells = [Cell(f"{short(item.label)}: ones", named, layers, ones)]
+        if np.nanmax(soft):
+            pairs.append([*cells, Cell(f"{short(item.label)}: soft values", named, layers, soft, soft=True)])
+        else:
+            alone += cells
+    return [alone[i : i + 2] for i in range(0, len(alone), 2)] + pairs
 
 
 def _overall(item: Configuration) -> tuple[float, float]:
@@ -74,7 +104,7 @@ def _overall(item: Configuration) -> tuple[float, float]:
     return 100 * sum(row.ones for row in rows) / units, 100 * sum(row.soft for row in rows) / units
 
 
-def _ratios(item: Configuration) -> tuple[list[str], list[str], NDArray[np.float64], NDArray[np.float64]] | None:
+def _ratios(item: Configuration) -> Ratios | None:
     """Tasks, layers, and the shares of ones and soft values, float64 (tasks, layers), mean over runs."""
     sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     tasks: dict[str, None] = {}
@@ -100,15 +130,15 @@ def _ratios(item: Configuration) -> tuple[list[str], list[str], NDArray[np.float
     return named, list(layers), shares[0], shares[1]
 
 
-def _ticks(axis: Axes, layers: list[str], tasks: list[str], *, first: bool, last: bool) -> None:
+def _ticks(axis: Axes, layers: list[str], tasks: list[str], *, name_tasks: bool, name_layers: bool) -> None:
     step = max(1, -(-len(layers) // NAMED_LAYERS))
     places = list(range(0, len(layers), step))
-    if last:
+    if name_layers:
         named = [short(layers[i], 24) for i in places]
         axis.set_xticks(places, named, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
     else:
         axis.set_xticks([])
-    if not first:
+    if not name_tasks:
         axis.set_yticks([])
     elif len(tasks) <= 8:
         axis.set_yticks(range(len(tasks)), tasks)
