@@ -16,10 +16,10 @@ from torch import Tensor
 
 from methods.layout import FlatLayout, arrange
 
-#: units of a block on a CPU: their numbers take 1 MiB, and a few such tensors are at work at a time. A multiple of the
+#: units of a block on a CPU: their numbers take 2 MiB, and a few such tensors are at work at a time. A multiple of the
 #: numbers that vector instructions take at once: functions such as the sigmoid give those left over at a tensor's end
 #: other last bits, and so only those at the end of all units are such.
-BLOCK_UNITS = 2**18
+BLOCK_UNITS = 2**19
 
 
 @dataclass(frozen=True, eq=False)
