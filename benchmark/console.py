@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from benchmark.measure.size import mib
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Progress
-from benchmark.size import mib
-from benchmark.spec import RunSpec
 from results.schema import RunRecord
 
 BAR_WIDTH = 30

@@ -12,17 +12,17 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "CPG": "methods.cpg",
-    "FineTune": "methods.whole",
-    "FineTuneSequential": "methods.whole",
-    "HeadOnly": "methods.whole",
-    "KSM": "methods.masked",
+    "CPG": "methods.cpg.strategy",
+    "FineTune": "methods.finetune.strategy",
+    "FineTuneSequential": "methods.finetune.strategy",
+    "HeadOnly": "methods.head_only.strategy",
+    "KSM": "methods.ksm.strategy",
     "MaskSettings": "methods.settings",
-    "MaskedBackbone": "methods.masked",
-    "PackNet": "methods.packnet",
-    "Piggyback": "methods.masked",
-    "Scratch": "methods.whole",
-    "load_task": "methods.task_file",
+    "MaskedBackbone": "methods.engine.masked",
+    "PackNet": "methods.packnet.strategy",
+    "Piggyback": "methods.piggyback.strategy",
+    "Scratch": "methods.scratch.strategy",
+    "load_task": "methods.engine.task_file",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -1,136 +1,151 @@
-"""What methods there are: names, one-line summaries and lazy targets. Imports neither torch nor Avalanche."""
+"""What methods there are: the cards of this package's folders, of installed plug-ins, and of modules named by hand.
+
+Imports neither torch nor Avalanche. A plug-in is a package with an entry point in the group ``maskbench.methods``
+whose object is a :class:`methods.card.Card` or several; ``--plugin MODULE`` names a module with ``CARDS``. One that
+cannot be used is left out with a warning that names it; nothing else suffers.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from methods.settings import CPGSettings, MaskedSettings, MaskSettings, PackNetSettings, Settings, TrainSettings
+from methods.card import BN_POLICIES, FROZEN, PER_TASK, Card
+from methods.engine.knobs import check_settings
 
-FROZEN, PER_TASK = "frozen", "per-task"
+__all__ = ["ENTRY_POINTS", "FROZEN", "GROUPS", "METHODS", "PER_TASK", "PluginWarning", "reference", "use_plugins"]
 
+ENTRY_POINTS = "maskbench.methods"
 
-@dataclass(frozen=True)
-class MethodInfo:
-    """One name of the suite."""
-
-    name: str
-    target: str  #: "module:class"
-    summary: str
-    family: str  #: whose settings a scenario's protocol overrides
-    settings: Settings
-    bn_policy: str  #: the policy of the method's source (METHODS.md 1.5)
-    mask: MaskSettings | None = None
-    starts_from_task1: bool = True  #: needs the shared task-1 network where the backbone is not pretrained
-    whole_networks: bool = False  #: stores a whole network per task
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def load(self) -> type[Any]:
-        """The strategy class; imports torch and Avalanche."""
-        module, name = self.target.split(":")
-        return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
-_STRAIGHT = {"surrogate": "straight-through", "strict": True}
+class PluginWarning(UserWarning):
+    """A plug-in was left out; the message names it and says why."""
 
 
-def _masked(name: str, summary: str, bn_policy: str = PER_TASK, **mask: Any) -> MethodInfo:
-    target = "methods.masked:MaskedBackbone"
-    return MethodInfo(name, target, summary, "masked", MaskedSettings(), bn_policy, MaskSettings(**mask))
+class _Methods(Mapping[str, Card]):
+    """Cards by name, in the order of publication, collected when first asked for."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Card] | None = None
+        self._modules: dict[str, None] = {}
+
+    def _cards(self) -> dict[str, Card]:
+        if self._found is None:
+            found = {card.name: card for _, card in _built_in()}
+            for source, given in (*_installed(), *_named(self._modules)):
+                found |= _usable(source, given, found)
+            self._found = dict(sorted(found.items(), key=lambda item: (item[1].published, item[1].order)))
+        return self._found
+
+    def __getitem__(self, name: str) -> Card:
+        return self._cards()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cards())
+
+    def __len__(self) -> int:
+        return len(self._cards())
+
+    def use(self, modules: Iterable[str]) -> None:
+        """See ``use_plugins``."""
+        fresh = [module for module in modules if module not in self._modules]
+        if fresh:
+            self._modules |= dict.fromkeys(fresh)
+            self._found = None
 
 
-METHODS: dict[str, MethodInfo] = {
-    info.name: info
-    for info in (
-        MethodInfo(
-            "finetune",
-            "methods.whole:FineTune",
-            "a whole network per task, each from the task-1 network",
-            "finetune",
-            TrainSettings(lr=5e-3),
-            PER_TASK,
-            whole_networks=True,
-        ),
-        MethodInfo(
-            "packnet",
-            "methods.packnet:PackNet",
-            "prune, keep, reuse the freed weights for the next task (CVPR 2018)",
-            "packnet",
-            PackNetSettings(),
-            PER_TASK,
-            starts_from_task1=False,
-        ),
-        _masked(
-            "piggyback",
-            "element-wise binary masks, straight-through, BN frozen (ECCV 2018)",
-            FROZEN,
-            units="element",
-            soft="none",
-            **_STRAIGHT,
-        ),
-        MethodInfo(
-            "cpg",
-            "methods.cpg:CPG",
-            "compact, pick, (not) grow: PackNet plus picking among earlier weights (NeurIPS 2019)",
-            "cpg",
-            CPGSettings(),
-            PER_TASK,
-            starts_from_task1=False,
-        ),
-        _masked("ksm", "kernel-wise soft masks, sigmoid surrogate, BN per task (CVPR 2021)"),
-        _masked(
-            "piggyback-kernelwise",
-            "ablation: Piggyback with one mask bit per kernel",
-            FROZEN,
-            units="kernel",
-            soft="none",
-            **_STRAIGHT,
-        ),
-        _masked(
-            "piggyback-soft",
-            "ablation: Piggyback with soft values",
-            FROZEN,
-            units="element",
-            soft="release",
-            **_STRAIGHT,
-        ),
-        _masked(
-            "ksm-softmax", "ablation: sigmoid surrogate, element-wise, no soft values", units="element", soft="none"
-        ),
-        _masked("ksm-elementwise", "ablation: KSM with one score per weight", units="element"),
-        MethodInfo(
-            "scratch",
-            "methods.whole:Scratch",
-            "every task alone from random weights: CPG's accuracy goal",
-            "scratch",
-            TrainSettings(),
-            PER_TASK,
-            starts_from_task1=False,
-            whole_networks=True,
-        ),
-        MethodInfo(
-            "head-only",
-            "methods.whole:HeadOnly",
-            "a new head on the frozen backbone: the lower bound",
-            "head-only",
-            TrainSettings(),
-            FROZEN,
-        ),
-        MethodInfo(
-            "finetune-sequential",
-            "methods.whole:FineTuneSequential",
-            "one network overwritten by every task: forgetting made visible",
-            "finetune",
-            TrainSettings(lr=5e-3),
-            PER_TASK,
-        ),
-    )
-}
+class _Groups(Mapping[str, tuple[str, ...]]):
+    """Names by group, from the cards; "all" has every one."""
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "paper": ("finetune", "packnet", "piggyback", "cpg", "ksm"),
-    "ablation": ("piggyback", "piggyback-kernelwise", "piggyback-soft", "ksm-softmax", "ksm-elementwise", "ksm"),
-    "all": tuple(METHODS),
-}
+    def _named(self) -> dict[str, tuple[str, ...]]:
+        groups: dict[str, tuple[str, ...]] = {}
+        for card in METHODS.values():
+            for group in card.groups:
+                groups[group] = (*groups.get(group, ()), card.name)
+        return {**groups, "all": tuple(METHODS)}
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        return self._named()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named())
+
+    def __len__(self) -> int:
+        return len(self._named())
+
+
+METHODS = _Methods()
+GROUPS = _Groups()
+
+
+def use_plugins(modules: Iterable[str]) -> None:
+    """Take the cards of these modules too (``CARDS`` in each), from now on."""
+    METHODS.use(modules)
+
+
+def reference(pretrained: bool) -> Card:
+    """The method that trains task-1 networks and accuracy goals, from random or from pretrained weights."""
+    role = "pretrained" if pretrained else "scratch"
+    return next(card for card in METHODS.values() if card.reference == role)
+
+
+def _built_in() -> Iterator[tuple[str, Card]]:
+    for path in sorted(Path(__file__).parent.glob("*/card.py")):
+        name = f"methods.{path.parent.name}.card"
+        yield from ((name, card) for card in importlib.import_module(name).CARDS)
+
+
+def _installed() -> Iterator[tuple[str, Any]]:
+    """(source, what it gives): a card, cards, or the error that stood in the way."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=ENTRY_POINTS):
+        package = entry.dist.name if entry.dist else entry.value
+        try:
+            yield f"{package} ({entry.name})", entry.load()
+        except Exception as error:
+            yield f"{package} ({entry.name})", error
+
+
+def _named(modules: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    for module in modules:
+        try:
+            yield module, importlib.import_module(module).CARDS
+        except Exception as error:
+            yield module, error
+
+
+def _usable(source: str, given: Any, taken: Mapping[str, Card]) -> dict[str, Card]:
+    """The cards of one plug-in, none where any of them cannot be used."""
+    try:
+        if isinstance(given, Exception):
+            raise given
+        cards = (given,) if isinstance(given, Card) else tuple(given)
+        for card in cards:
+            _check(card, taken)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        warnings.warn(f"the plug-in {source} is left out: {reason}", PluginWarning, stacklevel=2)
+        return {}
+    return {card.name: card for card in cards}
+
+
+def _check(card: Any, taken: Mapping[str, Card]) -> None:
+    """Raises TypeError or ValueError where a plug-in's card cannot be used."""
+    if not isinstance(card, Card):
+        raise TypeError(f"it gives {type(card).__name__}, not a Card or several")
+    if not _NAME.fullmatch(card.name):
+        raise ValueError(f"the name {card.name!r} must be of small letters, digits and hyphens, 40 at most")
+    if card.name in taken:
+        raise ValueError(f"there is already a method {card.name!r}")
+    if clash := {card.name, *card.groups} & {"all"}:
+        raise ValueError(f"the name {clash.pop()!r} is taken by the group of all methods")
+    if card.bn_policy not in BN_POLICIES:
+        raise ValueError(f"{card.name} has the BN policy {card.bn_policy!r}, none of {', '.join(BN_POLICIES)}")
+    check_settings(card.settings)

@@ -12,9 +12,11 @@ from reports.claims import Checked, check_claims
 from reports.figures import canvas, draw
 from reports.figures.steps import step_times
 from reports.grouping import Panel, group
-from reports.naming import scenario_title
+from reports.method_facts import Methods
+from reports.papers import PAPERS
+from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
-from reports.setting import PAPER, departures
+from reports.setting import departures
 from reports.steps import Steps, load_steps
 from reports.table_files import write_grid, write_sheet
 from reports.tables import accuracy, cost, size, training_time
@@ -52,14 +54,15 @@ def build(results: Path, out: Path) -> Built:
 
 
 def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out: Path) -> Built:
-    panels, repeated = group(loaded.finished)
+    methods = Methods(loaded.all)
+    panels, repeated = group(loaded.finished, methods)
     left_out = loaded.left_out + repeated + unread
-    checked = [(panel, check_claims(panel)) for panel in panels]
+    checked = [(panel, check_claims(panel, CLAIMS)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)
     shown = [
         _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
     ]
-    measured_steps = [(write_sheet(steps_sheet(one), out), _step_figure(one, out)) for one in steps]
+    measured_steps = [(write_sheet(steps_sheet(one, methods), out), _step_figure(one, methods, out)) for one in steps]
     configurations = provenance.configuration_sheet(panels)
     configurations_view = write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
@@ -71,7 +74,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     write_text(out / "claims.csv", formats.claims_csv(checked))
     write_text(out / "tables.md", formats.markdown([sheet for table in tables for sheet in table.sheets]))
     absent = _absent(panels, loaded)
-    warnings = provenance.warnings(loaded.all)
+    warnings = provenance.warnings(loaded.all, methods)
     title = "Mask-based continual learning, measured"
     html = page.render(
         "index.html.j2",
@@ -86,15 +89,16 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
                 "warnings": bool(warnings),
             },
         ),
+        dict.fromkeys(look for panel in panels for look in panel.looks),
         {
             "lead": _lead(loaded, panels),
             "notices": _notices(loaded, left_out),
             "facts": provenance.facts(loaded, panels),
             "panels": shown,
             "measured_steps": measured_steps,
-            "looks": page.looks({item.label: item.method for panel in panels for item in panel.everything}),
+            "looks": page.swatches(item for panel in panels for item in panel.everything),
             "absent": absent,
-            "failed": provenance.failures(loaded.failed),
+            "failed": provenance.failures(loaded.failed, methods),
             "left_out": left_out,
             "warnings": warnings,
             "configurations": configurations_view,
@@ -134,9 +138,9 @@ def _panel(
     )
 
 
-def _step_figure(steps: Steps, out: Path) -> page.FigureView:
+def _step_figure(steps: Steps, methods: Methods, out: Path) -> page.FigureView:
     with canvas.style():
-        return canvas.save(step_times(steps), out / FIGURES, FIGURES)
+        return canvas.save(step_times(steps, methods), out / FIGURES, FIGURES)
 
 
 def _lead(loaded: Loaded, panels: Sequence[Panel]) -> str:
@@ -195,16 +199,15 @@ def _panel_notices(panel: Panel) -> tuple[str, ...]:
 
 def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
     """The paper's scenarios that no finished run belongs to, one line each."""
-    tables = {"cifar100-20": "tables 1 and 3, figure 5", "imagenet2sketch": "tables 2 and 4, figures 4 and 6"}
     run = {panel.scenario for panel in panels}
     found = []
-    for scenario in PAPER:
+    for scenario, paper in PAPERS.items():
         if scenario in run:
             continue
         failed = sum(record.spec.get("scenario") == scenario for record in loaded.failed)
         why = f"{_count(failed, 'run')} failed" if failed else "no run among the records"
         found.append(
-            f"{scenario_title(scenario)} ({tables[scenario]} of the paper): {why}. "
+            f"{paper.title} ({paper.contents} of the paper): {why}. "
             f"Whether its data are there: python -m benchmark check --scenario {scenario}"
         )
     return found

@@ -26,7 +26,6 @@ from reports.evidence import (
 )
 from reports.families import initial_task_families
 from reports.grouping import Panel
-from reports.naming import method_title
 from reports.numbers import signed
 from reports.setting import unlike_own
 from reports.statistics import paired_difference
@@ -94,7 +93,7 @@ def no_forgetting(method: str) -> Check:
     def check(panel: Panel) -> Evidence:
         items = panel.of(method)
         if not items:
-            return not_run(method)
+            return not_run(panel, method)
         changes = [abs(row.accuracy - row.accuracy_at_end) for item in items for run in item.runs for row in run.tasks]
         changed = sum(change > 0 for change in changes)
         statistic = f"{changed} of {len(changes)} tasks changed; largest change {100 * max(changes):.2f} points"
@@ -110,7 +109,7 @@ def initial_task_spread(method: str, *, within: float) -> Check:
     def check(panel: Panel) -> Evidence:
         family = _family(panel, method)
         if len(family) < 2:
-            return unchecked(f"needs {method_title(method)} from at least two initial tasks")
+            return unchecked(f"needs {panel.methods.title(method)} from at least two initial tasks")
         means = {start: _mean(item.accuracy) for start, item in family.items()}
         best, worst = max(means, key=lambda k: means[k]), min(means, key=lambda k: means[k])
         difference = paired_difference(family[best].accuracy, family[worst].accuracy)
@@ -127,9 +126,9 @@ def every_initial_task_above(method: str, other: str) -> Check:
     def check(panel: Panel) -> Evidence:
         family = _family(panel, method)
         if len(family) < 2:
-            return unchecked(f"needs {method_title(method)} from at least two initial tasks")
+            return unchecked(f"needs {panel.methods.title(method)} from at least two initial tasks")
         if not panel.of(other):
-            return not_run(other)
+            return not_run(panel, other)
         start = min(family, key=lambda key: _mean(family[key].accuracy))
         rival = _telling_first(panel, other)[0]
         difference = paired_difference(family[start].accuracy, rival.accuracy)
@@ -144,7 +143,7 @@ def fewer_mask_units(a: str, b: str, *, times: float) -> Check:
 
     def check(panel: Panel) -> Evidence:
         if missing(panel, a, b):
-            return not_run(*missing(panel, a, b))
+            return not_run(panel, *missing(panel, a, b))
         first, second = (_telling_first(panel, method)[0] for method in (a, b))
         units = [_units(item) for item in (first, second)]
         if not units[0] or not units[1]:
@@ -185,7 +184,7 @@ def soft_share_at_most(method: str, *, share: float) -> Check:
     def check(panel: Panel) -> Evidence:
         found = [(item, value) for item in _telling_first(panel, method) if (value := _soft_share(item)) is not None]
         if not found:
-            return not_run(method)
+            return not_run(panel, method)
         statistic = "; ".join(f"{item.label}: {100 * value:.1f} % of the mask units" for item, value in found)
         judged, value = found[0]
         numbers = {"share": value, "bound": share}
@@ -208,7 +207,7 @@ def later_layers_change_more(method: str) -> Check:
             if (difference := paired_difference(*_changed_by_half(item))) is not None
         ]
         if not found:
-            return not_run(method)
+            return not_run(panel, method)
         (judged, difference), *others = found
         what = f"{judged.label}, changed units, later half of the layers − earlier half"
         rest = [f"{item.label} {signed(100 * other.mean, 2)}" for item, other in others]
@@ -248,8 +247,8 @@ def _changed_by_half(item: Configuration) -> tuple[dict[tuple[str, int], float],
 def _absent(panel: Panel, a: str, b: str, bn: str = ALIKE) -> Evidence:
     lacking = missing(panel, a, b)
     if lacking or bn != SAME:
-        return not_run(*lacking)
-    return unchecked(f"needs {method_title(a)} and {method_title(b)} under the same BN policy")
+        return not_run(panel, *lacking)
+    return unchecked(f"needs {panel.methods.title(a)} and {panel.methods.title(b)} under the same BN policy")
 
 
 def _what(pair: Pair) -> str:

@@ -12,6 +12,7 @@ from reports.build import Built
 from reports.configuration import Configuration
 from reports.evidence import shared_hardware
 from reports.grouping import FOLLOWING, Panel, canonical, flatten, group
+from reports.method_facts import Methods
 from reports.naming import key_title, value_title
 from reports.numbers import times
 from reports.records import Loaded, load
@@ -42,7 +43,8 @@ def compare(a: Path, b: Path, out: Path) -> Built:
         ReportError: one of the folders does not exist or holds no usable record; nothing is written then.
     """
     sides = (load(a), load(b))
-    grouped = [group(side.finished) for side in sides]
+    methods = Methods(record for side in sides for record in side.all)
+    grouped = [group(side.finished, methods) for side in sides]
     matches, alone = match(grouped[0][0], grouped[1][0])
     sheets = [overview(matches), *(per_task(found) for found in matches)]
     views = [write_sheet(sheet, out) for sheet in sheets]
@@ -59,13 +61,14 @@ def compare(a: Path, b: Path, out: Path) -> Built:
             *(page.Entry(view.key, view.title) for view in views),
             page.Entry("origin", "Made with"),
         ],
+        methods.looks(found.a.method for found in matches),
         {
             "sides": [(name, _facts(side)) for name, side in zip("AB", sides, strict=True)],
             "overview": views[0],
             "tasks": views[1:],
             "alone": alone,
             "left_out": left_out,
-            "looks": page.looks({f"{found.a.label}": found.a.method for found in matches}),
+            "looks": page.swatches(found.a for found in matches),
         },
     )
     write_text(out / "compare.html", html)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from reports.hardware import Hardware, hardware_of
+from reports.method_facts import MethodFacts
 from reports.naming import slug
 from results.schema import RunRecord, TaskRow
 
@@ -32,6 +33,7 @@ class Configuration:
     label: str  #: unique among the panel's configurations of one initial task
     spec: Mapping[str, Any]  #: without the seed
     runs: tuple[RunRecord, ...]
+    facts: MethodFacts  #: title, colours and role of the method
     variant: int = 0  #: 0 for the method's first configuration of an initial task, 1 for the second, …
 
     @cached_property

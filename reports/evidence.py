@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
-from reports.naming import method_title
 from reports.numbers import signed, times
 from reports.setting import unlike_own
 from reports.statistics import MINIMUM_SEEDS, Difference, more_seeds_needed
@@ -50,9 +49,9 @@ def unchecked(why: str) -> Evidence:
     return Evidence(NOT_RUN, why)
 
 
-def not_run(*methods: str) -> Evidence:
+def not_run(panel: Panel, *methods: str) -> Evidence:
     """The methods that a check would need and the panel lacks."""
-    return unchecked("needs " + " and ".join(method_title(method) for method in methods))
+    return unchecked("needs " + " and ".join(panel.methods.title(method) for method in methods))
 
 
 def missing(panel: Panel, *methods: str) -> tuple[str, ...]:

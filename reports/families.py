@@ -6,7 +6,6 @@ from collections import defaultdict
 
 from reports.configuration import Configuration
 from reports.grouping import Panel, canonical
-from reports.naming import method_order
 
 #: Keys of a specification that follow from the initial task.
 LEARNING_ORDER = ("initial_task", "task_names", "task_indices")
@@ -26,7 +25,7 @@ def initial_task_families(panel: Panel) -> list[dict[int, Configuration]]:
     for (method, _), family in sorted(families.items()):
         if method not in best or _weight(family) > _weight(best[method]):
             best[method] = dict(sorted(family.items()))
-    return [best[method] for method in sorted(best, key=method_order)]
+    return [best[method] for method in panel.methods.in_order(best)]
 
 
 def _weight(family: dict[int, Configuration]) -> tuple[int, int]:

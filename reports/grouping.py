@@ -16,7 +16,11 @@ from typing import Any
 
 from reports.configuration import Configuration, TaskRef
 from reports.hardware import Hardware, hardware_of
-from reports.naming import key_title, method_order, method_title, scenario_title, slug, value_title
+from reports.method_facts import Methods
+from reports.naming import key_title, slug, value_title
+from reports.papers import paper_of
+from reports.papers.card import PaperScenario
+from reports.style import Look
 from results.schema import RunRecord
 
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
@@ -37,6 +41,17 @@ class Panel:
     slug: str  #: a file name and HTML id, unique among the panels of ``group``
     tasks: tuple[TaskRef, ...]  #: in the scenario's own order
     everything: tuple[Configuration, ...]  #: all configurations, every initial task
+    methods: Methods  #: of the whole report
+
+    @cached_property
+    def paper(self) -> PaperScenario:
+        """What the paper that has the scenario says of it; a neutral card where none has."""
+        return paper_of(self.scenario)
+
+    @cached_property
+    def looks(self) -> tuple[Look, ...]:
+        """How its methods are drawn, those that the paper alone has among them."""
+        return self.methods.looks([*(item.method for item in self.everything), *self.paper.drawn])
 
     @cached_property
     def initial_task(self) -> int:
@@ -103,8 +118,12 @@ def describe_setting(setting: Mapping[str, Any], tasks: int) -> str:
     return " · ".join(parts)
 
 
-def group(records: Sequence[RunRecord]) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
-    """Sort finished records into panels, the most telling first, and say which repeated runs were left out."""
+def group(records: Sequence[RunRecord], methods: Methods | None = None) -> tuple[tuple[Panel, ...], tuple[str, ...]]:
+    """Sort finished records into panels, the most telling first, and say which repeated runs were left out.
+
+    ``methods`` are those of the whole report where that has more records than these.
+    """
+    methods = methods or Methods(records)
     kept, repeated = _without_repeats(records)
     by_panel: dict[str, list[RunRecord]] = defaultdict(list)
     for record in kept:
@@ -116,20 +135,22 @@ def group(records: Sequence[RunRecord]) -> tuple[tuple[Panel, ...], tuple[str, .
         scenario = str(members[0].spec["scenario"])
         per_scenario[scenario] += 1
         number = per_scenario[scenario]
-        panels.append(_panel(members, slug(scenario) + (f"-{number}" if number > 1 else "")))
+        panels.append(_panel(members, slug(scenario) + (f"-{number}" if number > 1 else ""), methods))
     return tuple(_with_unique_slugs(panels)), tuple(repeated)
 
 
-def _panel(members: Sequence[RunRecord], name: str) -> Panel:
+def _panel(members: Sequence[RunRecord], name: str, methods: Methods) -> Panel:
     first = members[0]
+    scenario = str(first.spec["scenario"])
     tasks = {row.index: row.name for record in members for row in record.tasks}
     return Panel(
-        scenario=str(first.spec["scenario"]),
-        title=scenario_title(str(first.spec["scenario"]), first.spec.get("scenario_title")),
+        scenario=scenario,
+        title=str(first.spec.get("scenario_title") or paper_of(scenario).title),
         setting={key: first.spec.get(key) for key in PANEL_KEYS},
         slug=name,
         tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
-        everything=_configurations(members),
+        everything=_configurations(members, methods),
+        methods=methods,
     )
 
 
@@ -143,9 +164,8 @@ def _with_unique_slugs(panels: Sequence[Panel]) -> Iterable[Panel]:
 
 
 def _importance(members: Sequence[RunRecord]) -> tuple[Any, ...]:
-    scenario = str(members[0].spec["scenario"])
-    paper = {"cifar100-20": 0, "imagenet2sketch": 1}.get(scenario, 2)
-    return paper, -len({str(record.spec["method"]) for record in members}), -len(members), _panel_key(members[0])
+    position = paper_of(str(members[0].spec["scenario"])).position
+    return position, -len({str(record.spec["method"]) for record in members}), -len(members), _panel_key(members[0])
 
 
 def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -177,7 +197,7 @@ def configuration_key(record: RunRecord) -> str:
     return canonical({key: value for key, value in record.spec.items() if key != "seed"})
 
 
-def _configurations(members: Sequence[RunRecord]) -> tuple[Configuration, ...]:
+def _configurations(members: Sequence[RunRecord], methods: Methods) -> tuple[Configuration, ...]:
     by_key: dict[str, list[RunRecord]] = defaultdict(list)
     for record in members:
         by_key[configuration_key(record)].append(record)
@@ -187,13 +207,17 @@ def _configurations(members: Sequence[RunRecord]) -> tuple[Configuration, ...]:
         ordered = sorted(runs, key=lambda run: (run.spec["seed"], run.run_id))
         alike[str(spec["method"]), int(spec.get("initial_task") or 1)].append(ordered)
     found = []
-    for method, start in sorted(alike, key=lambda key: (method_order(key[0]), key[1])):
+    taken: set[tuple[str, int]] = set()
+    for method, start in sorted(alike, key=lambda key: (methods[key[0]].place, key[1])):
         groups = sorted(alike[method, start], key=lambda runs: (-len(runs), configuration_key(runs[0])))
         suffixes = telling_differences([runs[0].spec for runs in groups])
         for variant, (runs, suffix) in enumerate(zip(groups, suffixes, strict=True)):
             spec = {key: value for key, value in runs[0].spec.items() if key != "seed"}
-            label = method_title(method) + (f" ({suffix})" if suffix else "")
-            found.append(Configuration(method, label, spec, tuple(runs), variant))
+            label = methods.title(method) + (f" ({suffix})" if suffix else "")
+            while (label, start) in taken:  # another method's title may look like a configuration of this one
+                label += f" ({method})"
+            taken.add((label, start))
+            found.append(Configuration(method, label, spec, tuple(runs), methods[method], variant))
     return tuple(found)
 
 

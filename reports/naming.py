@@ -1,31 +1,9 @@
-"""How methods, scenarios and specification keys are called on the page, and in which order methods stand."""
+"""How specification keys, values and tasks are called on the page."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
-
-#: Method key -> name as the papers print it, in the order in which tables and legends list them.
-METHOD_TITLES: dict[str, str] = {
-    "scratch": "Scratch",
-    "head-only": "Head only",
-    "finetune": "Fine-tune",
-    "finetune-sequential": "Fine-tune, in sequence",
-    "packnet": "PackNet",
-    "piggyback": "Piggyback",
-    "cpg": "CPG",
-    "ksm": "KSM",
-    "piggyback-kernelwise": "Piggyback, kernel-wise",
-    "piggyback-soft": "Piggyback, soft",
-    "ksm-softmax": "KSM, softmax only",
-    "ksm-elementwise": "KSM, element-wise",
-}
-
-SCENARIO_TITLES: dict[str, str] = {
-    "cifar100-20": "Twenty tasks of CIFAR-100",
-    "imagenet2sketch": "ImageNet-to-Sketch",
-    "digits": "Digits",
-}
 
 #: Specification keys whose plain name reads badly in a label.
 KEY_TITLES: dict[str, str] = {
@@ -40,23 +18,6 @@ KEY_TITLES: dict[str, str] = {
     "backbone.width": "width",
     "backbone.name": "backbone",
 }
-
-_ORDER = {name: position for position, name in enumerate(METHOD_TITLES)}
-
-
-def method_title(method: str) -> str:
-    """The printed name of a method; a plugin's key stands for itself."""
-    return METHOD_TITLES.get(method, method)
-
-
-def method_order(method: str) -> tuple[int, str]:
-    """Sort key: the papers' methods first in their usual order, then everybody else by name."""
-    return _ORDER.get(method, len(_ORDER)), method
-
-
-def scenario_title(scenario: str, given: Any = None) -> str:
-    """The printed name of a scenario: what the record says, else the known name, else the key."""
-    return str(given) if given else SCENARIO_TITLES.get(scenario, scenario)
 
 
 def key_title(key: str) -> str:

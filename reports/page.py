@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.claims import Checked
-from reports.style import css_variables, look
+from reports.configuration import Configuration
+from reports.style import Look, css_variables
 from reports.tables.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,15 +86,17 @@ def environment() -> Environment:
     )
 
 
-def render(template: str, title: str, contents: Sequence[Entry], values: Mapping[str, Any]) -> str:
-    """One page as HTML text."""
+def render(
+    template: str, title: str, contents: Sequence[Entry], looks: Iterable[Look], values: Mapping[str, Any]
+) -> str:
+    """One page as HTML text; ``looks`` are those of its methods."""
     return (
         environment()
         .get_template(template)
         .render(
             title=title,
             contents=contents,
-            css=Markup(css_variables() + (TEMPLATES / "style.css").read_text(encoding="utf-8")),
+            css=Markup(css_variables(looks) + (TEMPLATES / "style.css").read_text(encoding="utf-8")),
             js=Markup((TEMPLATES / "script.js").read_text(encoding="utf-8")),
             **values,
         )
@@ -122,6 +125,6 @@ def index_contents(
     return tuple(entries)
 
 
-def looks(labels_and_methods: Mapping[str, str]) -> dict[str, str]:
+def swatches(items: Iterable[Configuration]) -> dict[str, str]:
     """CSS variable of the colour of every configuration label."""
-    return {label: look(method).name for label, method in labels_and_methods.items()}
+    return {item.label: item.facts.look.name for item in items}

@@ -9,7 +9,8 @@ from typing import Any
 
 from reports.grouping import FOLLOWING, Panel, canonical, flatten
 from reports.hardware import hardware_of
-from reports.naming import key_title, method_title, value_title
+from reports.method_facts import Methods
+from reports.naming import key_title, value_title
 from reports.records import Loaded
 from reports.tables.sheet import Entry, Heading, Line, Sheet
 from results.schema import RunRecord
@@ -107,23 +108,23 @@ def commands(records: Iterable[RunRecord]) -> list[str]:
     return texts[:20] + ([f"… and {len(texts) - 20} more"] if len(texts) > 20 else [])
 
 
-def warnings(records: Iterable[RunRecord]) -> list[str]:
+def warnings(records: Iterable[RunRecord], methods: Methods) -> list[str]:
     """Every warning once, with how many runs of which methods gave it."""
-    methods: dict[str, Counter[str]] = {}
+    having: dict[str, Counter[str]] = {}
     for record in records:
         for text in record.warnings:
-            methods.setdefault(str(text), Counter())[method_title(str(record.spec.get("method")))] += 1
+            having.setdefault(str(text), Counter())[methods.title(str(record.spec.get("method")))] += 1
     return [
         f"{text} ({', '.join(f'{method}: {count}' for method, count in sorted(counts.items()))})"
-        for text, counts in sorted(methods.items())
+        for text, counts in sorted(having.items())
     ]
 
 
-def failures(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+def failures(records: Sequence[RunRecord], methods: Methods) -> list[dict[str, str]]:
     """Failed runs with their errors."""
     return [
         {
-            "title": f"{record.spec.get('scenario', '?')}, {method_title(str(record.spec.get('method', '?')))}, "
+            "title": f"{record.spec.get('scenario', '?')}, {methods.title(str(record.spec.get('method', '?')))}, "
             f"seed {record.spec.get('seed', '?')}: {_last_line(record.error)}",
             "error": record.error or "no error recorded",
         }

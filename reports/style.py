@@ -7,16 +7,15 @@ in the light shades; the page swaps them through CSS variables, so the same SVG 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from reports.naming import METHOD_TITLES
 
 
 @dataclass(frozen=True)
 class Look:
     """How a method is drawn."""
 
-    name: str  #: CSS variable without dashes: ``m-ksm``
+    name: str  #: CSS variable without dashes: ``m-packnet``
     light: str
     dark: str
     marker: str  #: matplotlib's
@@ -47,22 +46,7 @@ PART_INKS: dict[str, Ink] = {
     "loop": Ink("p-loop", "#79828c", "#a3abb4"),
 }
 
-LOOKS: dict[str, Look] = {
-    "scratch": Look("m-scratch", "#8a6a00", "#d6b544", "P"),
-    "head-only": Look("m-head-only", "#7b4a2d", "#cf9c7c", "X"),
-    "finetune": Look("m-finetune", "#646d79", "#aab3be", "s"),
-    "finetune-sequential": Look("m-finetune-sequential", "#a8324a", "#f0899b", "v"),
-    "packnet": Look("m-packnet", "#00785b", "#45c6a0", "D"),
-    "piggyback": Look("m-piggyback", "#c65102", "#ff9a5a", "^"),
-    "cpg": Look("m-cpg", "#8b3a91", "#d594da", "p"),
-    "ksm": Look("m-ksm", "#0a63a6", "#6cb3f0", "o"),
-    "piggyback-kernelwise": Look("m-piggyback-kernelwise", "#a06a1f", "#e0b06c", "<"),
-    "piggyback-soft": Look("m-piggyback-soft", "#d1495b", "#f59aa6", ">"),
-    "ksm-softmax": Look("m-ksm-softmax", "#23808f", "#68c7d6", "h"),
-    "ksm-elementwise": Look("m-ksm-elementwise", "#4f5bb8", "#a3abf2", "d"),
-}
-
-#: For methods that the papers do not have; chosen by name, so a method keeps its colour from report to report.
+#: For methods of which no look is known; chosen by name, so a method keeps its colour from report to report.
 SPARE: tuple[Look, ...] = (
     Look("m-spare-1", "#5f7d16", "#aacb5c", "*"),
     Look("m-spare-2", "#b03a9c", "#ee92df", "8"),
@@ -75,10 +59,8 @@ SPARE: tuple[Look, ...] = (
 LINES = ("-", "--", ":", "-.")
 
 
-def look(method: str) -> Look:
-    """The look of a method; a plugin's is drawn from the spare ones by its name."""
-    if method in LOOKS:
-        return LOOKS[method]
+def spare_look(method: str) -> Look:
+    """The look of a method of which none is known: always the same for one name."""
     return SPARE[hashlib.sha256(method.encode()).digest()[0] % len(SPARE)]
 
 
@@ -87,9 +69,14 @@ def line_style(variant: int) -> str:
     return LINES[variant % len(LINES)]
 
 
-def css_variables() -> str:
+def shades(looks: Iterable[Look]) -> tuple[Look | Ink, ...]:
+    """Every colour of a page that draws methods in ``looks``."""
+    return tuple(dict.fromkeys([*INKS, *PART_INKS.values(), *looks, *SPARE]))
+
+
+def css_variables(looks: Iterable[Look]) -> str:
     """``:root`` rules with every colour, light first, dark by ``prefers-color-scheme``; print is always light."""
-    shades: list[Look | Ink] = [*INKS, *PART_INKS.values(), *(LOOKS[method] for method in METHOD_TITLES), *SPARE]
-    light = "".join(f"--{item.name}:{item.light};" for item in shades)
-    dark = "".join(f"--{item.name}:{item.dark};" for item in shades)
+    every = shades(looks)
+    light = "".join(f"--{item.name}:{item.light};" for item in every)
+    dark = "".join(f"--{item.name}:{item.dark};" for item in every)
     return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"

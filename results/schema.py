@@ -22,8 +22,12 @@ RECORD_NAME = "result.json"
 FINISHED = "finished"
 FAILED = "failed"
 
-#: Phases whose time is training time (ARCHITECTURE: train + prune + choose + retrain).
+#: Phases whose time is training time (train + prune + choose + retrain).
 TRAINING_PHASES = ("train", "prune", "choose", "retrain")
+
+#: Roles of a method (``RunRecord.method["reference"]``): what others are compared with and start from.
+FROM_SCRATCH, FROM_PRETRAINED = "scratch", "pretrained"
+REFERENCES = (FROM_SCRATCH, FROM_PRETRAINED)
 
 
 class SchemaError(ValueError):
@@ -113,7 +117,13 @@ class MaskStatistic:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that one run leaves; see the module's units."""
+    """Everything that one run leaves; see the module's units.
+
+    ``method`` has, as far as they are known: ``title`` (str), ``published`` ("2021-06", empty for a baseline),
+    ``order`` (int, among methods of one date), ``paper`` (str), ``masks`` (bool), ``no_forgetting`` (bool), ``look``
+    ([colour on a light page, colour on a dark one, both "#rrggbb", matplotlib's marker], or null), ``reference`` (one
+    of ``REFERENCES``, or empty). Readers check each: a method may be anybody's.
+    """
 
     run_id: str
     status: str
@@ -136,6 +146,7 @@ class RunRecord:
     energy_joules: float | None = None  #: of all phases; a task's own are of its training phases
     wall_seconds: float | None = None
     warnings: tuple[str, ...] = ()
+    method: dict[str, Any] = field(default_factory=dict)  #: what a report shows of the method, see below; {}: not known
     schema_version: int = SCHEMA_VERSION
 
     @property

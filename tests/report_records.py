@@ -53,11 +53,13 @@ def record(
     task1: float | None = None,
     spec: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    facts: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> RunRecord:
     """A finished record. Task ``i + 1`` has ``accuracies[i]``; ``seconds[i]`` None marks the task-1 network.
 
     ``masks`` rows are (task, layer, ones, soft, zeros). Rows stand in learning order: the initial task first.
+    ``facts`` is what the record says of its method; None: nothing, as records before that was recorded.
     """
     names = tuple(names or CIFAR_TASKS[: len(accuracies)])
     at_end = list(at_end or accuracies)
@@ -149,7 +151,7 @@ def record(
         else {"seconds": task1, "epochs": 100, "reused": False, "task": names[0]},
         "wall_seconds": sum(known) + 5.0,
         "warnings": [],
-    }
+    } | ({} if facts is None else {"method": dict(facts)})
     return RunRecord.from_json(value | fields)
 
 

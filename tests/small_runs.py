@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.plan import Request, plan
+from benchmark.plan.request import Request, plan
+from benchmark.plan.spec import RunOptions, RunSpec
 from benchmark.scenarios.registry import load_scenario
-from benchmark.spec import RunOptions, RunSpec
 from methods.registry import METHODS
 from results.schema import RunRecord
 
@@ -41,7 +41,7 @@ def run_here(spec: RunSpec, options: RunOptions) -> tuple[RunRecord, list[dict[s
     """Carry out a run in this process: its record and the events on the way."""
     import torch
 
-    from benchmark.runner import run
+    from benchmark.run.runner import run
 
     torch.set_num_threads(1)
     events: list[dict[str, Any]] = []

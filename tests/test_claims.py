@@ -19,9 +19,10 @@ from reports.checks import (
     slower,
     soft_share_at_most,
 )
-from reports.claims import CLAIMS, check_claims
+from reports.claims import check_claims
 from reports.evidence import OWN, SAME, Evidence
 from reports.grouping import Panel, group
+from reports.papers.ksm_claims import CLAIMS
 from results.schema import RunRecord
 
 BASE = (0.50, 0.60, 0.70, 0.80)
@@ -237,6 +238,6 @@ def test_masks_are_judged_by_the_sources_own_configuration_not_by_a_mixture() ->
 def test_every_claim_answers_on_any_panel_and_names_are_unique() -> None:
     assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
     for runs in ([record("my-plugin", 0, (0.5,))], [record("ksm", 0, BASE), record("piggyback", 7, BASE)]):
-        verdicts = {item.claim.key: item.evidence.verdict for item in check_claims(panel_of(runs))}
+        verdicts = {item.claim.key: item.evidence.verdict for item in check_claims(panel_of(runs), CLAIMS)}
         assert set(verdicts.values()) <= {"holds", "fails", "undecided", "not run"}
     assert verdicts["ksm-above-piggyback"] == "undecided"  # no seed in common

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from small_runs import accounted, run_here, small_options, small_spec
 
-from benchmark import clock as clock_module
-from benchmark.clock import RUN, Stopwatch
-from benchmark.compiling import compiling_apart
-from benchmark.gauges import CpuCounters, Energy, ResidentMemory, cpu_joules, gauges_for
-from benchmark.rows import clock_doubts, cuda_seconds, joules_of_run
+from benchmark.measure import clock as clock_module
+from benchmark.measure.clock import RUN, Stopwatch
+from benchmark.measure.gauges import CpuCounters, Energy, ResidentMemory, cpu_joules, gauges_for
+from benchmark.run.compiling import compiling_apart
+from benchmark.run.record import clock_doubts, cuda_seconds, joules_of_run
 
 
 class Time:
@@ -293,7 +293,7 @@ def test_clock_measuring_costs_less_than_three_percent_of_a_run(
             edges.append(1)
             super().start()
 
-    from benchmark import gauges
+    from benchmark.measure import gauges
 
     monkeypatch.setattr(gauges, "ResidentMemory", Counted)
     record, _ = run_here(small_spec("packnet", tasks=2, epochs=4, train_limit=None), small_options(tmp_path))
@@ -332,7 +332,7 @@ class Stopped(BaseException):
 
 
 def test_clock_of_a_run_stopped_and_resumed_holds_the_work_once(tmp_path: Path) -> None:
-    from benchmark.runner import run
+    from benchmark.run.runner import run
 
     spec = small_spec("packnet", epochs=6, train_limit=None)
     options = small_options(tmp_path, checkpoint_seconds=0.0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmark.console import Console, labels
-from benchmark.plan import Request
-from benchmark.presets import PRESETS, expand
+from benchmark.plan.papers import PRESETS
+from benchmark.plan.request import Request
+from benchmark.plan.tables import expand
 from benchmark.scenarios.registry import load_scenario
 
 

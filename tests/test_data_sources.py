@@ -326,7 +326,7 @@ def test_an_absent_file(tmp_path: Path) -> None:
 
 @real_data
 @pytest.mark.parametrize(
-    ("name", "classes", "train", "test"), [("gtsrb", 43, 4300, 2150), ("caltech101", 101, 2914, 1456)]
+    ("name", "classes", "train", "test"), [("gtsrb", 43, 4300, 2150), ("flowers102", 102, 2040, 6149)]
 )
 def test_real_parquet(name: str, classes: int, train: int, test: int) -> None:
     source = parquet_source([DATA / name / "train.parquet"], [DATA / name / "test.parquet"])

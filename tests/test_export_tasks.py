@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmark.backbones.registry import build
 from benchmark.cli.main import main
-from methods.task_file import TaskFileError, TaskNetwork, load_task, read_task
+from methods.engine.task_file import TaskFileError, TaskNetwork, load_task, read_task
 from results.schema import RunRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -314,7 +314,7 @@ def test_export_refuses_places_before_it_writes_anything(
 def test_export_masks_that_do_not_fit_their_layers_change_nothing(
     ksm: tuple[nn.Module, Path, Path], tmp_path: Path
 ) -> None:
-    from methods.task_file import METADATA
+    from methods.engine.task_file import METADATA
 
     backbone, two, three = ksm
     images = torch.rand(4, 1, 8, 8)

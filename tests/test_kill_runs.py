@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from small_runs import leftovers, numbers, small_options, small_spec, stored
 
-from benchmark.executor import Job, ProcessExecutor, _run_in_child
-from benchmark.spec import RunSpec
-from benchmark.store import locked, run_folder
+from benchmark.plan.spec import RunSpec
+from benchmark.run.executors import Job, ProcessExecutor, _run_in_child
+from benchmark.run.store import locked, run_folder
 from results.schema import RunRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent

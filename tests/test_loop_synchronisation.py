@@ -9,14 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.backbones.registry import build
-from methods.augment import Augmenting
-from methods.fitting import Fitted, Plan
-from methods.listeners import Events
-from methods.pruning import threshold_by_sorting
+from methods.engine.augment import Augmenting
+from methods.engine.pruning import threshold_by_sorting
+from methods.engine.state import Fitted, LearningTask, Plan
+from methods.engine.tensor_data import TaskImages, TensorImages
+from methods.engine.trainer import Tally
 from methods.registry import METHODS
-from methods.strategy import LearningTask
-from methods.tensor_data import TaskImages, TensorImages
-from methods.training_loop import Tally, one_pass
 
 BATCH = 8
 
@@ -100,7 +98,7 @@ def _ready(
 def _synchronisations(method: str, steps: int, phase: str = "") -> list[str]:
     strategy, task, plan = _ready(method, steps, phase=phase)
     with _Counter() as counter:
-        one_pass(strategy, task, plan, 0, Events(strategy, strategy.plugins))
+        strategy.trainer.one_pass(task, plan, 0, strategy.trainer.events())
     return counter.found
 
 
@@ -115,7 +113,7 @@ def test_loop_of_later_phases_synchronises_no_more_often(
     method: str, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the thresholds as a GPU finds them; in ten epochs CPG cuts after every step of its prune phase
-    monkeypatch.setattr("methods.pruning.threshold_by_selection", threshold_by_sorting)
+    monkeypatch.setattr("methods.engine.pruning.threshold_by_selection", threshold_by_sorting)
     assert _synchronisations(method, 2, phase) == _synchronisations(method, 7, phase)
     assert set(_synchronisations(method, 2, phase)) == {"aten._local_scalar_dense"}
 
@@ -124,8 +122,8 @@ def test_loop_of_later_phases_synchronises_no_more_often(
 @pytest.mark.parametrize("method", ["finetune", "ksm", "piggyback", "packnet", "cpg"])
 def test_loop_on_a_gpu_never_waits_between_two_steps(method: str) -> None:
     strategy, task, plan = _ready(method, 4, "cuda")
-    events = Events(strategy, strategy.plugins)
-    one_pass(strategy, task, plan, 0, events)
+    events = strategy.trainer.events()
+    strategy.trainer.one_pass(task, plan, 0, events)
     read = Tally.result
 
     def allowed(self: Tally) -> Any:
@@ -136,7 +134,7 @@ def test_loop_on_a_gpu_never_waits_between_two_steps(method: str) -> None:
         patch.setattr(Tally, "result", allowed)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            one_pass(strategy, task, plan, 0, events)
+            strategy.trainer.one_pass(task, plan, 0, events)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
@@ -182,8 +180,8 @@ def test_loop_calls_only_plugins_that_override_a_callback() -> None:
 
     listener = Listener()
     strategy, task, plan = _ready("ksm", 3, plugins=[SupervisedPlugin(), listener])
-    events = Events(strategy, strategy.plugins)
-    one_pass(strategy, task, plan, 0, events)
+    events = strategy.trainer.events()
+    strategy.trainer.one_pass(task, plan, 0, events)
     assert listener.heard == 3
     assert [getattr(callback, "__self__", None) for callback in events.callbacks("after_update")] == [listener]
     assert events.callbacks("before_forward") == []
@@ -194,7 +192,7 @@ def test_backbone_has_its_own_tensors_between_two_steps() -> None:
     backbone = strategy.view.backbone
     before = {name: (id(tensor), tensor.clone()) for name, tensor in backbone.named_parameters()}
     state = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    one_pass(strategy, task, plan, 0, Events(strategy, strategy.plugins))
+    strategy.trainer.one_pass(task, plan, 0, strategy.trainer.events())
     assert {name: id(tensor) for name, tensor in backbone.named_parameters()} == {
         name: number for name, (number, _) in before.items()
     }

@@ -10,11 +10,12 @@ import torch
 from tiny import TinyNet, learn, make_strategy, tiny_net, tiny_stream
 from torch import Tensor, nn
 
+from methods.engine.parts import overrides, tensors_of
 from methods.registry import METHODS
 from methods.settings import MaskSettings
 
-FROZEN_BACKBONE = [name for name, info in METHODS.items() if info.family in ("masked", "head-only")]
-UNFORGETTING = [name for name in METHODS if name != "finetune-sequential"]
+FROZEN_BACKBONE = [name for name, info in METHODS.items() if info.promises.frozen_backbone]
+UNFORGETTING = [name for name, card in METHODS.items() if card.promises.no_forgetting]
 POLICIES = ("frozen", "per-task")
 
 
@@ -74,7 +75,7 @@ def test_per_task_bn_trains_and_frozen_bn_does_not(name: str, stream: tuple[list
     for policy, expected in (("frozen", 0), ("per-task", 8)):
         strategy = make_strategy(name, bn_policy=policy)
         learn(strategy, experiences[:2])
-        own = strategy.overrides(strategy.learned[1])
+        own = overrides(tensors_of(strategy.learned[1]))
         assert len(own) == expected, policy
         for key, tensor in own.items():
             assert not torch.equal(tensor, strategy.view.backbone.state_dict()[key]), key
@@ -191,8 +192,8 @@ def test_masked_task_is_stored_in_bits_and_values_of_dropped_units(stream: tuple
     assert all(count.ones + count.soft + count.zeros == count.units for count in counts)
     dropped = sum(count.units - count.ones for count in counts)
     assert 0 < dropped < strategy.layout.units
-    assert learned["mask.values"].numel() == dropped
-    assert learned["mask.bits"].numel() == -(-strategy.layout.units // 8)
+    assert learned["mask.values"].numbers == dropped
+    assert learned["mask.bits"].tensor.numel() == -(-strategy.layout.units // 8)
 
 
 def test_a_task_is_learned_once() -> None:

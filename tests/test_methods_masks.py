@@ -10,11 +10,12 @@ from tiny import tiny_net
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from methods import masks
-from methods.blocks import cut
-from methods.layout import arrange, layout_of
+from methods.engine import fast, masks
+from methods.engine.fast import passes
+from methods.engine.fast.blocks import cut
+from methods.engine.layout import arrange, layout_of
+from methods.engine.soft_values import SOFT_RULES as RULES
 from methods.settings import MaskSettings
-from methods.soft import RULES
 
 SCORES = torch.tensor([0.02, 0.003, -0.001, 0.001, 0.005])
 KEPT = torch.tensor([True, False, False, False, True])
@@ -65,8 +66,9 @@ def test_degenerate_layers_give_no_nan(rule: str, scores: list[float], kept: lis
 
 def test_threshold_is_kept_by_equation_1_and_dropped_by_piggybacks_code() -> None:
     at_threshold = torch.tensor([0.005])
-    assert masks.kept_units(at_threshold, MaskSettings(strict=False)).item()
-    assert not masks.kept_units(at_threshold, MaskSettings(strict=True)).item()
+    layout = arrange([("w", (1,), 1)])
+    assert masks.binary_mask(at_threshold, layout, MaskSettings(strict=False)).item() == 1
+    assert masks.binary_mask(at_threshold, layout, MaskSettings(strict=True)).item() == 0
 
 
 def test_units_of_every_kind_are_counted_by_hand() -> None:
@@ -197,7 +199,7 @@ def test_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch, most: int) -> Non
     start = 0.005 + 0.02 * torch.randn(layout.units, generator=generator)
 
     def results(size: int, settings: MaskSettings) -> list[Tensor]:
-        monkeypatch.setattr(masks, "blocks_of", lambda layout, device: cut(layout, size))
+        monkeypatch.setattr(passes, "blocks_of", lambda layout, device: cut(layout, size))
         scores = start.clone().requires_grad_()
         effective = masks.effective_weights(scores, weights, layout, settings, noise)
         torch.autograd.backward(list(effective.values()), outer)
@@ -208,6 +210,64 @@ def test_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch, most: int) -> Non
     for settings in (MaskSettings(), MaskSettings(soft="none"), MaskSettings(surrogate="straight-through")):
         for whole, blocked in zip(results(layout.units, settings), results(most, settings), strict=True):
             assert torch.equal(whole, blocked)
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("surrogate", ["straight-through", "sigmoid"])
+@pytest.mark.parametrize("soft", ["none", "release"])
+@pytest.mark.parametrize("units", ["element", "kernel", "group", "channel"])
+def test_fast_path_gives_the_bits_of_the_equations(
+    monkeypatch: pytest.MonkeyPatch, units: str, soft: str, surrogate: str, strict: bool, noisy: bool
+) -> None:
+    """Effective weights and gradients of the scores, scores on the threshold and exact zeros among them."""
+    settings = MaskSettings(units=units, soft=soft, surrogate=surrogate, strict=strict)
+    assert fast.serves(settings)
+    net = nn.Sequential(
+        nn.Conv2d(3, 40, 3),
+        nn.Conv2d(40, 33, 3),
+        nn.Conv2d(33, 16, 1),
+        nn.Conv2d(16, 8, 5, groups=4),
+        nn.Linear(37, 91),
+    )
+    layout = layout_of(net, units)
+    generator = torch.Generator().manual_seed(7)
+    weights = torch.randn(layout.elements, generator=generator)
+    start = 0.005 + 0.02 * torch.randn(layout.units, generator=generator)
+    start[::5], start[1::7] = 0.005, 0.0
+    noise = 0.005 * torch.randn(layout.units, generator=generator) if noisy else None
+    outer = [torch.randn(shape, generator=generator) for shape in layout.shapes]
+
+    def results() -> list[Tensor]:
+        scores = start.clone().requires_grad_()
+        effective = masks.effective_weights(scores, weights, layout, settings, noise)
+        torch.autograd.backward(list(effective.values()), outer)
+        assert scores.grad is not None
+        return [*effective.values(), scores.grad]
+
+    quick = results()
+    monkeypatch.setattr(fast, "serves", lambda settings: False)
+    assert all(torch.equal(one, other) for one, other in zip(results(), quick, strict=True))
+
+
+def test_fast_path_leaves_to_the_equations_what_it_would_round_otherwise() -> None:
+    assert fast.serves(MaskSettings(soft_scale=0.25))
+    assert not fast.serves(MaskSettings(soft_scale=0.3))
+    assert not fast.serves(MaskSettings(soft="min-max"))
+    assert not fast.serves(MaskSettings(keep="top"))
+    assert fast.serves(MaskSettings(soft="none", soft_scale=0.3))
+
+
+def test_top_share_keeps_the_highest_scores_of_each_layer() -> None:
+    layout = arrange([("a", (5,), 1), ("b", (4, 2), 2), ("c", (1,), 1)])
+    scores = torch.tensor([0.1, 0.5, 0.3, 0.5, -1.0, 9.0, 7.0, 8.0, 6.0, -5.0])
+    kept = masks.top_share(scores, layout, MaskSettings(keep="top", top=0.5))
+    # half of five, half up, is three; half of four units is two; one at least; of equal scores the earlier
+    assert kept.tolist() == [False, True, True, True, False, True, False, True, False, True]
+    one = masks.top_share(torch.zeros(10), layout, MaskSettings(keep="top", top=0.1))
+    assert one.tolist() == [True] + [False] * 4 + [True] + [False] * 3 + [True]
+    everything = masks.binary_mask(scores, layout, MaskSettings(keep="top", top=1.0))
+    assert everything.tolist() == [1.0] * 10
 
 
 def test_backbone_without_a_layer_to_mask_is_refused() -> None:

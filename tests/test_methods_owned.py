@@ -10,9 +10,11 @@ import torch
 from tiny import learn, make_strategy, tiny_stream
 from torch import Tensor
 
-from methods.layout import arrange
-from methods.packing import bits_for, pack_bits, pack_numbers, unpack_bits, unpack_numbers
-from methods.pruning import (
+from methods.engine import restore
+from methods.engine.layout import arrange
+from methods.engine.packing import bits_for, pack_bits, pack_numbers, unpack_bits, unpack_numbers
+from methods.engine.parts import tensors_of
+from methods.engine.pruning import (
     FREE,
     compulsory_ratio,
     cubic_ratio,
@@ -168,10 +170,11 @@ def test_cpg_picks_among_earlier_weights_only(stream: tuple[list[Any], list[Any]
     strategy.settings = dataclasses.replace(strategy.settings, retrain_pick_lr=5e-3, retrain_patience=9)
     learn(strategy, stream[0])
     learned = strategy.learned[2]
-    visible, earlier = strategy.visible(learned), strategy.earlier(3)
+    kept = tensors_of(learned)
+    visible, earlier = restore.visible(strategy.shared(), kept, strategy.layout), strategy.earlier(3)
     assert visible[strategy.owner == 3].all()
     assert not visible[strategy.owner == FREE].any()
-    assert learned["mask.picks"].numel() == -(-int(earlier.sum()) // 8)
+    assert kept["mask.picks"].numel() == -(-int(earlier.sum()) // 8)
     assert not visible[earlier].all(), "every earlier weight is picked: the test would prove nothing"
 
 

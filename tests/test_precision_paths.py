@@ -12,9 +12,9 @@ from small_runs import run_here, small_options, small_spec
 from torch import Tensor, nn
 
 from benchmark.backbones.registry import build
-from methods import masks
-from methods.layout import layout_of
-from methods.network import TaskView
+from methods.engine import masks
+from methods.engine.layout import layout_of
+from methods.engine.network import TaskView
 from methods.settings import MaskSettings
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -146,12 +146,13 @@ def test_unknown_precision_is_refused() -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 0.3])
 def test_fused_soft_values_are_those_of_the_rule_layer_by_layer(scale: float) -> None:
-    from methods.blocks import cut
-    from methods.layout import arrange
-    from methods.soft import RULES, release_by_blocks
+    from methods.engine.fast.blocks import cut
+    from methods.engine.fast.passes import release_by_blocks
+    from methods.engine.layout import arrange
+    from methods.engine.soft_values import SOFT_RULES
 
     layout = arrange([("fc", (40, 3), 1), ("tiny", (1, 1), 1), ("conv", (50, 30, 3, 3), 9)])
-    rule = RULES["release"]
+    rule = SOFT_RULES["release"]
     assert rule is not None
     generator = torch.Generator().manual_seed(2)
     for shift in (-1.0, 0.005, 1.0):  # all dropped, mixed, all kept

@@ -14,8 +14,9 @@ import torch
 from interrupted import stopped_run
 from small_runs import read_json, run_here, small_options, small_spec
 
-from benchmark import doubts, provenance
-from benchmark.preflight import fault
+from benchmark.measure import caveats as doubts
+from benchmark.measure import provenance
+from benchmark.run.preflight import fault
 
 CUDA, CPU = torch.device("cuda:1"), torch.device("cpu")
 
@@ -58,7 +59,7 @@ def test_idle_gpu_raises_no_doubt_and_is_not_refused(nvml: SimpleNamespace) -> N
 
 
 def test_card_is_found_by_its_uuid_where_torch_tells_it(monkeypatch: pytest.MonkeyPatch, nvml: SimpleNamespace) -> None:
-    from benchmark.nvml import card
+    from benchmark.measure.nvml import card
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="ab-12"))
     monkeypatch.setattr(sys.modules["pynvml"], "nvmlDeviceGetHandleByUUID", lambda name: name, raising=False)

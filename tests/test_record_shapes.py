@@ -28,6 +28,7 @@ SPOILED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("accuracy_matrix", 0), 3, "wrong shape"),
     (("provenance", "notes"), 3.5, "notes is 3.5"),
     (("provenance", "git"), "abc", "git is 'abc', not a mapping or null"),
+    (("method",), "ksm", "method is 'ksm', not a mapping"),
     (("spec", "initial_task"), "x", "initial_task is 'x'"),
     (("spec", "seed"), "0", "seed is '0', not a whole number"),
     (("spec", "scenario"), None, "scenario is null, not text"),

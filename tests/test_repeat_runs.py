@@ -11,12 +11,12 @@ import torch
 from small_runs import FIVE, numbers, read_json, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
-from benchmark.executor import Job, LocalExecutor
-from benchmark.repeat import identical, verdict
-from benchmark.spec import RunSpec
-from methods.augment import Augmenting
-from methods.streams import Streams
-from methods.tensor_data import TensorImages
+from benchmark.plan.repeat import identical, verdict
+from benchmark.plan.spec import RunSpec
+from benchmark.run.executors import Job, LocalExecutor
+from methods.engine.augment import Augmenting
+from methods.engine.streams import Streams
+from methods.engine.tensor_data import TensorImages
 from results.reader import read_record
 
 
@@ -246,7 +246,7 @@ def test_repeat_mask_noise_leaves_order_and_initial_weights(tmp_path: Path) -> N
 def test_repeat_validation_split_depends_on_seed_and_task_alone() -> None:
     import numpy as np
 
-    from benchmark.tensors import validation_split
+    from benchmark.run.tensors import validation_split
 
     labels = np.repeat([0, 1, 2], [100, 40, 15])
     seeds = [Streams(0).derive("validation", 0), Streams(0).derive("validation", 1), Streams(1).derive("validation", 0)]

@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 from report_records import CIFAR_TASKS, record, save
 
+from methods.registry import METHODS
 from reports.build import Built, build
 from reports.errors import ReportError
-from reports.style import INK, LOOKS, MUTED, PAPER, SPARE, Ink, Look
+from reports.method_facts import Methods
+from reports.style import INK, MUTED, PAPER, SPARE, Ink, Look
 
+#: of every method of this suite
+LOOKS = Methods().looks(METHODS)
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>&"\''
 CURVE = [
     {"phase": "train", "epoch": e, "lr": 1e-3, "loss": 1 / e, "train": 1 - 0.6 / e, "validation": 1 - 0.7 / e}
@@ -204,7 +208,7 @@ def test_contrast(mode: str) -> None:
     assert _contrast("#000000", "#ffffff") == pytest.approx(21)
     background = getattr(PAPER, mode)
     texts: list[Ink] = [INK, MUTED]
-    marks: list[Look] = [*LOOKS.values(), *SPARE]
+    marks: list[Look] = [*LOOKS, *SPARE]
     assert all(_contrast(getattr(shade, mode), background) >= 4.5 for shade in texts)
     assert all(_contrast(getattr(shade, mode), background) >= 3 for shade in marks)
     css = (Path(__file__).resolve().parent.parent / "reports" / "templates" / "style.css").read_text(encoding="utf-8")
@@ -218,7 +222,8 @@ def test_contrast(mode: str) -> None:
 
 
 def test_colours_differ_between_methods() -> None:
-    looks = list(LOOKS.values())
+    looks = list(LOOKS)
+    assert len(looks) == len(METHODS)
     assert (
         len({look.light for look in looks}) == len({look.dark for look in looks}) == len({look.name for look in looks})
     )

@@ -10,7 +10,8 @@ from step_rows import row_of
 
 from benchmark.perf.tables import SETTING, as_csv
 from reports.build import build
-from reports.steps import load_steps, why
+from reports.papers.ksm_steps import why
+from reports.steps import load_steps
 from reports.tables.steps import steps_sheet
 from results.atomic import write_json, write_text
 

@@ -9,9 +9,9 @@ import pytest
 from interrupted import Stopped, said, stop_after, stopped_run
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
-from benchmark.checkpoint import read_metadata, read_tensors, write_tensors
 from benchmark.cli.main import main
-from benchmark.store import run_folder
+from benchmark.run.checkpoint import read_metadata, read_tensors, write_tensors
+from benchmark.run.store import run_folder
 from results.reader import read_runs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -54,7 +54,7 @@ def test_run_on_other_data_does_not_go_on_from_the_old_checkpoint(
 ) -> None:
     import dataclasses
 
-    from benchmark import assembly
+    from benchmark.run import assembly
 
     spec, options = stopped_run(tmp_path)
     material = assembly.material
@@ -96,7 +96,7 @@ def test_cached_task1_network_that_cannot_be_used_is_trained_again(damage: str, 
 
 
 def test_stopped_training_of_the_task1_network_goes_on(tmp_path: Path) -> None:
-    from benchmark.runner import run
+    from benchmark.run.runner import run
 
     spec = small_spec("head-only", epochs=6)
     options = small_options(tmp_path / "runs", checkpoint_seconds=0.0)
@@ -133,7 +133,7 @@ def test_truncated_record_is_named_by_the_report_and_the_run_done_again(tmp_path
 
 
 def test_stopped_training_of_a_goal_goes_on(tmp_path: Path) -> None:
-    from benchmark.runner import run
+    from benchmark.run.runner import run
 
     spec = small_spec("cpg", tasks=2, epochs=6)
     heard: list[int] = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
-from benchmark.spec import RunOptions, RunSpec
+from benchmark.plan.spec import RunOptions, RunSpec
 from results.reader import read_record
 
 
@@ -19,7 +19,7 @@ class Stopped(BaseException):
 
 def stopped_after(spec: RunSpec, options: RunOptions, epochs: int) -> bool:
     """Run and stop dead after so many checkpointed epochs; False: it had finished before."""
-    from benchmark.runner import run
+    from benchmark.run.runner import run
 
     torch.set_num_threads(1)
     heard = 0

@@ -117,6 +117,6 @@ def test_reproduce_runs_a_small_table(tmp_path: Path) -> None:
 
 def test_the_tables_that_reproduce_offers_are_the_presets() -> None:
     from benchmark.cli.reproduce import TABLES
-    from benchmark.presets import PRESETS
+    from benchmark.plan.papers import PRESETS
 
     assert tuple(PRESETS) == TABLES

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from benchmark.export import backbone_tensors, export_task, read_run
+from benchmark.run.export import backbone_tensors, export_task, read_run
 from methods import load_task
 
 torch.set_num_threads(1)
@@ -46,9 +46,9 @@ def run_with_logits(spec: Any, results: Path) -> tuple[RunRecord, Path]:
     import torch
     from safetensors.torch import save_file
 
-    from benchmark.runner import Runner
-    from benchmark.store import run_folder
-    from methods.tensor_data import TensorImages
+    from benchmark.run.runner import Runner
+    from benchmark.run.store import run_folder
+    from methods.engine.tensor_data import TensorImages
     from results.atomic import write_json
 
     torch.set_num_threads(1)
@@ -163,14 +163,18 @@ def test_size_of_soft_values_follows_their_type(written: dict[tuple[str, str], t
 def test_size_soft_values_come_back_as_close_as_their_type_allows(dtype: str) -> None:
     import torch
 
-    from methods.layout import arrange
-    from methods.values import decode, encode
+    from methods.engine.layout import arrange
+    from methods.engine.packing import pack_bits
+    from methods.engine.parts import BITS, SCALES, VALUES
+    from methods.engine.restore import stored_mask
+    from methods.engine.values import encode
 
     layout = arrange([("a", (4, 2), 1), ("b", (6,), 2)])  # 8 units, then 3
     values = torch.tensor([0.0, 0.5, 0.1, 0.25, 0.0, -0.5, 0.3, 0.125, 0.003, 0.0, 0.001])
     bits = torch.tensor([1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], dtype=torch.bool)
     stored, scales = encode(values, bits, layout, dtype)
-    back = decode(stored, scales, bits, layout)
+    kept = {BITS: pack_bits(bits), VALUES: stored} | ({} if scales is None else {SCALES: scales})
+    back = stored_mask(kept, layout).values
     assert len(stored) == 9
     assert torch.equal(back[bits], torch.zeros(2))
     if dtype == "fp32":
@@ -188,13 +192,18 @@ def test_size_soft_values_come_back_as_close_as_their_type_allows(dtype: str) ->
 def test_size_layer_without_soft_values_gives_no_nan() -> None:
     import torch
 
-    from methods.layout import arrange
-    from methods.values import decode, encode
+    from methods.engine.layout import arrange
+    from methods.engine.packing import pack_bits
+    from methods.engine.parts import BITS, SCALES, VALUES
+    from methods.engine.restore import stored_mask
+    from methods.engine.values import encode
 
     layout = arrange([("a", (3,), 1)])
     bits = torch.zeros(3, dtype=torch.bool)
     stored, scales = encode(torch.zeros(3), bits, layout, "int8")
-    assert torch.equal(decode(stored, scales, bits, layout), torch.zeros(3))
+    assert scales is not None
+    kept = {BITS: pack_bits(bits), VALUES: stored, SCALES: scales}
+    assert torch.equal(stored_mask(kept, layout).values, torch.zeros(3))
 
 
 def test_size_five_methods_keep_the_order_of_the_paper_on_small_masks(

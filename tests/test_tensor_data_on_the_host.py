@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmark.tensors import fits
-from methods.augment import Augmenting
-from methods.tensor_data import TensorImages
+from benchmark.run.tensors import fits
+from methods.engine.augment import Augmenting
+from methods.engine.tensor_data import TensorImages
 
 DEVICE = torch.device("meta")  # a device that is not the CPU and that every machine has
 

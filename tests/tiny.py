@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.augment import Augmenting
-from methods.tensor_data import ImageDataset, TaskImages, TensorImages
+from methods.engine.augment import Augmenting
+from methods.engine.tensor_data import ImageDataset, TaskImages, TensorImages
 
 
 class TinyNet(nn.Module):
@@ -85,9 +85,9 @@ def make_strategy(name: str, epochs: int = 4, **changes: Any) -> Any:
 
     info = METHODS[name]
     settings: Any = info.settings
-    if info.family == "masked":
+    if info.section == "masked":
         settings = dataclasses.replace(settings.with_epochs(epochs), lr=5e-3, head_lr=1e-2)
-    elif info.family == "cpg":
+    elif info.section == "cpg":
         settings = dataclasses.replace(
             settings.with_epochs(epochs), pick_lr=5e-3, prune_ratios=(0.3, 0.6), prune_epochs=2, prune_ramp=1,
             prune_every=1, retrain_epochs=2, min_train_accuracy=0.5,
@@ -104,7 +104,7 @@ def make_strategy(name: str, epochs: int = 4, **changes: Any) -> Any:
     }
     if info.mask is not None:
         arguments["mask"] = info.mask
-    if info.starts_from_task1:
+    if info.needs.task1_network:
         arguments["scratch"] = TrainSettings().with_epochs(epochs)
     return info.load()(**{**arguments, **changes})
 

@@ -15,7 +15,7 @@ def scaled(channels: int, width: float) -> int:
 
 def initialise(network: nn.Module) -> None:
     """Initial values of CPG and torchvision, in place: convolutions Kaiming-normal by fan-out, BN 1 and 0,
-    linear weights N(0, 0.01), biases 0 (METHODS.md 1.0 b)."""
+    linear weights N(0, 0.01), biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

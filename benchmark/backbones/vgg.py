@@ -1,4 +1,4 @@
-"""CPG's VGG16-BN for CIFAR (METHODS.md 1.0 b): 13 convolutions, then two hidden fully connected layers."""
+"""CPG's VGG16-BN for CIFAR: 13 convolutions, then two hidden fully connected layers."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmark.cli.options import add_plugin, plugins_of
 from benchmark.errors import RequestError
 
 EPILOGUE = """\
@@ -38,13 +39,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="default: results/runs"
     )
+    add_plugin(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the files. Raises RequestError: no such run or task, weights not kept, no place to write."""
     folder = find_run(args.source, args.results)
-    from benchmark.export import export_backbone, export_task, read_run, task_row
+    plugins_of(args.plugin)
+    from benchmark.run.export import export_backbone, export_task, read_run, task_row
 
     stored = read_run(folder)
     row = task_row(stored, args.task)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from benchmark.cli.options import add_plugin, plugins_of
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb ``list``."""
@@ -11,11 +13,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "what", nargs="?", choices=("methods", "scenarios", "settings"), help="default: both of the first"
     )
+    add_plugin(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print names and summaries on stdout."""
+    plugins_of(args.plugin)
     if args.what == "settings":
         _settings()
         return 0
@@ -51,9 +55,12 @@ def _scenarios() -> None:
 
 
 def _settings() -> None:
-    from benchmark.overrides import known_keys
+    from benchmark.plan.overrides import known_keys
 
     print("settings for --set key=value, with the papers' defaults (a scenario may set others)")
-    for key, value in known_keys().items():
-        shown = ",".join(str(item) for item in value) if isinstance(value, tuple) else value
-        print(f"  {key:<36} {shown}")
+    for name, key in known_keys().items():
+        shown = ",".join(str(item) for item in key.default) if isinstance(key.default, tuple) else str(key.default)
+        about = key.about
+        unit = f" [{about.unit}]" if about.unit else ""
+        choices = f": {', '.join(about.choices)}" if about.choices else ""
+        print(f"  {name:<36} {shown:<16} {about.help}{unit}{choices}")

@@ -7,8 +7,9 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from benchmark.errors import RequestError
 
@@ -66,9 +67,23 @@ def parser(verbs: Sequence[str] = VERBS) -> Parser:
     return top
 
 
+def _say_plugin_warnings_plainly() -> None:
+    """A plug-in that is left out is one line on stderr, not a line of source code."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if category.__name__ == "PluginWarning":
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *rest)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (ARCHITECTURE: 0 done, 1 a run failed, 2 the request is wrong)."""
+    """Run one command; returns the exit code (0 done, 1 a run failed, 2 the request is wrong)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _say_plugin_warnings_plainly()
     verbs = (words[0],) if words and words[0] in VERBS else VERBS
     args = parser(verbs).parse_args(words)
     try:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
-    from benchmark.plan import Request
-    from benchmark.spec import RunOptions
+    from benchmark.plan.request import Request
+    from benchmark.plan.spec import RunOptions
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--workers", type=whole, metavar="N", help="runs at a time (default: 1)")
     how.add_argument("--executor", metavar="E", help="process (default) or local: in this process, for debugging")
     how.add_argument("--threads", type=whole, metavar="N", help="CPU threads per run (default: torch's choice)")
+    add_plugin(how)
     how.add_argument("--keep-weights", metavar="W", help="tasks (default), all, or none")
     how.add_argument("--download", action="store_true", help="let torchvision fetch CIFAR-100 into the data root")
     how.add_argument("--force", action="store_true", help="repeat finished runs")
@@ -68,8 +69,8 @@ def whole(text: str) -> int:
 #: options that a --config file may give, besides "set"
 CONFIG_KEYS = (
     "scenario", "method", "seed", "tasks", "train_limit", "test_limit", "epochs", "backbone", "weights", "bn_policy",
-    "selection", "initial_task", "data_root", "results", "device", "precision", "compile", "workers", "executor",
-    "threads", "keep_weights",
+    "selection", "initial_task", "plugin", "data_root", "results", "device", "precision", "compile", "workers",
+    "executor", "threads", "keep_weights",
 )  # fmt: skip
 
 CHOICES = {
@@ -110,7 +111,8 @@ def complete(args: argparse.Namespace, preset: Mapping[str, Any] | None = None) 
         raise RequestError(f"--workers must be at least 1, not {args.workers}.")
     if args.threads < 0:
         raise RequestError(f"--threads must be at least 1, not {args.threads}.")
-    from benchmark.overrides import checked, parse
+    args.plugin = plugins_of(args.plugin)
+    from benchmark.plan.overrides import checked, parse
 
     args.overrides = checked(overrides) | parse(args.set or ())
 
@@ -143,7 +145,7 @@ def _apply_config(args: argparse.Namespace) -> dict[str, Any]:
 
 def _config_value(path: Path, name: str, value: Any) -> Any:
     numbers = ("tasks", "train_limit", "test_limit", "epochs", "initial_task", "workers", "threads")
-    if name in ("method", "seed"):
+    if name in ("method", "seed", "plugin"):
         return [str(item) for item in value] if isinstance(value, list) else [str(value)]
     if name in ("weights", "data_root", "results"):
         return path.parent / str(value)
@@ -152,6 +154,22 @@ def _config_value(path: Path, name: str, value: Any) -> Any:
             raise RequestError(f"{path}: {name} must be a whole number, not {value!r}.")
         return value
     return str(value)
+
+
+def plugins_of(words: Sequence[str] | None) -> tuple[str, ...]:
+    """Modules of repeated options and comma lists; their methods are known from here on."""
+    from methods.registry import use_plugins
+
+    modules = tuple(word.strip() for word in ",".join(words or ()).split(",") if word.strip())
+    use_plugins(modules)
+    return modules
+
+
+def add_plugin(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """The option ``--plugin``."""
+    parser.add_argument(
+        "--plugin", action="append", metavar="MODULE", help="take the methods of this module too, repeatable"
+    )
 
 
 def seeds_of(words: Sequence[str] | None) -> tuple[int, ...]:
@@ -194,7 +212,7 @@ def _has_cuda() -> bool:
 
 def request_of(args: argparse.Namespace) -> Request:
     """The plan's request. Raises RequestError."""
-    from benchmark.plan import DEFAULT_METHODS, Request
+    from benchmark.plan.request import DEFAULT_METHODS, Request
 
     methods = tuple(name.strip() for name in ",".join(args.method).split(",")) if args.method else DEFAULT_METHODS
     args.device = device_of(args.device)
@@ -221,7 +239,7 @@ def request_of(args: argparse.Namespace) -> Request:
 def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> RunOptions:
     """How the runs are carried out; ``threads`` where the user asks for no number. Raises RequestError."""
     from benchmark.data.locate import data_root
-    from benchmark.spec import RunOptions
+    from benchmark.plan.spec import RunOptions
 
     if args.download:
         args.data_root = args.data_root or Path("data")
@@ -243,6 +261,7 @@ def options_of(args: argparse.Namespace, weights: Path | None, threads: int) -> 
         keep_weights=args.keep_weights,
         resume=not args.no_resume,
         require_idle_gpu=args.require_idle_gpu,
+        plugins=args.plugin,
         command="python -m benchmark " + shlex.join(sys.argv[1:]),
         **{key: value for key, value in chosen.items() if key != "threads"},
     )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.plan import Request
-    from benchmark.spec import RunSpec
+    from benchmark.plan.request import Request
+    from benchmark.plan.spec import RunSpec
 
 EPILOGUE = """\
 examples:
@@ -66,6 +66,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     how.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds, or pairs of runs (default: 7)")
     how.add_argument("--epochs", type=int, metavar="N", help="of the runs of --measuring; default: the scenario's")
     how.add_argument("--out", type=Path, metavar="DIR", help="write the table, as text and CSV, and the picture there")
+    from benchmark.cli.options import add_plugin
+
+    add_plugin(how)
     parser.set_defaults(run=run)
 
 
@@ -89,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would complain aloud where there is no GPU
     print("importing torch and avalanche …", flush=True)
     _require_sound(specs, args.device)
-    from benchmark.assembly import precision_of
+    from benchmark.run.assembly import precision_of
 
     with precision_of(specs[0]):
         if args.scale:
@@ -128,8 +131,8 @@ def _require_folder(folder: Path) -> None:
 
 def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
     """Every network and mask can be built, on this device. Raises RequestError."""
-    from benchmark.preflight import fault, networks
-    from benchmark.spec import RunOptions
+    from benchmark.plan.spec import RunOptions
+    from benchmark.run.preflight import fault, networks
 
     for spec in networks(specs):
         if found := fault(spec, RunOptions(results="", device=device)):
@@ -137,11 +140,12 @@ def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
 
 
 def _request(args: argparse.Namespace, bn_policy: str | None) -> Request:
-    from benchmark.cli.options import device_of
-    from benchmark.overrides import parse
-    from benchmark.plan import DEFAULT_METHODS, Request
+    from benchmark.cli.options import device_of, plugins_of
+    from benchmark.plan.overrides import parse
+    from benchmark.plan.request import DEFAULT_METHODS, Request
 
     args.device = device_of(args.device)
+    plugins_of(args.plugin)
     return Request(
         scenario=args.scenario,
         methods=tuple(name.strip() for name in ",".join(args.method).split(",")) if args.method else DEFAULT_METHODS,
@@ -157,7 +161,7 @@ def _request(args: argparse.Namespace, bn_policy: str | None) -> Request:
 
 def _specs(args: argparse.Namespace) -> list[RunSpec]:
     """One spec a method and BN policy. Raises RequestError."""
-    from benchmark.plan import plan
+    from benchmark.plan.request import plan
     from benchmark.scenarios.registry import load_scenario
 
     scenario = load_scenario(args.scenario)

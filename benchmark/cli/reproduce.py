@@ -8,7 +8,7 @@ from benchmark.cli.options import DEFAULTS, add_options, complete, request_of
 from benchmark.cli.run import campaign_of, print_plan
 from benchmark.errors import RequestError
 
-TABLES = ("table1", "table3", "table4")  #: keys of ``benchmark.presets``, which costs time to import
+TABLES = ("table1", "table3", "table4")  #: keys of ``benchmark.plan.papers``, which costs time to import
 
 DESCRIPTION = """\
 table1: the twenty tasks of CIFAR-100, every method, piggyback under both BN policies, ksm under both schedules
@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
     from benchmark.backbones.weights import file_sha256
-    from benchmark.campaign import carry_out
-    from benchmark.presets import PRESETS, expand
+    from benchmark.plan.papers import PRESETS
+    from benchmark.plan.tables import expand
+    from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
 
     preset = PRESETS[args.table]

@@ -12,10 +12,10 @@ from benchmark.cli.options import add_options, complete, device_of, options_of, 
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.campaign import Campaign
-    from benchmark.plan import Request
+    from benchmark.plan.request import Request
+    from benchmark.plan.spec import RunSpec
+    from benchmark.run.sweep import Campaign
     from benchmark.scenarios.contract import Scenario
-    from benchmark.spec import RunSpec
     from results.schema import RunRecord
 
 EPILOGUE = """\
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
-    from benchmark.campaign import carry_out
+    from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
 
     if args.from_record:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[RunSpec]) -> Campaign:
     """Completed options and a plan -> what ``carry_out`` takes. Raises RequestError: no such data root."""
-    from benchmark.campaign import Campaign
+    from benchmark.run.sweep import Campaign
 
     workers = 1 if args.executor == "local" else min(args.workers, len(specs))
     options = options_of(args, args.weights or scenario.weights, scenario.threads)
@@ -82,7 +82,7 @@ def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[Ru
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
     """Every run of a request. Raises RequestError."""
     from benchmark.backbones.weights import file_sha256
-    from benchmark.plan import plan
+    from benchmark.plan.request import plan
 
     weights = request.weights or scenario.weights
     sha256 = file_sha256(weights) if weights is not None else None
@@ -114,10 +114,10 @@ def _repeat(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the record cannot be repeated, or what was asked for is not its repetition.
     """
-    from benchmark.campaign import carry_out
-    from benchmark.repeat import identical, read, verdict
+    from benchmark.plan.repeat import identical, read, verdict
+    from benchmark.run.store import run_folder
+    from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
-    from benchmark.store import run_folder
 
     if given := [name for name in _OF_THE_RECORD if getattr(args, name) is not None]:
         options = ", ".join("--" + name.replace("_", "-") for name in given)
@@ -142,7 +142,7 @@ def _repeat(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan([spec])
         return 0
-    folder = run_folder(args.results, spec.run_id)
+    folder = run_folder(args.results, *spec.ids)
     there = folder.read()
     if there is not None and there.finished and _same_run(there, record) and not (args.force or folder.to_be_repeated):
         raise RequestError(

@@ -5,7 +5,7 @@
 - image folders ``{train,test}/SUPERCLASS/CLASS/*.png``, as cifar2png's superclass mode writes them.
 
 Superclasses and the classes in each are numbered alphabetically, which is the order of the twenty tasks and of
-ImageFolder inside a task (METHODS.md 1.0 b). Within a class images keep their order in the source.
+ImageFolder inside a task. Within a class images keep their order in the source.
 """
 
 from __future__ import annotations

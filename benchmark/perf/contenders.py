@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.perf.workload import Workload
-from benchmark.plan import mask_settings, resolved_settings
-from benchmark.spec import RunSpec
-from methods.fitting import Fitted, Plan
-from methods.listeners import Events
-from methods.registry import METHODS
-from methods.settings import TrainSettings
-from methods.strategy import LearningTask, TaskStrategy
-from methods.tensor_data import TaskImages
-from methods.training_loop import one_pass
+from benchmark.plan.request import mask_settings, resolved_settings
+from benchmark.plan.spec import RunSpec
+from methods.engine.knobs import TrainSettings
+from methods.engine.listeners import Events
+from methods.engine.state import Fitted, LearningTask, Plan
+from methods.engine.strategy import TaskStrategy
+from methods.engine.tensor_data import TaskImages
+from methods.registry import METHODS, reference
 
 #: trains one pass over the workload's images
 OnePass = Callable[[], object]
@@ -65,7 +64,7 @@ class Session:
 
     def __call__(self) -> object:
         """One pass."""
-        return one_pass(self.strategy, self.task, self.plan, 0, self.events)
+        return self.strategy.trainer.one_pass(self.task, self.plan, 0, self.events)
 
 
 def session(workload: Workload) -> Session:
@@ -74,13 +73,13 @@ def session(workload: Workload) -> Session:
     PackNet and CPG stand at their second task: half of the backbone is another task's.
     """
     spec = workload.spec
-    info = METHODS[spec.method]
+    card = METHODS[spec.method]
     extra: dict[str, Any] = {}
     if (mask := mask_settings(spec)) is not None:
         extra["mask"] = mask
     from avalanche.training.plugins import EvaluationPlugin
 
-    strategy: TaskStrategy = info.load()(
+    strategy: TaskStrategy = card.load()(
         backbone=workload.backbone(),
         settings=resolved_settings(spec),
         bn_policy=spec.bn_policy,
@@ -102,7 +101,7 @@ def session(workload: Workload) -> Session:
     try:
         strategy.learn_task(task)
     except _Ready as ready:
-        return Session(strategy, task, ready.plan, Events(strategy, strategy.plugins))
+        return Session(strategy, task, ready.plan, strategy.trainer.events())
     raise RuntimeError(f"{spec.method} learned its task without a training phase")
 
 
@@ -129,7 +128,6 @@ def optimizer_of(spec: RunSpec) -> str:
 def fine_tuning(workload: Workload, optimizer: str) -> Contender:
     """Full fine-tuning, the yardstick: every number is trained, with this optimizer and no weight decay."""
     settings = dataclasses.asdict(TrainSettings(optimizer=optimizer, lr=1e-4, weight_decay=0.0, schedule="constant"))
-    spec = dataclasses.replace(
-        workload.spec, method="finetune", settings=settings, mask=None, bn_policy=METHODS["finetune"].bn_policy
-    )
-    return Contender(f"finetune ({optimizer})", optimizer, "method", session, workload.with_spec(spec))
+    card = reference(pretrained=True)
+    spec = dataclasses.replace(workload.spec, method=card.name, settings=settings, mask=None, bn_policy=card.bn_policy)
+    return Contender(f"{card.name} ({optimizer})", optimizer, "method", session, workload.with_spec(spec))

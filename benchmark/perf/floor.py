@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.perf.contenders import Session
 from benchmark.perf.workload import Workload
-from methods import batchnorm
-from methods.training_loop import HEAD_BIAS, HEAD_WEIGHT
+from methods.engine import batchnorm
+from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT
 
 #: side of the square matrices whose product is timed: large enough to keep the device busy, small enough to be quick
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}

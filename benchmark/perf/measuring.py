@@ -1,4 +1,4 @@
-"""What measuring costs: the same run with all gauges and with none, side by side (MEASURING.md, "Time").
+"""What measuring costs: the same run with all gauges and with none, side by side.
 
 Two answers. *Beside each other*: the time of a run with everything measured over that of a run with
 ``run.measure=minimal``, pair by pair; honest, but a shared machine wavers by more than what is looked for. *Counted*:
@@ -21,15 +21,15 @@ from pathlib import Path
 
 import torch
 
-from benchmark.allocator import keep_freed_blocks
 from benchmark.data.locate import data_root
 from benchmark.perf.contenders import labels
 from benchmark.perf.surroundings import surroundings
-from benchmark.preflight import usable
-from benchmark.runner import run
+from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.run.allocator import keep_freed_blocks
+from benchmark.run.preflight import usable
+from benchmark.run.runner import run
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
-from benchmark.spec import RunOptions, RunSpec
 from results.atomic import write_text
 from results.schema import RunRecord
 

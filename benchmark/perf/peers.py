@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from benchmark.perf.contenders import Contender, NotAvailable, OnePass
 from benchmark.perf.naive import with_masks
 from benchmark.perf.workload import Workload
-from methods.batchnorm import batch_norms
-from methods.tensor_data import ImageDataset
+from methods.engine.tensor_data import ImageDataset
 
 LR = 1e-4
 
@@ -62,8 +61,9 @@ class _FrozenBatchNorm(nn.Sequential):
     def train(self, mode: bool = True) -> _FrozenBatchNorm:
         """As ``nn.Module.train``, but for BN."""
         super().train(mode)
-        for _, module in batch_norms(self):
-            module.eval()
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
         return self
 
 
@@ -121,7 +121,7 @@ def _avalanche(workload: Workload) -> OnePass:
 def without_batch_norm(network: nn.Module) -> nn.Module:
     """``network`` with every BN replaced by the identity and a bias on every convolution, in place.
 
-    What Avalanche's PackNet accepts: it refuses BN and crashes on convolutions without bias (AVALANCHE.md 3.4).
+    What Avalanche's PackNet accepts: it refuses BN and crashes on convolutions without bias.
     """
     for module in list(network.modules()):
         for name, child in list(module.named_children()):

@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.spec import RunSpec
+from benchmark.plan.spec import RunSpec
+from methods.registry import METHODS
 
 #: images, side and classes of the digits-like synthetic tasks
 IMAGES, SIDE, CLASSES, BATCH = 128, 8, 2, 32
 
 #: tasks before this one warm up; the comparison is of the tasks from here with as many at the end
 FIRST, COMPARED = 5, 20
-
-#: the report's colours
-COLOURS = {"finetune": "#646d79", "packnet": "#00785b", "piggyback": "#c65102", "cpg": "#8b3a91", "ksm": "#0a63a6"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     """Measure, print, write ``scale.csv``, ``scale.png`` and ``scale.svg``; exit code 0."""
     import torch
 
-    from benchmark.allocator import keep_freed_blocks
     from benchmark.perf.surroundings import surroundings
-    from benchmark.preflight import usable
+    from benchmark.run.allocator import keep_freed_blocks
+    from benchmark.run.preflight import usable
     from results.atomic import write_text
 
     warnings.filterwarnings("ignore", message="No loggers specified")
@@ -73,8 +71,8 @@ def measure_scale(specs: Sequence[RunSpec], tasks: int, device: Any) -> Iterable
     import torch
 
     from benchmark.perf.contenders import labels
-    from methods.strategy import LearningTask
-    from methods.tensor_data import TaskImages
+    from methods.engine.state import LearningTask
+    from methods.engine.tensor_data import TaskImages
 
     strategies = {name: _strategy(spec, tasks, device) for name, spec in labels(specs).items()}
     stored = dict.fromkeys(strategies, 0)
@@ -91,12 +89,12 @@ def measure_scale(specs: Sequence[RunSpec], tasks: int, device: Any) -> Iterable
         for method, strategy in strategies.items():
             task = LearningTask(number, number + 1, CLASSES, TaskImages(train, test))
             started = now()
-            strategy.progress = None
+            strategy.state.progress = None
             strategy.learn_task(task)
             learned = now()
             strategy.correct(number, test)
             evaluated = now()
-            stored[method] += sum(item.numel() * item.element_size() for item in strategy.learned[number].values())
+            stored[method] += sum(part.tensor.nbytes for part in strategy.learned[number].values())
             memory = torch.cuda.memory_allocated(device) if on_gpu else process.memory_info().rss
             yield Point(method, number + 1, learned - started, evaluated - learned, memory, stored[method])
 
@@ -105,9 +103,8 @@ def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
     from avalanche.training.plugins import EvaluationPlugin
 
     from benchmark.backbones.registry import build
-    from benchmark.plan import mask_settings, resolved_settings
-    from methods.registry import METHODS
-    from methods.streams import Streams
+    from benchmark.plan.request import mask_settings, resolved_settings
+    from methods.engine.streams import Streams
 
     mask = mask_settings(spec)
     with Streams(0).initialising(0):
@@ -130,8 +127,8 @@ def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
 def _images(seed: int, device: Any) -> Any:
     import torch
 
-    from methods.augment import Augmenting
-    from methods.tensor_data import TensorImages
+    from methods.engine.augment import Augmenting
+    from methods.engine.tensor_data import TensorImages
 
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(256, (IMAGES, 1, SIDE, SIDE), dtype=torch.uint8, generator=generator)
@@ -190,7 +187,8 @@ def write_picture(points: Sequence[Point], folder: Path) -> None:
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
         tasks = [point.task for point in own]
-        colour = COLOURS.get(method)
+        card = METHODS.get(method)
+        colour = card.look.light if card and card.look else None
         times.plot(tasks, [point.seconds * 1000 for point in own], linewidth=0.8, label=method, color=colour)
         stored.plot(tasks, [point.stored_bytes / 2**20 for point in own], label=method, color=colour)
     memory.plot([point.task for point in points], [point.process_bytes / 2**20 for point in points], color="#555555")

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from benchmark.perf.contenders import Session
-from methods import cpg, masks
-from methods.fitting import Plan
-from methods.tensor_data import TaskImages, TensorImages
-from methods.training_loop import one_pass
+from methods.engine.functions import MaskFunction
+from methods.engine.state import Plan
+from methods.engine.tensor_data import TaskImages, TensorImages
 
 PARTS = ("data", "forward", "backward", "masks", "optimizer", "loop")
 
@@ -118,13 +117,13 @@ def shares(session: Session, synchronise: Callable[[], None]) -> dict[str, float
     ]
     patches += [
         mock.patch.object(function, "backward", staticmethod(parts.timed("masks", function.backward)))
-        for function in (masks.EffectiveWeights, cpg._Pick)
+        for function in MaskFunction.__subclasses__()
     ]
     for patch in patches:
         patch.start()
     try:
         parts.start()
-        one_pass(strategy, task, plan, 0, session.events)
+        strategy.trainer.one_pass(task, plan, 0, session.events)
         parts.turn()
     finally:
         for patch in patches:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmark.allocator import keep_freed_blocks
 from benchmark.data.locate import data_root
 from benchmark.perf.contenders import Contender, fine_tuning, labels, method, optimizer_of
 from benchmark.perf.floor import measured_rates
@@ -17,9 +16,11 @@ from benchmark.perf.peers import peers
 from benchmark.perf.surroundings import device_name, surroundings
 from benchmark.perf.tables import as_csv, as_text, write_picture
 from benchmark.perf.workload import Workload, read_pixels
-from benchmark.preflight import usable
+from benchmark.plan.spec import RunSpec
+from benchmark.run.allocator import keep_freed_blocks
+from benchmark.run.preflight import usable
 from benchmark.scenarios.registry import load_scenario
-from benchmark.spec import RunSpec
+from methods.registry import reference
 from results.atomic import write_text
 
 
@@ -78,7 +79,7 @@ def hidden_linear(specs: Sequence[RunSpec]) -> str:
 
 def contenders(specs: Sequence[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:
     """Fine-tuning with every optimizer that is needed, the methods, and the peers."""
-    others = [spec for spec in specs if spec.method != "finetune"]
+    others = [spec for spec in specs if spec.method != reference(pretrained=True).name]
     optimizers = sorted({"adam", *(optimizer_of(spec) for spec in others)})
     found = [fine_tuning(workload, optimizer) for optimizer in optimizers]
     found += [method(workload.with_spec(spec), name) for name, spec in labels(others).items()]

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from benchmark.backbones.registry import build
 from benchmark.errors import RequestError
-from benchmark.plan import augmentation_of
+from benchmark.plan.request import augmentation_of
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario, Task, silent
-from benchmark.spec import RunSpec
-from methods.augment import Augmenting
-from methods.streams import Streams
-from methods.tensor_data import TensorImages
+from methods.engine.augment import Augmenting
+from methods.engine.streams import Streams
+from methods.engine.tensor_data import TensorImages
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-"""``cifar100-20``: the twenty superclasses of CIFAR-100 as tasks, the protocol of CPG (METHODS.md 1.0 b)."""
+"""``cifar100-20``: the twenty superclasses of CIFAR-100 as tasks, the protocol of CPG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
 
@@ -32,9 +31,6 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
 }
 
-#: Method defaults are this scenario's protocol; only fine-tuning differs from training from scratch (METHODS.md 1.1 b).
-SETTINGS: dict[str, dict[str, Any]] = {"finetune": {"lr": 5e-3}}
-
 DATA_HELP = (
     "the data root must hold CIFAR-100 as torchvision's cifar-100-python/ (add --download to fetch it), as Hugging "
     "Face's parquet files (cifar100/train*.parquet and test*.parquet), or as image folders "
@@ -53,6 +49,7 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
 
 SCENARIO = Scenario(
     name="cifar100-20",
+    protocol="cifar100-20",
     title="Twenty tasks of CIFAR-100",
     summary="CIFAR-100's 20 superclasses, 5 classes each, VGG16-BN from scratch (CPG's and KSM's first table)",
     task_names=tuple(SUPERCLASSES),
@@ -62,7 +59,6 @@ SCENARIO = Scenario(
     image_size=32,
     batch_size=32,
     eval_batch_size=100,
-    settings=SETTINGS,
     data_help=DATA_HELP,
     images=((2500, 500),) * len(SUPERCLASSES),
     source="CPG (Hung et al., NeurIPS 2019), experiment 1; KSM (Yang et al., CVPR 2021), table 1",

@@ -23,7 +23,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Training augmentation of one task, done batch by batch on the device; METHODS.md 1.0.
+    """Training augmentation of one task, done batch by batch on the device.
 
     The test view is always the centre crop of ``Scenario.image_size``, without any of these.
     """
@@ -81,9 +81,8 @@ Reader = Callable[[Path | None, Sequence[int], Progress], ScenarioData]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A definition shared by all methods. ``settings`` maps a method family (``methods.registry``) to the
-    values in which this scenario's protocol differs from that family's defaults, for example
-    ``{"scratch": {"epochs": 100}, "masked": {"lr": 1e-4}}``."""
+    """A definition shared by all methods. ``settings`` maps a method, or a family of them (``Card.section``),
+    to knobs that this scenario sets otherwise, for example ``{"masked": {"lr": 1e-4}}``."""
 
     name: str
     summary: str  #: one line for ``list``
@@ -104,7 +103,8 @@ class Scenario:
     batch_size: int = 32
     eval_batch_size: int = 100
     threads: int = 0  #: CPU threads that suit its network; 0: torch's own choice
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    protocol: str = ""  #: the name under which methods' cards say what their sources set here; empty: their defaults
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: over these, see above
     data_help: str = ""  #: what is expected under the data root and how to get it
     images: tuple[
         tuple[int, int], ...

@@ -14,30 +14,6 @@ if TYPE_CHECKING:
 
     from benchmark.data.cache import Create
 
-#: Per method family: the papers' protocols, shortened to 30 epochs where they have 100 (about nine steps an epoch
-#: here), and with rates at which mask scores cross their threshold in that time.
-_TRAINING = {"epochs": 30, "lr": 0.05, "milestones": (15, 24)}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "scratch": _TRAINING,
-    "finetune": {**_TRAINING, "lr": 0.02},
-    "head-only": _TRAINING,
-    "masked": {"epochs": 30, "lr": 1e-3, "head_lr": 1e-2, "milestones": (20,)},
-    "packnet": {**_TRAINING, "retrain_epochs": 10, "retrain_lr": 0.01, "retrain_milestones": (8,)},
-    "cpg": {
-        **_TRAINING,
-        "pick_lr": 1e-3,
-        "pick_milestone": 15,
-        "pick_stop": 21,
-        "prune_epochs": 4,
-        "prune_ramp": 2,
-        "prune_every": 3,
-        "prune_lr": 5e-3,
-        "retrain_epochs": 10,
-        "retrain_lr": 5e-3,
-        "retrain_pick_lr": 1e-3,
-    },
-}
-
 TASK_NAMES = ("zero-one", "two-three", "four-five", "six-seven", "eight-nine")
 TEST_EVERY = 5  #: every fifth image of a digit, in the data's order, is a test image
 
@@ -99,6 +75,7 @@ def load() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 SCENARIO = Scenario(
     name="digits",
+    protocol="digits",
     title="Handwritten digits",
     summary="scikit-learn's handwritten digits, 5 tasks x 2 classes, 8 x 8 grey; embedded, for a first look and tests",
     task_names=TASK_NAMES,
@@ -108,7 +85,6 @@ SCENARIO = Scenario(
     image_size=8,
     channels=1,
     threads=1,  # layers this small are done before a second thread has woken
-    settings=SETTINGS,
     data_help="nothing: the images come with scikit-learn",
     source="scikit-learn's load_digits; the test set of Alpaydin and Kaynak's recognition of handwritten digits",
 )

@@ -1,10 +1,9 @@
-"""``imagenet2sketch``: five fine-grained tasks on a ResNet-50 that knows ImageNet (METHODS.md 1.0 a)."""
+"""``imagenet2sketch``: five fine-grained tasks on a ResNet-50 that knows ImageNet."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
@@ -17,44 +16,6 @@ STORED_SIZE = 256  #: short side of the tasks that are cropped at random
 TASK_NAMES = ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches")
 CLASSES = (200, 196, 102, 195, 250)
 IMAGES = ((5994, 5794), (8144, 8041), (2040, 6149), (42129, 10628), (16000, 4000))
-
-#: Per method family: how the protocol on these tasks differs from the one on CIFAR-100.
-SETTINGS: dict[str, dict[str, Any]] = {
-    # Piggyback's "individual networks" (METHODS.md 1.1 a)
-    "finetune": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
-    "head-only": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
-    # CPG's goal maker; its plateau rule becomes two fixed milestones (METHODS.md 1.1 a)
-    "scratch": {"epochs": 100, "lr": 1e-3, "milestones": (50, 80)},
-    # the original PackNet (METHODS.md 1.2 a)
-    "packnet": {
-        "epochs": 20,
-        "lr": 1e-3,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "milestones": (10,),
-        "prune_ratio": (0.75,),
-        "ratio_of": "current",
-        "prune_last": False,
-        "retrain_epochs": 10,
-        "retrain_lr": 1e-4,
-        "retrain_milestones": (),
-    },
-    # Piggyback and KSM (METHODS.md 1.3, 2.2 row 15)
-    "masked": {"epochs": 30, "lr": 1e-4, "head_lr": 1e-4, "milestones": (15,)},
-    # CPG (METHODS.md 1.4 a): picks never fixed, no bound on the training accuracy, half a point of tolerance, no step 4
-    "cpg": {
-        "epochs": 100,
-        "lr": 1e-3,
-        "milestones": (50, 80),
-        "pick_lr": 1e-4,
-        "pick_milestone": 50,
-        "pick_stop": 100,
-        "min_train_accuracy": 0.0,
-        "prune_every": 50,
-        "retrain_epochs": 0,
-        "goal_tolerance": 0.005,
-    },
-}
 
 DATA_HELP = (
     f"the data root must hold {FOLDER}/{{{','.join(TASK_NAMES)}}}/{{train,test}}/CLASS/*.jpg: CUBS-200-2011 and "
@@ -98,6 +59,7 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
 
 SCENARIO = Scenario(
     name="imagenet2sketch",
+    protocol="imagenet2sketch",
     title="ImageNet-to-Sketch",
     summary="birds, cars, flowers, paintings, sketches on an ImageNet ResNet-50 (Piggyback's and CPG's; KSM's table 2)",
     task_names=TASK_NAMES,
@@ -109,7 +71,6 @@ SCENARIO = Scenario(
     weights_help=WEIGHTS_HELP,
     batch_size=32,
     eval_batch_size=100,
-    settings=SETTINGS,
     data_help=DATA_HELP,
     images=IMAGES,
     source="Piggyback (Mallya et al., ECCV 2018); CPG (Hung et al., NeurIPS 2019), experiment 2; KSM, table 2",

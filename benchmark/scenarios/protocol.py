@@ -1,4 +1,4 @@
-"""Protocol overrides per method family, checked against the knobs that ``methods.settings`` defines."""
+"""What a user's scenario sets per method or family, checked against the methods' knobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def checked_settings(settings: Mapping[str, Any], where: str) -> dict[str, dict[
     """``{family: {knob: value}}`` with lists as tuples. Raises RequestError for unknown names and wrong types."""
     from methods.registry import METHODS
 
-    defaults = {method.family: method.settings for method in METHODS.values()}
+    defaults = {card.section: card.settings for card in METHODS.values()}
     checked: dict[str, dict[str, Any]] = {}
     for family in settings:
         if family not in defaults:

@@ -51,7 +51,7 @@ def draw(panels: Sequence[Panel], folder: Path, prefix: str) -> list[tuple[Figur
 def _draw(job: tuple[Panel, int, Path, str]) -> tuple[FigureView, ...]:
     panel, kind, folder, prefix = job
     with canvas.style():
-        views = tuple(canvas.save(drawing, folder, prefix) for drawing in KINDS[kind](panel))
+        views = tuple(canvas.save(drawing, folder, prefix, panel.looks) for drawing in KINDS[kind](panel))
     gc.collect()  # figures are cycles with megabytes of pixels behind them
     return views
 

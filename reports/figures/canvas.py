@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from reports.configuration import Configuration
 from reports.naming import short
 from reports.page import FigureView
-from reports.style import GRID, INK, INKS, LOOKS, MUTED, PAPER, PART_INKS, SPARE, Ink, Look, line_style, look
+from reports.style import GRID, INK, MUTED, PAPER, Look, line_style, shades
 from results.atomic import replacing, write_text
 
 PNG_DPI = 160
@@ -76,7 +76,7 @@ def blank(
 
 def drawn_as(item: Configuration) -> dict[str, Any]:
     """Colour, marker and line of a configuration: the same in every figure."""
-    chosen = look(item.method)
+    chosen = item.facts.look
     return {
         "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant),
         "label": short(item.label),
@@ -108,8 +108,8 @@ def name_tasks(axis: Axes, names: Sequence[str], positions: Sequence[float]) -> 
         axis.set_xlabel("Task (numbered as in the tables)")
 
 
-def save(drawing: Drawing, folder: Path, prefix: str) -> FigureView:
-    """Write SVG, PNG and PDF into ``folder`` and return the figure for the page.
+def save(drawing: Drawing, folder: Path, prefix: str, looks: Iterable[Look] = ()) -> FigureView:
+    """Write SVG, PNG and PDF into ``folder`` and return the figure for the page; ``looks`` are of the methods in it.
 
     The canvases are asked to print directly: ``Figure.savefig`` would draw everything twice per format.
     """
@@ -128,10 +128,10 @@ def save(drawing: Drawing, folder: Path, prefix: str) -> FigureView:
     with replacing(folder / f"{drawing.key}.pdf") as path:
         FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
     files = tuple(f"{prefix}/{drawing.key}.{suffix}" for suffix in ("svg", "png", "pdf"))
-    return FigureView(drawing.key, drawing.title, drawing.caption, inline(svg, drawing), files)
+    return FigureView(drawing.key, drawing.title, drawing.caption, inline(svg, drawing, looks), files)
 
 
-def inline(svg: str, drawing: Drawing) -> Markup:
+def inline(svg: str, drawing: Drawing, looks: Iterable[Look] = ()) -> Markup:
     """The SVG as an element of the page: page colours, page font, unique ids, title and description."""
     key = drawing.key
     body = svg[svg.index("<svg") :]
@@ -143,8 +143,7 @@ def inline(svg: str, drawing: Drawing) -> Markup:
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", body)
     body = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', body)
     body = body.replace("'DejaVu Sans'", PAGE_FONT)
-    shades: list[Look | Ink] = [*INKS, *PART_INKS.values(), *LOOKS.values(), *SPARE]
-    for shade in shades:
+    for shade in shades(looks):
         body = body.replace(shade.light, f"var(--{shade.name})")
     opening = re.match(r"<svg[^>]*>", body)
     assert opening is not None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from reports import published
 from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic, name_tasks
 from reports.grouping import Panel
 from reports.hardware import Hardware
-from reports.naming import METHOD_TITLES, method_title, short, slug, task_title
+from reports.naming import short, slug, task_title
 from reports.statistics import mean_interval
-from reports.style import look
 from reports.tables.grid import of_task
 
 
@@ -22,7 +20,7 @@ def training_cost(panel: Panel) -> list[Drawing]:
 
 
 def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
-    table = published.training_seconds(panel.scenario)
+    table = panel.paper.training_time.printed
     figure, axes = blank(1, 2 if table else 1, height=4.6, sharey=True)
     names = [f"{task.index} {task_title(task.name)}" for task in panel.tasks]
     places = np.arange(len(names), dtype=float)
@@ -40,20 +38,18 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
     axes[0].set_title(short(f"Measured: {hardware.label}", 60))
     axes[0].set_ylabel("Training seconds per task")
     if table:
-        for method in (method for method in METHOD_TITLES if method in table.values):
+        for method in panel.methods.in_order(table.values):
             heights = np.array([table.get(method, str(task.index)) or np.nan for task in panel.tasks])
-            chosen = look(method)
-            label = (
-                "" if any(item.method == method for item in panel.configurations) else f"{method_title(method)} (paper)"
-            )
+            title, chosen = panel.methods.title(method), panel.methods[method].look
+            label = "" if any(item.method == method for item in panel.configurations) else f"{title} (paper)"
             axes[1].plot(places, heights, color=chosen.light, marker=chosen.marker, label=label or "_")
-        axes[1].set_title(f"Published: {published.TIMES_DEVICE}")
+        axes[1].set_title(f"Published: {panel.paper.times_device}")
     for axis in axes:
         logarithmic(axis, "y")
         axis.grid(axis="x", visible=False)
         name_tasks(axis, names, places.tolist())
     legend(figure, axes[0])
-    number = {"cifar100-20": " (figure 5)", "imagenet2sketch": " (figure 4)"}.get(panel.scenario, "")
+    number = f" ({panel.paper.cost_figure})" if panel.paper.cost_figure else ""
     return Drawing(
         key=f"{panel.slug}-training-cost" + ("" if alone else f"-{slug(hardware.label)}"),
         title=f"Training cost per task{number}" + ("" if alone else f", {hardware.label}"),
@@ -61,7 +57,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
         + doubts_in_brief(panel.configurations, hardware)
         + ". A gap: the task's "
         "network is the shared task-1 network, which the method did not train itself."
-        + (" The paper prints no numbers for figure 4." if panel.scenario == "imagenet2sketch" else ""),
+        + (f" {panel.paper.cost_remark}" if panel.paper.cost_remark else ""),
         alt=f"Training seconds per task on {hardware.label}; mean over tasks: {'; '.join(means)}.",
         figure=figure,
     )

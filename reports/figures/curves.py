@@ -15,7 +15,7 @@ from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
 from reports.naming import short
-from reports.style import MUTED, look
+from reports.style import MUTED
 from results.schema import TRAINING_PHASES, CurvePoint
 
 ACROSS = 4
@@ -69,7 +69,7 @@ def learning_curves(panel: Panel) -> list[Drawing]:
 
 
 def _draw(axis: Axes, item: Configuration, curves: Curves) -> None:
-    colour = look(item.method).light
+    colour = item.facts.look.light
     epochs = np.arange(1, curves.held_out.shape[1] + 1)
     keep = np.unique(np.linspace(0, len(epochs) - 1, min(POINTS, len(epochs))).astype(int))
     low, high = np.nanmin(curves.held_out, 0), np.nanmax(curves.held_out, 0)

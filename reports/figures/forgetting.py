@@ -10,7 +10,6 @@ from reports.figures.matrix import mean_matrix
 from reports.grouping import Panel
 from reports.naming import short
 from reports.statistics import mean_interval
-from reports.style import look
 
 
 def forgetting(panel: Panel) -> list[Drawing]:
@@ -30,7 +29,7 @@ def forgetting(panel: Panel) -> list[Drawing]:
     for place, (item, _) in enumerate(found):
         interval = mean_interval(run.forgetting for run in item.runs if run.forgetting is not None)
         if interval:
-            colour = look(item.method).light
+            colour = item.facts.look.light
             whiskers = {"elinewidth": 0.8, "ecolor": colour}
             width, reach = 100 * interval.mean, 100 * (interval.half_width or 0)
             axes[1].barh(place, width, xerr=reach, color=colour, height=0.62, error_kw=whiskers)

@@ -6,14 +6,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from reports import published
 from reports.configuration import Configuration
 from reports.families import initial_task_families
 from reports.figures.canvas import Drawing, blank, drawn_as, legend
 from reports.grouping import Panel
 from reports.naming import short, task_title
 from reports.statistics import mean_interval
-from reports.style import look
 from reports.tables.grid import per_seed_mean
 
 
@@ -22,7 +20,7 @@ def initial_tasks(panel: Panel) -> list[Drawing]:
     families = [family for family in initial_task_families(panel) if len(family) > 1]
     if not families:
         return []
-    table = published.initial_task(panel.scenario)
+    table = panel.paper.initial_tasks.printed
     starts = sorted(
         {start for family in families for start in family} | {int(row) for row in (table.values if table else ())}
     )
@@ -33,11 +31,13 @@ def initial_tasks(panel: Panel) -> list[Drawing]:
         shift = 0.16 * (number - (len(families) - 1) / 2)
         words += _draw(axis, family, starts, panel, shift)
     if table:
-        columns = [published.column(panel.scenario, task.index, task.name) for task in panel.tasks]
+        columns = [panel.paper.column(task.index, task.name) for task in panel.tasks]
         means = [table.mean(str(start), columns) for start in starts]
         printed = {place: mean for place, mean in enumerate(means) if mean is not None}
         bar: dict[str, Any] = {"linestyle": "none", "marker": "_", "markersize": 22, "markeredgewidth": 1.6}
-        axis.plot(list(printed), list(printed.values()), color=look("ksm").light, label="KSM, published", **bar)
+        facts = panel.methods[panel.paper.own_method]
+        bar |= {"color": facts.look.light, "label": f"{facts.title}, published"}
+        axis.plot(list(printed), list(printed.values()), **bar)
     shown = [short(f"{start} {names.get(start, '')}") for start in starts]
     axis.set_xticks(range(len(starts)), shown, rotation=12, ha="right", rotation_mode="anchor")
     axis.margins(x=0.1)
@@ -75,6 +75,6 @@ def _draw(axis: Axes, family: dict[int, Configuration], starts: list[int], panel
         first = False
         axis.errorbar([place + shift], [interval.mean], yerr=interval.half_width or 0, elinewidth=1, **shown)
         dots: dict[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 5, "alpha": 0.6, "label": "_"}
-        axis.plot([place + shift + 0.09] * len(means), means, color=look(item.method).light, **dots)
+        axis.plot([place + shift + 0.09] * len(means), means, color=item.facts.look.light, **dots)
         words.append(f"{item.label} from task {start} {interval.mean:.1f} percent")
     return words

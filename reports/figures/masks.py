@@ -71,9 +71,7 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
     return [
         Drawing(
             key=f"{panel.slug}-mask-ratios",
-            title="Figure 6: ones and soft values"
-            if panel.scenario == "imagenet2sketch"
-            else "Ones and soft values (as in figure 6)",
+            title=panel.paper.masks_title,
             caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
             "rest is zero; one colour scale for the ones of all methods, one for all soft values.",
             alt=f"Of all mask units: {'; '.join(words)}.",

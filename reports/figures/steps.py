@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from reports.figures.canvas import Drawing, blank
+from reports.method_facts import Methods
 from reports.naming import short
 from reports.steps import PARTS, StepRow, Steps
 from reports.style import GRID, INK, PART_INKS
@@ -14,18 +15,18 @@ from reports.tables.steps import contender
 NOT_APART, FLOOR = "not taken apart", "floor"
 
 
-def step_times(steps: Steps) -> Drawing:
+def step_times(steps: Steps, methods: Methods) -> Drawing:
     """One panel per batch size."""
     sizes = sorted({row.batch_size for row in steps.rows})
     most = max(sum(row.batch_size == size for row in steps.rows) for size in sizes)
     figure, axes = blank(1, len(sizes), height=1.2 + 0.3 * most)
     for axis, size in zip(axes, sizes, strict=True):
-        _bars(axis, [row for row in steps.rows if row.batch_size == size])
+        _bars(axis, [row for row in steps.rows if row.batch_size == size], methods)
         axis.set_title(f"Batch size {size}")
     named = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
     order = [name for name in (*PARTS, NOT_APART, FLOOR) if name in named]
     figure.legend([named[name] for name in order], order, loc="outside right upper")
-    medians = "; ".join(f"{_label(row)} (batch {row.batch_size}) {row.ms:.3g} ms" for row in steps.rows)
+    medians = "; ".join(f"{_label(row, methods)} (batch {row.batch_size}) {row.ms:.3g} ms" for row in steps.rows)
     return Drawing(
         key=f"{steps.key}-figure",
         title=f"Where a training step's time goes: {steps.name}",
@@ -36,7 +37,7 @@ def step_times(steps: Steps) -> Drawing:
     )
 
 
-def _bars(axis: Axes, rows: list[StepRow]) -> None:
+def _bars(axis: Axes, rows: list[StepRow], methods: Methods) -> None:
     places = list(range(len(rows)))
     left = [0.0] * len(rows)
     for part in PARTS:
@@ -53,11 +54,11 @@ def _bars(axis: Axes, rows: list[StepRow]) -> None:
     if floors:
         x, y = zip(*floors, strict=True)
         axis.scatter(x, y, marker="|", s=110, color=INK.light, label=FLOOR, zorder=3)
-    axis.set_yticks(places, [short(_label(row)) for row in rows])
+    axis.set_yticks(places, [short(_label(row, methods)) for row in rows])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("Milliseconds per step")
 
 
-def _label(row: StepRow) -> str:
-    return contender(row) + (f", BN {row.bn_policy}" if row.label != row.method else "")
+def _label(row: StepRow, methods: Methods) -> str:
+    return contender(row, methods) + (f", BN {row.bn_policy}" if row.label != row.method else "")

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import published
 from reports.configuration import Configuration
 from reports.families import initial_task_families
 from reports.grouping import Panel
-from reports.naming import method_title, task_title
+from reports.naming import task_title
+from reports.papers.card import PaperTable
 from reports.published import Note, PublishedTable
-from reports.setting import PAPER, departure_remark, incomparable, why_not_run
+from reports.setting import departure_remark, incomparable, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
-ABLATION = ("piggyback", "piggyback-kernelwise", "piggyback-soft", "ksm-softmax", "ksm-elementwise", "ksm")
 PERCENT = 100.0
 
 
 def accuracy(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid:
     """Tables 1 and 2: test accuracy after the last task, in percent."""
-    paper = PAPER.get(panel.scenario)
-    name = {"cifar100-20": "Table 1: accuracy", "imagenet2sketch": "Table 2: accuracy"}.get(panel.scenario, "Accuracy")
-    return _by_method(
-        panel,
-        f"{panel.slug}-accuracy",
-        name,
-        panel.configurations,
-        paper.methods if paper else (),
-        published.accuracy(panel.scenario),
-        failed,
-    )
+    paper = panel.paper
+    return _by_method(panel, f"{panel.slug}-accuracy", paper.accuracy, panel.configurations, paper.methods, failed)
 
 
 def ablation(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
-    """Table 4: the switches between Piggyback and KSM; None where none of the steps between them was run."""
-    chosen = [item for method in ABLATION for item in panel.of(method)]
-    if not {item.method for item in chosen} - {"piggyback", "ksm"}:
+    """Table 4: the switches between two methods; None where none of the steps between them was run."""
+    order = panel.paper.ablation_order
+    chosen = [item for method in order for item in panel.of(method)]
+    if not {item.method for item in chosen} & set(order[1:-1]):
         return None
-    name = "Table 4: ablation" if panel.scenario == "imagenet2sketch" else "Ablation (as in table 4)"
-    return _by_method(
-        panel, f"{panel.slug}-ablation", name, chosen, ABLATION, published.ablation(panel.scenario), failed
-    )
+    return _by_method(panel, f"{panel.slug}-ablation", panel.paper.ablation, chosen, order, failed)
 
 
 def initial_tasks(panel: Panel) -> tuple[Grid, ...]:
@@ -53,7 +41,8 @@ def initial_tasks(panel: Panel) -> tuple[Grid, ...]:
 def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     method = next(iter(family.values())).method
     label = next(iter(family.values())).label
-    table = published.initial_task(panel.scenario) if method == "ksm" else None
+    proposed = method == panel.paper.own_method
+    table = panel.paper.initial_tasks.printed if proposed else None
     starts = sorted(set(family) | ({int(row) for row in table.values} if table else set()))
     names = {task.index: task_title(task.name) for task in panel.tasks}
     reasons = {start: incomparable(panel, item) for start, item in family.items()}
@@ -61,63 +50,64 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     cells: dict[tuple[str, str], Cell] = {}
     for start, column in zip(starts, columns, strict=True):
         _fill(cells, panel, column, family[start].accuracy if start in family else {}, table, str(start))
-    title = "Table 3: initial tasks" if table else f"Initial tasks, {label}"
+    title = panel.paper.initial_tasks.title if table else f"Initial tasks, {label}"
     absent = [start for start in starts if start not in family]
     return Grid(
-        key=f"{panel.slug}-initial-tasks" + ("" if method == "ksm" else f"-{family[min(family)].slug}"),
+        key=f"{panel.slug}-initial-tasks" + ("" if proposed else f"-{family[min(family)].slug}"),
         title=title,
         caption=f"Test accuracy of {label} in percent, by the task that was learned first: "
         + "; ".join(f"{start} is {names.get(start, 'not among the tasks')}" for start in starts)
         + ".",
         row_title="Task",
         unit="percent",
-        decimals=_decimals(panel),
+        decimals=panel.paper.decimals,
         rows=_task_rows(panel),
         columns=columns,
         cells=cells,
         higher_is_better=True,
         remarks=departure_remark(panel) + (_notes(table) if table else ()),
         missing=tuple(f"initial task {start} (no run of it in this setting among the records)" for start in absent),
-        published_name="Table 3 of the KSM paper" if table else "",
+        published_name=table.name if table else "",
     )
 
 
 def _by_method(
     panel: Panel,
     key: str,
-    title: str,
+    plan: PaperTable,
     chosen: Sequence[Configuration],
     expected: Sequence[str],
-    table: PublishedTable | None,
     failed: Sequence[RunRecord],
 ) -> Grid:
+    table = plan.printed
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in chosen:
-        column = Axis(item.label, item.label, method=method_title(item.method), incomparable=incomparable(panel, item))
+        column = Axis(item.label, item.label, method=item.facts.title, incomparable=incomparable(panel, item))
         columns.append(column)
         _fill(cells, panel, column, item.accuracy, table, item.method)
     present = {item.method for item in chosen}
     for method in expected:
         if table is not None and method not in present and method in table.values:
-            columns.append(Axis(method_title(method), method_title(method), method=method_title(method)))
+            title = panel.methods.title(method)
+            columns.append(Axis(title, title, method=title))
             _fill(cells, panel, columns[-1], {}, table, method)
     compared = [method for method in expected if table is None or method in table.values]
     return Grid(
         key=key,
-        title=title,
+        title=plan.title,
         caption="Test accuracy in percent after the last task was learned: mean ± 95 % t-interval over seeds. "
         "Bold: best of its row beyond doubt (paired over seeds).",
         row_title="Task",
         unit="percent",
-        decimals=_decimals(panel),
+        decimals=panel.paper.decimals,
         rows=_task_rows(panel),
         columns=tuple(columns),
         cells=cells,
         higher_is_better=True,
         remarks=(departure_remark(panel) + _notes(table)) if table else (),
         missing=why_not_run(panel, compared, failed),
-        published_name=f"{table.name.capitalize()} of the KSM paper" if table else "",
+        published_name=table.name if table else "",
     )
 
 
@@ -131,7 +121,7 @@ def _fill(
 ) -> None:
     names = []
     for task in panel.tasks:
-        names.append(published.column(panel.scenario, task.index, task.name))
+        names.append(panel.paper.column(task.index, task.name))
         printed = table.get(row, names[-1]) if table else None
         cells[str(task.index), column.key] = Cell(of_task(measured, task.index, PERCENT), printed)
     mean = scaled(per_seed_mean(measured, [task.index for task in panel.tasks]), PERCENT)
@@ -141,10 +131,6 @@ def _fill(
 def _task_rows(panel: Panel) -> tuple[Axis, ...]:
     tasks = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
     return (*tasks, MEAN)
-
-
-def _decimals(panel: Panel) -> int:
-    return 2 if panel.scenario == "imagenet2sketch" else 1
 
 
 def _notes(table: PublishedTable) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from reports.statistics import Difference, Interval, mean_interval, paired_diffe
 from reports.tables.grid import per_seed_mean
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from reports.tables.size import MIB
+from results.schema import FROM_SCRATCH
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
         (item for item in panel.configurations if means[item.label]), key=lambda item: -_mean(means[item.label])
     )
     hardware = main_hardware(panel)
-    scratch = next(iter(panel.of("scratch")), None)
+    references = [item.method for item in panel.configurations if item.facts.reference == FROM_SCRATCH]
+    scratch = panel.of(references[0])[0] if references else None
     found = []
     for item in order:
         accuracy = means[item.label]

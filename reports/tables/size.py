@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from reports import published
 from reports.configuration import Configuration
 from reports.grouping import Panel
-from reports.naming import method_title
 from reports.numbers import decimals_for
-from reports.setting import PAPER, departure_remark, why_not_run
+from reports.setting import departure_remark, why_not_run
 from reports.statistics import mean_interval
 from reports.tables.grid import Axis, Cell, Grid
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry
@@ -26,30 +24,29 @@ RULES = {
 
 def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     """Model size in MiB under each rule, by method; None where no run recorded one."""
-    table = published.model_size(panel.scenario)
+    table = panel.paper.model_size.printed
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in panel.configurations:
         measured = size_by_rule(item)
         if measured:
-            columns.append(Axis(item.label, item.label, method=method_title(item.method)))
+            columns.append(Axis(item.label, item.label, method=item.facts.title))
             for rule in RULES:
                 printed = table.get(item.method, rule) if table else None
                 cells[rule, item.label] = Cell(measured.get(rule, {}), printed)
     if not columns:
         return None
-    paper = PAPER.get(panel.scenario)
     present = {item.method for item in panel.configurations}
-    expected = paper.methods if paper and table else ()
+    expected = panel.paper.methods if table else ()
     for method in expected:
         if method not in present and table:
-            title = method_title(method)
+            title = panel.methods.title(method)
             columns.append(Axis(title, title, method=title))
             cells["cpg_table", title] = Cell({}, table.get(method, "cpg_table"))
     smallest = min(cell.interval.mean for cell in cells.values() if cell.interval)
     return Grid(
         key=f"{panel.slug}-size",
-        title="Table 2: model size" if table else "Model size",
+        title=panel.paper.model_size.title,
         caption="MiB (2^20 bytes) that restore every task of the scenario.",
         row_title="Rule",
         unit="MiB",
@@ -62,7 +59,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
         counted=True,
         remarks=(departure_remark(panel) + tuple(note.text for note in table.notes)) if table else (),
         missing=why_not_run(panel, expected, failed),
-        published_name="Table 2 of the KSM paper" if table else "",
+        published_name=table.name if table else "",
     )
 
 

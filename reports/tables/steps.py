@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from reports.naming import method_title
+from reports.method_facts import Methods
 from reports.numbers import DASH
-from reports.steps import PARTS, StepRow, Steps, why
+from reports.papers.ksm_steps import why
+from reports.steps import PARTS, StepRow, Steps
 from reports.tables.sheet import Entry, Heading, Line, Sheet, missing
 
 ABOUT = (
@@ -14,8 +15,9 @@ ABOUT = (
 )
 
 
-def steps_sheet(steps: Steps) -> Sheet:
-    """One line per contender and batch size."""
+def steps_sheet(steps: Steps, methods: Methods | None = None) -> Sheet:
+    """One line per contender and batch size; ``methods`` are the report's, None: their cards alone."""
+    methods = methods or Methods()
     headings = [Heading("Contender", numeric=False), Heading("BN", numeric=False), Heading("Optimizer", numeric=False)]
     headings += [Heading("Batch"), Heading("Step", "ms"), Heading("Range", "ms"), Heading("To fine-tuning")]
     headings += [Heading("Range", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
@@ -25,17 +27,17 @@ def steps_sheet(steps: Steps) -> Sheet:
         title=f"Training steps: {steps.name}",
         caption=f"{steps.setting}, on {steps.device}. {ABOUT}",
         headings=tuple(headings),
-        lines=tuple(Line(Entry(contender(row)), _entries(row)) for row in steps.rows),
+        lines=tuple(Line(Entry(contender(row, methods)), _entries(row)) for row in steps.rows),
         remarks=why(steps),
     )
 
 
-def contender(row: StepRow) -> str:
+def contender(row: StepRow, methods: Methods) -> str:
     """How a row is called: a method by its printed name, a peer by its own."""
     if row.kind == "peer":
         return row.label
     name, bracket, rest = row.method.partition(" (")
-    return method_title(name) + bracket + rest
+    return methods.title(name) + bracket + rest
 
 
 def _entries(row: StepRow) -> tuple[Entry, ...]:

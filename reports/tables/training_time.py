@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import published
 from reports.configuration import Configuration
 from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
-from reports.naming import method_title, slug, task_title
+from reports.naming import slug, task_title
 from reports.numbers import decimals_for
-from reports.setting import PAPER, departure_remark, why_not_run
+from reports.setting import departure_remark, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
 
@@ -53,28 +52,27 @@ def task1_seconds(item: Configuration, hardware: Hardware) -> dict[int, float]:
 
 
 def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: bool) -> Grid:
-    table = published.training_seconds(panel.scenario)
+    table = panel.paper.training_time.printed
     common = common_tasks(panel, hardware)
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in panel.configurations:
         seconds = item.training_seconds(hardware)
         if seconds:
-            columns.append(Axis(item.label, item.label, method=method_title(item.method)))
+            columns.append(Axis(item.label, item.label, method=item.facts.title))
             _fill(cells, panel, columns[-1].key, item.method, seconds, common, task1_seconds(item, hardware))
     present = {item.method for item in panel.configurations if item.training_seconds(hardware)}
-    paper = PAPER.get(panel.scenario)
-    absent = [method for method in (paper.methods if paper else ()) if method not in present]
+    absent = [method for method in panel.paper.methods if method not in present]
     if table:
         for method in absent:
-            columns.append(Axis(method_title(method), method_title(method), method=method_title(method)))
+            title = panel.methods.title(method)
+            columns.append(Axis(title, title, method=title))
             _fill(cells, panel, columns[-1].key, method, {}, common, {})
     smallest = min((cell.interval.mean for cell in cells.values() if cell.interval), default=0.0)
     rows = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
     return Grid(
         key=f"{panel.slug}-training-seconds" + ("" if alone else f"-{slug(hardware.label)}"),
-        title=("Table 1: training time" if panel.scenario == "cifar100-20" else "Training time")
-        + ("" if alone else f", {hardware.label}"),
+        title=panel.paper.training_time.title + ("" if alone else f", {hardware.label}"),
         caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation "
         f"and saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every "
         "method trained itself. The task-1 network is trained once and shared by the frozen-backbone methods.",
@@ -88,7 +86,7 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
         incomparable="other hardware",
         remarks=_remarks(panel, hardware, table is not None),
         missing=why_not_run(panel, absent, failed) if table else (),
-        published_name=f"Table 1 of the KSM paper, seconds on a {published.TIMES_DEVICE}" if table else "",
+        published_name=f"{table.name}, seconds on a {panel.paper.times_device}" if table else "",
     )
 
 
@@ -101,7 +99,7 @@ def _fill(
     common: Sequence[int],
     backbone: dict[int, float],
 ) -> None:
-    table = published.training_seconds(panel.scenario)
+    table = panel.paper.training_time.printed
     for task in panel.tasks:
         printed = table.get(method, str(task.index)) if table else None
         measured = of_task(seconds, task.index)

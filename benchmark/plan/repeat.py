@@ -1,0 +1,155 @@
+"""Whether a repeated run came out as its record says, and what was different where it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RequestError
+from benchmark.plan.request import SELECTIONS, mask_settings, resolved_settings, scratch_settings
+from benchmark.plan.spec import RunSpec
+from benchmark.scenarios.contract import Augmentation
+from methods.card import BN_POLICIES
+from methods.registry import METHODS
+from methods.settings import MaskSettings, TrainSettings
+from results.reader import read_record
+from results.schema import MaskStatistic, RunRecord, SchemaError
+from results.shapes import check_fields
+
+#: parts of a record's provenance that can change numbers, in words
+SUSPECTS = {
+    "data": ("data_fingerprint",),
+    "torch": ("packages", "torch"),
+    "CPU": ("host", "cpu"),
+    "instruction set": ("host", "capability"),
+    "threads": ("host", "threads"),
+    "device": ("device", "name"),
+    "commit": ("git", "commit"),
+}
+
+
+def read(path: Path) -> tuple[RunRecord, RunSpec]:
+    """A record and the specification to repeat it by.
+
+    Raises:
+        RequestError: no record, or a specification that this version cannot carry out; the message says why.
+    """
+    try:
+        record = read_record(path)
+        check_fields(RunSpec, record.spec)
+        spec = RunSpec.from_json(record.spec)
+        check_fields(_Before, record.provenance.get("options") or {})
+        check_fields(_Host, record.provenance.get("host") or {})
+        _carry_out_able(spec)
+    except (SchemaError, TypeError, ValueError, KeyError) as error:
+        reason = f"its spec lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise RequestError(f"{path} cannot be repeated: {reason}.") from error
+    return record, spec
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What of a record's options serves for its repetition, where it is there."""
+
+    scenario_source: str | None = None
+    data_root: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class _Host:
+    threads: int | None = None
+
+
+def _carry_out_able(spec: RunSpec) -> None:
+    """Every part resolves as it did when the run was planned. Raises ValueError, TypeError or KeyError."""
+    if spec.method not in METHODS:
+        raise ValueError(f"there is no method {spec.method!r} here")
+    for name, known in (("selection", SELECTIONS), ("bn_policy", BN_POLICIES)):
+        if getattr(spec, name) not in known:
+            raise ValueError(f"{name} is {getattr(spec, name)!r}, none of {', '.join(known)}")
+    if not spec.task_indices or spec.task_indices[0] != spec.initial_task:
+        raise ValueError("its tasks do not begin with the initial one")
+    if len(spec.task_names) != len(spec.task_indices):
+        raise ValueError("its task_names and task_indices are not of one length")
+    _check(type(METHODS[spec.method].settings), spec.settings, "settings", ("epochs",))
+    _check(TrainSettings, spec.scratch, "scratch", ("epochs",))
+    _check(_Backbone, spec.backbone, "backbone", ("name", "width", "channels", "image_size", "pretrained"))
+    _check(_Protocol, spec.protocol, "protocol", ("batch_size", "eval_batch_size"))
+    _check(Augmentation, spec.protocol.get("augmentation", {}), "augmentation")
+    _check(MaskSettings, spec.mask or {}, "mask")
+    for resolve in (resolved_settings, scratch_settings, mask_settings):
+        resolve(spec)
+
+
+def _check(kind: type, values: Mapping[str, Any], what: str, needed: Sequence[str] = ()) -> None:
+    """Fields of a part of the spec have their types and ``needed`` ones are there. Raises TypeError or ValueError."""
+    if lacking := [name for name in needed if name not in values]:
+        raise ValueError(f"its {what} has no {', '.join(lacking)}")
+    check_fields(kind, values)
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    name: str
+    width: float
+    channels: int
+    image_size: int
+    pretrained: bool
+
+
+@dataclass(frozen=True)
+class _Protocol:
+    batch_size: int
+    eval_batch_size: int
+
+
+def identical(before: RunRecord, after: RunRecord) -> bool:
+    """Accuracies and masks are the same; where both records know them, every bit of what was learned is, too."""
+    learned = before.learned_sha256 == after.learned_sha256 or not (before.learned_sha256 and after.learned_sha256)
+    return (
+        learned and after.accuracy_matrix == before.accuracy_matrix and after.mask_statistics == before.mask_statistics
+    )
+
+
+def verdict(before: RunRecord, after: RunRecord) -> str:
+    """One sentence: identical, or where first it is not, and what differs between the two runs' provenance."""
+    if identical(before, after):
+        bits = ", and every bit of what each task keeps" if before.learned_sha256 and after.learned_sha256 else ""
+        return f"identical: every accuracy and every mask count is that of the record{bits}"
+    different = [
+        f"{name} {_at(before.provenance, path)} then, {_at(after.provenance, path)} now"
+        for name, path in SUSPECTS.items()
+        if _at(before.provenance, path) != _at(after.provenance, path)
+    ]
+    reasons = "; ".join(different) or "nothing that the records know of differs"
+    return f"not identical: {_first_difference(before, after)} ({reasons})"
+
+
+def _first_difference(before: RunRecord, after: RunRecord) -> str:
+    for row, (one, other) in enumerate(zip(after.accuracy_matrix, before.accuracy_matrix, strict=False)):
+        for column, (now, then) in enumerate(zip(one, other, strict=False)):
+            if now != then:
+                names = [task.name for task in before.tasks]
+                return f"accuracy on {names[column]} after learning {names[row]} is {now}, the record has {then}"
+    if len(after.accuracy_matrix) != len(before.accuracy_matrix):
+        return f"{len(after.accuracy_matrix)} tasks were learned, the record has {len(before.accuracy_matrix)}"
+    for mask, was in zip(after.mask_statistics, before.mask_statistics, strict=False):
+        if mask != was:
+            return f"the mask of {mask.task}, {mask.layer}, has {_counts(mask)}, the record {_counts(was)}"
+    if len(after.mask_statistics) != len(before.mask_statistics):
+        return f"{len(after.mask_statistics)} mask layers were counted, the record has {len(before.mask_statistics)}"
+    names = [name for name, digest in before.learned_sha256.items() if after.learned_sha256.get(name) != digest]
+    return f"accuracies and mask counts agree, but the bits kept of {', '.join(names) or 'some task'} do not"
+
+
+def _counts(mask: MaskStatistic) -> str:
+    return f"{mask.ones} ones, {mask.soft} soft values and {mask.zeros} zeros"
+
+
+def _at(value: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,136 @@
+"""What a run is put together from: tasks on the device, the backbone, the strategy; and the device made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.backbones.registry import build
+from benchmark.backbones.weights import load_weights
+from benchmark.plan.request import mask_settings, resolved_settings, scratch_settings
+from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.run.tensors import PreparedTask, experiences, fits, prepare
+from benchmark.scenarios.contract import silent
+from benchmark.scenarios.registry import load_scenario
+from methods.engine.backbones import AS_GIVEN, INITIAL
+from methods.engine.network import TaskView
+from methods.engine.streams import Streams
+from methods.registry import METHODS
+
+WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run's tasks by their 1-based index in the scenario: tensors, and what Avalanche sees of them."""
+
+    tasks: dict[int, PreparedTask]
+    experiences: dict[int, Any]
+    fingerprint: str
+    resident: bool  #: the images live on the device, see ``benchmark.run.tensors.fits``
+
+
+def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Material:
+    """Read the data and put them on the device. Raises RequestError: not there, or not as they should be."""
+    scenario = load_scenario(options.scenario_source)
+    root = Path(options.data_root) if options.data_root else None
+    data = scenario.read(root, sorted(spec.task_indices), silent)
+    resident = fits(data.tasks, device, options.workers)
+    tasks = {task.index: prepare(spec, task, device, resident=resident) for task in data.tasks}
+    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.mark, resident)
+
+
+def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:
+    """A freshly initialised backbone (from torch's global generator), or the pretrained one; scratch has none."""
+    chosen = spec.backbone
+    backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+    if options.weights and METHODS[spec.method].reference != "scratch":
+        load_weights(backbone, options.weights)
+    return backbone
+
+
+def strategy_of(
+    spec: RunSpec,
+    make_backbone: Callable[[], nn.Module],
+    device: torch.device,
+    goal_for: Callable[[Any], float | None],
+    **hooks: Any,
+) -> Any:
+    """The method, ready for its first task.
+
+    Args:
+        goal_for: gives CPG its accuracy goals.
+        hooks: ``phase``, ``listener`` and ``checkpoint`` of ``methods.engine.strategy.TaskStrategy``.
+    """
+    from avalanche.training.plugins import EvaluationPlugin
+
+    card = METHODS[spec.method]
+    extra: dict[str, Any] = {}
+    if (mask := mask_settings(spec)) is not None:
+        extra["mask"] = mask
+    if card.needs.task1_network:
+        extra["scratch"] = scratch_settings(spec)
+    if card.needs.fresh_backbone:
+        extra["make_backbone"] = make_backbone
+    if card.needs.goal:
+        extra["goal_for"] = goal_for
+    with Streams(spec.seed).initialising(spec.initial_task - 1):
+        backbone = make_backbone()
+    INITIAL[card.needs.backbone](backbone, Streams(spec.seed).generator("backbone", 0, torch.device("cpu")))
+    return card.load()(
+        backbone=backbone,
+        settings=resolved_settings(spec),
+        bn_policy=spec.bn_policy,
+        seed=spec.seed,
+        task_count=len(spec.task_indices),
+        pretrained=spec.backbone["pretrained"] or card.needs.backbone != AS_GIVEN,
+        train_mb_size=spec.protocol["batch_size"],
+        eval_mb_size=spec.protocol["eval_batch_size"],
+        device=device,
+        evaluator=EvaluationPlugin(),
+        precision=spec.precision,
+        compile_backbone=spec.compile == "backbone",
+        **hooks,
+        **extra,
+    )
+
+
+def warm_up(spec: RunSpec, view: TaskView, prepared: PreparedTask, device: torch.device) -> None:
+    """A few steps on random labels: first-use and compile costs fall here, not into the first task.
+
+    They go through copies of all tensors, so the backbone keeps its bytes, and torch's generators their state.
+    """
+    count = min(spec.protocol["batch_size"], len(prepared.images.train))
+    images, _ = next(prepared.images.train.evaluation_batches(count))
+    copies = {name: tensor.clone().requires_grad_() for name, tensor in view.backbone.named_parameters()}
+    copies |= {name: tensor.clone() for name, tensor in view.backbone.named_buffers()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        width: Any = view.backbone.feature_dim
+        head = torch.zeros(2, width, device=device)
+        labels = torch.randint(2, (len(images),), device=device)
+        view.look_through(copies, head, head[:, 0])
+        for _ in range(WARM_UP_STEPS):
+            view.train()
+            loss: Any = nn.functional.cross_entropy(view(images), labels)
+            loss.backward()
+            view.eval()
+            with torch.no_grad():
+                view(images)
+
+
+@contextmanager
+def precision_of(spec: RunSpec) -> Iterator[None]:
+    """TensorFloat-32 on where asked for, off otherwise; the process's settings are put back."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = spec.precision == "tf32"
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

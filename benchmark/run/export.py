@@ -1,0 +1,203 @@
+"""From a run's folder to files that stand alone: one task (``methods.engine.task_file``), and the backbone of all.
+
+The exported file has one format, whatever the method: the network is made from what the run stored by the method's own
+``restore``, and written as the difference to the shared backbone. Where a method stores just what the format has, that
+is taken as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.backbones.registry import build
+from benchmark.errors import RequestError, did_you_mean
+from benchmark.plan.request import mask_settings
+from benchmark.plan.spec import RunSpec
+from benchmark.run.checkpoint import CheckpointError, read_tensors, write_tensors
+from benchmark.run.store import RunFolder
+from methods.engine.batchnorm import COUNTER
+from methods.engine.layout import FlatLayout, arrange, layout_of, weight_layers
+from methods.engine.packing import pack_bits
+from methods.engine.parts import BACKBONE, BITS, OVERRIDE, SCALES, VALUES
+from methods.engine.restore import masked_weights, shared_backbone
+from methods.engine.task_file import describe, tensors_sha256
+from methods.registry import METHODS
+from results.reader import read_record
+from results.schema import RunRecord, SchemaError, TaskRow
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run as it lies in its folder."""
+
+    folder: RunFolder
+    record: RunRecord
+    spec: RunSpec
+    shared: Mapping[str, Tensor]  #: what all tasks share, as stored
+    network: nn.Module  #: an empty backbone of the run's kind
+
+    def task(self, index: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A task's tensors and metadata as stored. Raises RequestError."""
+        return _read(self.folder.task(index), self.spec)
+
+    def layout(self) -> FlatLayout | None:
+        """Where the masked or owned weights lie; None where the backbone has no weights of that kind."""
+        mask = mask_settings(self.spec)
+        if mask is not None:
+            return layout_of(self.network, mask.units, mask.hidden_linear)
+        return layout_of(self.network) if weight_layers(self.network) else None
+
+    def restored(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What makes the backbone the network of the task that kept this, by name there."""
+        restore = METHODS[self.spec.method].load_restore()
+        return dict(restore(self.shared, kept, self.layout()))
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read a finished run.
+
+    Raises:
+        RequestError: no finished run there, its weights were not kept, or its method is not installed.
+    """
+    try:
+        record = read_record(folder / "result.json")
+        spec = RunSpec.from_json(record.spec)
+    except (SchemaError, TypeError) as error:
+        raise RequestError(f"{folder} holds no run that can be exported: {error}.") from error
+    if not record.finished:
+        raise RequestError(f"The run in {folder} has not finished; give its `run` command again first.")
+    if spec.method not in METHODS:
+        raise RequestError(
+            f"The run in {folder} is of the method {spec.method!r}, which is not installed here; install the package "
+            "that brings it, or name its module with --plugin."
+        )
+    stored = RunFolder(folder)
+    shared, _ = _read(stored.backbone, spec)
+    chosen = spec.backbone
+    network = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+    return StoredRun(stored, record, spec, shared, network)
+
+
+def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.exists():
+        raise RequestError(
+            f"{path} is not there: the run did not keep its weights. Run {spec.method} again with --force "
+            "--keep-weights all."
+        )
+    try:
+        return read_tensors(path)
+    except CheckpointError as error:
+        raise RequestError(f"{error}; repeat the run with --force.") from error
+
+
+def task_row(run: StoredRun, wanted: str) -> TaskRow:
+    """The task by its 1-based index in the scenario or its name. Raises RequestError."""
+    for row in run.record.tasks:
+        if wanted in (row.name, str(row.index)):
+            return row
+    names = [row.name for row in run.record.tasks]
+    raise RequestError(
+        f"The run has no task {wanted!r}.{did_you_mean(wanted, names)} Its tasks are "
+        f"{', '.join(f'{row.index} ({row.name})' for row in run.record.tasks)}."
+    )
+
+
+def backbone_tensors(run: StoredRun) -> dict[str, Tensor]:
+    """The shared backbone by parameter and buffer name, as the run left it.
+
+    Where tasks keep BN sets and biases of their own, those of the last task fill their places. A method that shares
+    nothing gives the empty network: its tasks bring every tensor themselves.
+    """
+    tensors = dict(run.network.state_dict())
+    shared = shared_backbone(run.shared, run.layout())
+    if shared:
+        kept, _ = run.task(run.record.tasks[-1].index)
+        restored = run.restored(kept)
+        tensors |= {name: item for name, item in restored.items() if name not in shared} | shared
+    return {name: tensor.detach() for name, tensor in tensors.items() if not name.endswith(COUNTER)}
+
+
+def task_tensors(
+    run: StoredRun, index: int, backbone: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], FlatLayout | None, bool]:
+    """What the task adds to ``backbone`` in the exported format: tensors, the layout of their mask (None: no mask), and
+    whether the mask selects weights."""
+    kept, _ = run.task(index)
+    exported = ("head.", OVERRIDE)
+    masked = (BITS, VALUES, SCALES)
+    if all(name.startswith(exported) or name in masked for name in kept):
+        layout = run.layout()
+        as_exported = masked_weights(_prefixed(backbone), kept, layout)
+        if _same(as_exported, run.restored(kept)):
+            return kept, layout if BITS in kept else None, False
+    head = {name: tensor for name, tensor in kept.items() if name.startswith("head.")}
+    return _difference(head, run.restored(kept), backbone)
+
+
+def _difference(
+    head: Mapping[str, Tensor], restored: Mapping[str, Tensor], backbone: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], FlatLayout | None, bool]:
+    """One bit per element for tensors of the backbone some of whose elements are zero in the task's network; others
+    whole; equal ones not at all."""
+    tensors, layers, bits = dict(head), [], []
+    for name, tensor in restored.items():
+        if name.endswith(COUNTER):
+            continue
+        own = backbone[name]
+        used = tensor == own
+        if used.all():
+            continue
+        if tensor.dim() > 1 and torch.equal(torch.where(used, own, 0.0), tensor):
+            layers.append((name, tuple(tensor.shape), 1))
+            bits.append(used.reshape(-1))
+        else:
+            tensors[OVERRIDE + name] = tensor
+    if not layers:
+        return tensors, None, False
+    return tensors | {BITS: pack_bits(torch.cat(bits))}, arrange(layers), True
+
+
+def _prefixed(backbone: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {BACKBONE + name: tensor for name, tensor in backbone.items()}
+
+
+def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
+    """Write one task's file. Raises RequestError, OSError."""
+    shared = backbone_tensors(run)
+    tensors, layout, selects = task_tensors(run, row.index, shared)
+    _, metadata = run.task(row.index)
+    brought = {name.removeprefix(OVERRIDE) for name in tensors}
+    chosen = run.spec.backbone
+    about = describe(
+        layout,
+        selects=selects,
+        name=row.name,
+        index=row.index,
+        class_names=metadata["class_names"],
+        mean=metadata["mean"],
+        std=metadata["std"],
+        image_size=chosen["image_size"],
+        backbone={key: chosen[key] for key in ("name", "width", "channels")},
+        backbone_sha256=tensors_sha256(shared) if set(shared) - brought else None,
+        run_id=run.record.run_id,
+        method=run.spec.method,
+        accuracy=row.accuracy_at_end,
+        test_images=row.test_images,
+    )
+    write_tensors(path, tensors, about)
+
+
+def export_backbone(run: StoredRun, path: Path) -> None:
+    """Write the shared backbone: a state dict without BN's batch counters. Raises RequestError, OSError."""
+    about = {key: run.spec.backbone[key] for key in ("name", "width", "channels")}
+    write_tensors(path, backbone_tensors(run), {"backbone": about, "run_id": run.record.run_id})

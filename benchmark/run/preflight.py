@@ -1,0 +1,93 @@
+"""What can be wrong with a run's network before it starts: an unusable device, weights of another network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from benchmark.errors import RequestError
+from benchmark.plan.spec import RunOptions, RunSpec
+
+
+def usable(name: str) -> Any:
+    """The torch device of that name.
+
+    Raises:
+        RequestError: this torch does not see it.
+    """
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise RequestError("This torch sees no CUDA device; use --device cpu, or install a CUDA build and driver.")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise RequestError(f"There is no device {name}; torch sees {torch.cuda.device_count()}.")
+    return device
+
+
+def incapable(spec: RunSpec, device: Any) -> str | None:
+    """What the spec asks of arithmetic or compiler that is not to be had here, in one sentence; None: all is.
+
+    Without it a run would carry a name, tf32 say, that its numbers do not deserve.
+    """
+    import os
+    import shutil
+
+    import torch
+
+    if spec.precision == "tf32":
+        if device.type != "cuda":
+            return "--precision tf32 is an arithmetic of CUDA devices; take fp32 or bf16 on the CPU."
+        if torch.cuda.get_device_capability(device) < (8, 0):
+            return f"{torch.cuda.get_device_name(device)} has no TensorFloat-32; take --precision fp32."
+    if spec.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        return f"{torch.cuda.get_device_name(device)} has no bfloat16; take --precision fp32."
+    compilers = (os.environ.get("CXX", ""), os.environ.get("CC", ""), "g++", "clang++", "gcc", "clang", "cc")
+    if spec.compile != "off" and not any(name and shutil.which(name) for name in compilers):
+        return "--compile needs a C++ compiler, and there is none here; install g++ or leave it out."
+    return None
+
+
+def networks(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
+    """One of the specs for every distinct network and mask: what ``fault`` needs to see."""
+    seen = []
+    for spec in specs:
+        if (spec.backbone, spec.mask) not in seen:
+            seen.append((spec.backbone, spec.mask))
+            yield spec
+
+
+def fault(spec: RunSpec, options: RunOptions) -> str | None:
+    """One sentence, or None when backbone, weights, mask and device are usable."""
+    from benchmark.backbones.registry import build, smallest_image
+    from benchmark.backbones.weights import load_weights
+    from benchmark.measure import caveats as doubts
+    from benchmark.plan.request import mask_settings
+    from methods.engine import masks
+    from methods.engine.layout import layout_of
+
+    chosen = spec.backbone
+    try:
+        device = usable(options.device)
+        if device.type == "cuda" and options.require_idle_gpu and (refusal := doubts.refusal(device)):
+            return refusal
+        if refusal := incapable(spec, device):
+            return refusal
+        if chosen["image_size"] < smallest_image(chosen["name"]):
+            return (
+                f"{chosen['name']} needs images of at least {smallest_image(chosen['name'])} pixels, "
+                f"{spec.scenario} has {chosen['image_size']}; choose another --backbone."
+            )
+        backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+        if options.weights:
+            load_weights(backbone, options.weights)
+        mask = mask_settings(spec)
+        if mask is not None:
+            masks.check(mask)
+            layout_of(backbone, mask.units, mask.hidden_linear)
+    except RequestError as error:
+        return str(error)
+    except (ValueError, RuntimeError) as error:
+        return f"{spec.method} on {chosen['name']}: {error}"
+    return None

@@ -1,0 +1,271 @@
+"""From clocks, progress and counts to the rows of a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import math
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmark.measure.clock import RUN
+from benchmark.measure.size import architecture_of, cpg_table_bytes, head_size
+from benchmark.plan.spec import RunSpec
+from benchmark.run.resume import Done
+from methods.card import SizeRule
+from methods.engine.parts import MaskCount, StoredItem
+from methods.registry import METHODS
+from results import metrics
+from results.schema import (
+    FAILED,
+    FINISHED,
+    TRAINING_PHASES,
+    CurvePoint,
+    MaskStatistic,
+    RunRecord,
+    Size,
+    SizeComponent,
+    TaskRow,
+)
+
+#: torchvision's 1000-way ImageNet head of ResNet-50, part of every published size of that scenario
+IMAGENET_CLASSES = 1000
+
+
+def curve_points(curve: Sequence[Mapping[str, Any]], selection: str) -> tuple[CurvePoint, ...]:
+    """A strategy's curve with its selection accuracy under the name it has in the record."""
+    name = "test" if selection == "legacy-test" else "validation"
+    return tuple(
+        CurvePoint(
+            point["phase"],
+            point["epoch"],
+            point["lr"],
+            point["loss"] if math.isfinite(point["loss"]) else None,  # a record holds no NaN
+            point["train"],
+            **{name: point["selection"]},
+        )
+        for point in curve
+    )
+
+
+def task_rows(done: Done, clock: Mapping[str, Any], selection: str) -> tuple[TaskRow, ...]:
+    """All rows in the order of learning. ``clock``: ``Stopwatch.state``."""
+    rows = []
+    for row, progress, at_end in zip(done.rows, done.progresses, done.matrix[-1], strict=True):
+        assert at_end is not None
+        rows.append(task_row(row, clock, at_end, selection, progress))
+    return tuple(rows)
+
+
+def task_row(
+    row: Mapping[str, Any],
+    clock: Mapping[str, Any],
+    accuracy_at_end: float,
+    selection: str,
+    progress: Mapping[str, Any],
+) -> TaskRow:
+    """One task's row. ``row``: index, name, classes, counts, accuracy, status; ``progress``: ``Progress.to_json``."""
+    name = row["name"]
+    seconds = dict(clock["seconds"].get(name, {}))
+    readings = clock["readings"].get(name, {})
+    training = sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES)
+    epochs, images = progress.get("epochs", 0), progress.get("images", 0)
+    done = progress.get("done", {})
+    goal, met = done.get("goal"), done.get("goal met")
+    peaks = [
+        value
+        for phase in TRAINING_PHASES
+        for key, value in readings.get(phase, {}).items()
+        if key in ("peak_rss_bytes", "peak_allocated_bytes")
+    ]
+    joules = [readings[phase]["joules"] for phase in TRAINING_PHASES if "joules" in readings.get(phase, {})]
+    return TaskRow(
+        **row,
+        accuracy_at_end=accuracy_at_end,
+        epochs=epochs,
+        seconds=seconds,
+        seconds_per_epoch=training / epochs if epochs else None,
+        images_per_second=images / training if images and training else None,
+        peak_memory_bytes=int(max(peaks)) if peaks else None,
+        energy_joules=sum(joules) if joules else None,
+        goal=goal,
+        goal_met=met if goal is not None else None,
+        curve=curve_points(progress.get("curve", ()), selection),
+        peak_memory=peaks_by_phase(readings),
+    )
+
+
+def peaks_by_phase(readings: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, int]]:
+    """Peak bytes by phase and kind of one task, or of what lies outside any."""
+    return {
+        phase: bytes_by_kind
+        for phase, values in readings.items()
+        if (bytes_by_kind := {key: int(value) for key, value in values.items() if key.startswith("peak")})
+    }
+
+
+def joules_of_run(clock: Mapping[str, Any]) -> float | None:
+    """Joules of all phases of a run, training or not; None where the device does not tell."""
+    found = [
+        values["joules"] for phases in clock["readings"].values() for values in phases.values() if "joules" in values
+    ]
+    return sum(found) if found else None
+
+
+#: by how much the device's own clock may differ from the host's, of the time of all phases
+CLOCKS_AGREE = 0.02
+
+
+def cuda_seconds(clock: Mapping[str, Any]) -> float | None:
+    """Seconds of all training phases by CUDA events, the check on the host's clock; None without them.
+
+    Of training phases only: before the first of them the host also waits for the driver, in nobody's event.
+    """
+    found = [
+        values["cuda_seconds"]
+        for phases in clock["readings"].values()
+        for phase, values in phases.items()
+        if phase in TRAINING_PHASES and "cuda_seconds" in values
+    ]
+    return sum(found) if found else None
+
+
+def clock_doubts(clock: Mapping[str, Any]) -> list[str]:
+    """In a sentence, where CUDA events and the host's clock do not tell the same time of training."""
+    device = cuda_seconds(clock)
+    host = sum(
+        seconds for phases in clock["seconds"].values() for phase, seconds in phases.items() if phase in TRAINING_PHASES
+    )
+    if device is None or not host or abs(device / host - 1) <= CLOCKS_AGREE:
+        return []
+    return [f"the clocks disagree: training took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events"]
+
+
+def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:
+    """A strategy's stored items as the record has them; ``names``: task name by label."""
+    return tuple(
+        SizeComponent(
+            item.name, None if item.task is None else names[item.task], item.count, item.bits, item.dtype, item.purpose
+        )
+        for item in items
+    )
+
+
+def size_of(
+    spec: RunSpec,
+    items: Sequence[StoredItem],
+    names: Mapping[int, str],
+    backbone: Any,
+    masks: Sequence[MaskCount],
+    done: Done,
+) -> Size:
+    """Both accounting rules, and what was written."""
+    parts = components(items, names)
+    classes = [row["classes"] for row in done.rows]
+    rules = {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}
+    return Size(parts, rules, sum(done.written.values()), sum(done.headers.values()))
+
+
+def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence[MaskCount]) -> int | None:
+    rule = _rule(spec)
+    if rule is None:
+        return None
+    width = backbone.feature_dim
+    initial = head_size(width, IMAGENET_CLASSES) if spec.backbone["pretrained"] else None
+    architecture = architecture_of(backbone, [head_size(width, count) for count in classes], initial)
+    units = sum(mask.units for mask in masks)
+    soft = sum(mask.soft + mask.zeros for mask in masks) / units if units and rule.soft else 0.0
+    return cpg_table_bytes(rule, architecture, soft)
+
+
+def _rule(spec: RunSpec) -> SizeRule | None:
+    """The method's rule, with the units and soft values of the spec's mask."""
+    rule = METHODS[spec.method].size_rule
+    if rule is None or spec.mask is None:
+        return rule
+    return dataclasses.replace(
+        rule,
+        units=spec.mask["units"],
+        hidden_linear=spec.mask["hidden_linear"],
+        soft=spec.mask["soft"] != "none",
+    )
+
+
+def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[MaskStatistic, ...]:
+    """Mask counts with task names."""
+    return tuple(
+        MaskStatistic(names[count.task], count.layer, count.units, count.ones, count.soft, count.zeros)
+        for count in counts
+    )
+
+
+def finished_record(
+    spec: RunSpec,
+    run_id: str,
+    facts: dict[str, Any],
+    done: Done,
+    clock: Mapping[str, Any],
+    size: Size,
+    masks: tuple[MaskStatistic, ...],
+    warnings: tuple[str, ...],
+) -> RunRecord:
+    """The record of a run that learned all its tasks.
+
+    Args:
+        run_id: the name of its folder.
+        facts: provenance.
+        clock: ``Stopwatch.state``.
+    """
+    rows = task_rows(done, clock, spec.selection)
+    return RunRecord(
+        run_id=run_id,
+        status=FINISHED,
+        method=METHODS[spec.method].facts(),
+        spec=spec.to_json(),
+        provenance=facts,
+        tasks=rows,
+        accuracy_matrix=tuple(tuple(row) for row in done.matrix),
+        mean_accuracy=metrics.mean_accuracy(done.matrix),
+        forgetting=metrics.forgetting(done.matrix),
+        backward_transfer=metrics.backward_transfer(done.matrix),
+        training_seconds_total=sum(row.training_seconds for row in rows),
+        trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
+        size=size,
+        mask_statistics=masks,
+        learned_sha256=dict(done.learned_sha256),
+        task1_network=done.initial,
+        seconds=clock["seconds"].get(RUN, {}),
+        peak_memory=peaks_by_phase(clock["readings"].get(RUN, {})),
+        energy_joules=joules_of_run(clock),
+        wall_seconds=clock["wall"],
+        warnings=warnings,
+    )
+
+
+#: what a folder that cannot take a file says
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def failed_record(spec: RunSpec, run_id: str, facts: dict[str, Any], error: Exception) -> RunRecord:
+    """The record of a run that ended in an error; ``facts``: provenance as far as it is known."""
+    sentence = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        sentence = (
+            f"The results folder cannot be written ({error.strerror}); make room and give the same command again: "
+            "finished tasks are kept."
+        )
+    return RunRecord(
+        run_id=run_id,
+        status=FAILED,
+        spec=spec.to_json(),
+        method=METHODS[spec.method].facts(),
+        provenance={key: fact for key, fact in facts.items() if key != "counters"} | {"finished": now()},
+        error=f"{sentence}\n\n{''.join(traceback.format_exception(error))}",
+    )
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

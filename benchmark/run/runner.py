@@ -1,0 +1,312 @@
+"""One run, in the process that carries it out: learn every task, measure, checkpoint, leave a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.measure import provenance
+from benchmark.measure.clock import RUN, Stopwatch
+from benchmark.measure.gauges import gauges_for
+from benchmark.plan.request import warnings_of
+from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.run import assembly, resume
+from benchmark.run.allocator import give_back_freed_blocks
+from benchmark.run.checkpoint import header_bytes, write_tensors
+from benchmark.run.compiling import compiling_apart
+from benchmark.run.promise import Promise
+from benchmark.run.record import clock_doubts, cuda_seconds, failed_record, finished_record, mask_rows, now, size_of
+from benchmark.run.reference import References, epoch_event
+from benchmark.run.resume import Done
+from benchmark.run.store import RunFolder, locked, run_folder
+from methods.engine.parts import Parts, described, tensors_of
+from methods.engine.state import EpochReport, Progress
+from methods.engine.task_file import tensors_sha256
+from methods.registry import METHODS
+from results.atomic import write_json
+from results.schema import TRAINING_PHASES, RunRecord
+
+#: beside the tasks' names: what they share
+SHARED = "(backbone)"
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
+    """Carry out ``spec``; the record is written to its folder whether the run finishes or fails.
+
+    Returns:
+        The record, or None when another process is at this run.
+    """
+    folder = run_folder(Path(options.results), *spec.ids)
+    started = now()
+    try:
+        with locked(folder.path / ".lock"):
+            return _run_locked(spec, options, folder, emit, started)
+    except BlockingIOError:
+        emit({"type": "message", "text": f"{folder.run_id} is being run by another process; left to it"})
+        return None
+    except OSError as error:
+        return failed_record(spec, folder.run_id, {"started": started}, error)
+
+
+def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit, started: str) -> RunRecord:
+    folder.sweep()
+    facts: dict[str, Any] = {"started": started}
+
+    def heard(event: dict[str, Any]) -> None:
+        folder.append_event(event)
+        emit(event)
+
+    try:
+        record = Runner(spec, options, folder, heard).run(facts)
+        write_json(folder.record, record.to_json())
+        with suppress(OSError):
+            tidy(folder, record, options.keep_weights)
+    except Exception as error:  # whatever went wrong belongs into the record
+        record = failed_record(spec, folder.run_id, facts, error)
+        try:
+            write_json(folder.record, record.to_json())
+        except (OSError, ValueError):
+            heard({"type": "message", "text": f"the record of {folder.run_id} could not be written"})
+    heard({"type": "run-end", "status": record.status, "error": (record.error or "").partition("\n")[0] or None})
+    return record
+
+
+def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:
+    """After a finished run: drop its checkpoints, and the stored tensors that ``--keep-weights`` does not ask for."""
+    whole = METHODS[record.spec["method"]].whole_networks
+    if keep_weights == "none" or (keep_weights == "tasks" and whole):
+        folder.forget_tasks()
+    folder.forget_checkpoints()
+
+
+class Runner:
+    """The state of one run under way."""
+
+    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit) -> None:
+        self.spec, self.options, self.folder, self.emit = spec, options, folder, emit
+        self.device = torch.device(options.device)
+        self.card = METHODS[spec.method]
+        self.clock = Stopwatch(self._synchronise, whole=True)
+        self.clock.gauges = gauges_for(self.device, options.measure)
+        self._saved_at = self.clock.wall_seconds
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self, facts: dict[str, Any]) -> RunRecord:
+        """Learn all tasks and return the record; goes on from a checkpoint where there is one.
+
+        Args:
+            facts: provenance so far; what is learned on the way is added, for the record of a failed run, too.
+        """
+        compiles = self.spec.compile != "off"
+        with assembly.precision_of(self.spec), compiling_apart(self.clock, compiles):
+            with self.clock("load"):
+                facts |= provenance.provenance(self.device, self.options, self.spec)
+                self._assemble()
+                facts["data_fingerprint"] = self.material.fingerprint
+                if not self.material.resident:
+                    facts["notes"].append("the images do not fit the GPU and were sent batch by batch")
+            with self.clock("warm-up"):
+                first = self.tasks[self.spec.task_indices[0]]
+                assembly.warm_up(self.spec, self.strategy.view, first, self.device)
+            with self.clock("load"):
+                fresh = Done(self.folder.run_id, self.material.fingerprint)
+                resumed = self._resume(fresh)
+                self.done = resumed or fresh
+                self.done.made_on.append(provenance.of_sitting(facts))
+            self._tell({"type": "run-start", "tasks": len(self.spec.task_indices), "done": len(self.done.rows)})
+            if not resumed:
+                self._start()
+            for index in self.spec.task_indices[len(self.done.rows) :]:
+                self._learn(index)
+            return self._finish(facts)
+
+    def _assemble(self) -> None:
+        spec, options = self.spec, self.options
+        self.material = assembly.material(spec, options, self.device)
+        self.tasks, self.experiences = self.material.tasks, self.material.experiences
+        make_backbone = partial(assembly.backbone_of, spec, options)
+        self.references = References(
+            spec,
+            Path(options.results),
+            self.device,
+            make_backbone,
+            self._synchronise,
+            self._tell,
+            options.checkpoint_seconds if options.resume else None,
+        )
+        self.strategy = assembly.strategy_of(
+            spec,
+            make_backbone,
+            self.device,
+            self._goal,
+            phase=self.clock,
+            listener=self._heard_epoch,
+            checkpoint=self._maybe_save,
+        )
+        tests = {index: prepared.test for index, prepared in self.tasks.items()}
+        names = {index: prepared.task.name for index, prepared in self.tasks.items()}
+        self.promise = Promise(self.card, self.strategy, tests, names)
+
+    def _goal(self, task: Any) -> float:
+        index = task.label + 1
+        return self.references.goal(self.experiences[index], self.tasks[index])
+
+    def _start(self) -> None:
+        """The task-1 network, where this method starts from it."""
+        if not self.card.needs.task1_network or self.spec.backbone["pretrained"]:
+            return
+        index = self.spec.initial_task
+        self._tell({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
+        with self.clock("task-1 network"):
+            network = self.references.initial_network(self.experiences[index], self.tasks[index])
+            self.strategy.adopt(index - 1, network.backbone, network.head)
+            self.done.initial = network.facts
+        self.done.progresses.append({})
+        self._measure(index, "task-1 network")
+
+    def _learn(self, index: int) -> None:
+        """One task: train, then measure it and every task before it, then save."""
+        name = self.tasks[index].task.name
+        self.clock.task = name
+        self._tell({"type": "task-start", "name": name, "position": len(self.done.rows) + 1})
+        if self.device.type == "cpu":
+            with self.clock("load"):
+                give_back_freed_blocks()  # the task's peak memory is its own
+        with self.clock("train"):
+            self.strategy.train(self.experiences[index], eval_streams=[])
+        progress: Progress = self.strategy.progress
+        self.done.progresses.append(progress.to_json())
+        met = progress.done.get("goal met", True)
+        role = "pretrained" if self.spec.backbone["pretrained"] else "scratch"
+        if self.card.reference == role == "scratch" and self.spec.selection != "last":
+            with self.clock("save"):
+                self.references.keep_goal(self.tasks[index], progress.done["train"]["selection"], self.folder.run_id)
+        self._measure(index, "learned" if met else "goal missed")
+
+    def _measure(self, index: int, status: str) -> None:
+        prepared, done = self.tasks[index], self.done
+        name = prepared.task.name
+        self.clock.task = name
+        with self.clock("eval"):
+            accuracies = [self._accuracy(other) for other in [*(row["index"] for row in done.rows), index]]
+            self.promise.note(index)
+        padding: list[float | None] = [None] * (len(self.spec.task_indices) - len(accuracies))
+        done.matrix.append([*accuracies, *padding])
+        done.rows.append(
+            {
+                "index": index,
+                "name": name,
+                "classes": len(prepared.task.class_names),
+                "train_images": len(prepared.images.train),
+                "test_images": len(prepared.test),
+                "accuracy": accuracies[-1],
+                "status": status,
+            }
+        )
+        with self.clock("save"):
+            self._save_task(index)
+            self._save(None)
+            seconds = self.clock.seconds[name]
+            self.emit(
+                {
+                    "type": "task-end",
+                    "name": name,
+                    "position": len(done.rows),
+                    "accuracy": accuracies[-1],
+                    "seconds": sum(seconds.get(phase, 0.0) for phase in TRAINING_PHASES),
+                }
+            )
+        self.clock.task = RUN
+
+    def _accuracy(self, index: int) -> float:
+        test = self.tasks[index].test
+        return float(self.strategy.correct(index - 1, test) / len(test))
+
+    # ------------------------------------------------------------------ what is written
+
+    def _save_task(self, index: int) -> None:
+        """What the task adds; with the first task the shared tensors, where these will not change any more."""
+        task = self.tasks[index].task
+        metadata = {"name": task.name, "class_names": task.class_names, "mean": task.mean, "std": task.std}
+        learned = self.strategy.learned[index - 1]
+        self._write(self.folder.task(index), learned, metadata)
+        self.done.learned_sha256[task.name] = tensors_sha256(tensors_of(learned))
+        if not self.strategy.shared_changes and len(self.done.rows) == 1:
+            self._write(self.folder.backbone, self.strategy.stored_shared(), {})
+
+    def _write(self, path: Path, parts: Parts, metadata: dict[str, Any]) -> None:
+        write_tensors(path, tensors_of(parts), {**metadata, "parts": described(parts)})
+        self.done.written[path.name] = path.stat().st_size
+        self.done.headers[path.name] = header_bytes(path)
+
+    def _finish(self, facts: dict[str, Any]) -> RunRecord:
+        spec, strategy, done = self.spec, self.strategy, self.done
+        with self.clock("eval"):
+            self.promise.hold()
+        with self.clock("save"):
+            if strategy.shared_changes:
+                self._write(self.folder.backbone, strategy.stored_shared(), {})
+            names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
+            masks = strategy.mask_statistics()
+            done.learned_sha256[SHARED] = tensors_sha256(strategy.shared())
+            size = size_of(spec, strategy.storage(), names, strategy.view.backbone, masks, done)
+            images = min(len(prepared.images.train) for prepared in self.tasks.values())
+        clock = self.clock.state()
+        facts |= provenance.afterwards(self.device, facts, self.clock.sitting_seconds)
+        facts["notes"] = provenance.notes_of_sittings(done.made_on, facts["notes"]) + clock_doubts(clock)
+        facts |= {"finished": now(), "sittings": done.sittings}
+        facts["earlier_sittings"] = done.made_on[:-1]
+        facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": cuda_seconds(clock)}
+        warnings = tuple(warnings_of(spec, images))
+        return finished_record(spec, self.folder.run_id, facts, done, clock, size, mask_rows(masks, names), warnings)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _save(self, progress: Progress | None) -> None:
+        resume.save(self.folder, self.done, self.strategy, self.clock, progress)
+        self._saved_at = self.clock.wall_seconds
+
+    def _maybe_save(self) -> None:
+        """Within a task, at the end of an epoch: a checkpoint at most every so many seconds."""
+        if self.clock.wall_seconds - self._saved_at >= self.options.checkpoint_seconds:
+            with self.clock("save"):
+                self._save(self.strategy.progress)
+
+    def _resume(self, fresh: Done) -> Done | None:
+        """Go on from a checkpoint; without one that can be used, clear the folder for a fresh start."""
+        if self.options.resume:
+            found = resume.resume(self.folder, fresh, self.strategy, self.clock, self.device, self._say)
+            if found is not None:
+                for row in found.rows:
+                    self.promise.note(row["index"])
+                self._saved_at = self.clock.wall_seconds
+                self._say(f"going on after {len(found.rows)} finished tasks")
+                return found
+        self.folder.forget_checkpoints()
+        self.folder.forget_tasks()
+        return None
+
+    # ------------------------------------------------------------------ telling
+
+    def _heard_epoch(self, report: EpochReport) -> None:
+        self._tell(epoch_event(report, self.tasks[report.task + 1].task.name))
+
+    def _say(self, text: str) -> None:
+        self._tell({"type": "message", "text": text})
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Progress goes to a file and to whoever watches; that is no training time."""
+        with self.clock("save"):
+            self.emit(event)
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

@@ -1,0 +1,165 @@
+"""Where things lie under a results folder, and locks that a dead process does not hold.
+
+``<results>/<run id>/``    ``result.json``, ``events.jsonl``, ``tasks/``, and while running ``checkpoint*.safetensors``
+``<results>/.cache/``      task-1 networks and accuracy goals that several runs share
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RequestError
+from results.atomic import TEMPORARY_SUFFIX, require_place
+from results.reader import read_record
+from results.schema import RECORD_NAME, RunRecord, SchemaError
+
+CACHE = ".cache"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The name that the run goes by here."""
+        return self.path.name
+
+    @property
+    def record(self) -> Path:
+        """The finished (or failed) run's record."""
+        return self.path / RECORD_NAME
+
+    @property
+    def events(self) -> Path:
+        """Progress, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What a killed run goes on from: as it stood after its last finished task."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def inner_checkpoint(self) -> Path:
+        """The same, as it stood somewhere within a task."""
+        return self.path / "checkpoint-within.safetensors"
+
+    @property
+    def backbone(self) -> Path:
+        """What all tasks share."""
+        return self.path / "tasks" / "shared.safetensors"
+
+    def task(self, index: int) -> Path:
+        """What task ``index`` (1-based, the scenario's order) adds."""
+        return self.path / "tasks" / f"task{index:03d}.safetensors"
+
+    def read(self) -> RunRecord | None:
+        """The record, None where there is none that can be read."""
+        try:
+            return read_record(self.record)
+        except SchemaError:
+            return None
+
+    @property
+    def to_be_repeated(self) -> bool:
+        """--force asked for the finished run again, and its new record is not there yet."""
+        try:
+            return self._wish.stat().st_mtime_ns > self.record.stat().st_mtime_ns
+        except OSError:
+            return False
+
+    @property
+    def _wish(self) -> Path:
+        return self.path / ".repeat"
+
+    def repeat(self) -> None:
+        """Have the run carried out again, from its beginning; its record stays until there is another."""
+        self.forget_checkpoints()
+        self._wish.touch()
+
+    def append_event(self, event: dict[str, Any]) -> None:
+        """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
+        with suppress(OSError), self.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
+
+    def sweep(self) -> None:
+        """Remove temporary files that a killed process left."""
+        sweep(self.path)
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints: the run is finished, or shall start afresh."""
+        for path in (self.checkpoint, self.inner_checkpoint, self._wish):
+            path.unlink(missing_ok=True)
+
+    def forget_tasks(self) -> None:
+        """Remove what tasks and backbone were stored as."""
+        for path in self.backbone.parent.glob("*.safetensors"):
+            path.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files below ``folder`` that a killed process left; the caller holds the folder's lock."""
+    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
+
+
+def run_folder(results: Path, *ids: str) -> RunFolder:
+    """The folder of one run, under the first of its names (``RunSpec.ids``) that is there, else under the first."""
+    found = (name for name in ids if (results / name).is_dir())
+    return RunFolder(results / next(found, ids[0]))
+
+
+def require_writable(folder: Path) -> None:
+    """Make sure that runs can be written below ``folder``.
+
+    Raises:
+        RequestError: it is a file, it cannot be made, or it takes no file.
+    """
+    try:
+        require_place(folder)
+    except OSError as error:
+        raise RequestError(
+            f"The results folder {folder} cannot be written ({error.strerror}); make room or choose another with "
+            "--results."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive lock on ``path`` (made where absent); the system frees it when the process ends.
+
+    The lock is on the open file, not on its existence: a lock file that a dead process left behind locks nothing.
+
+    Args:
+        path: the lock file, never removed.
+        waiting: called once when another process holds the lock, which is then waited for.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``waiting`` was not given.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is None:
+                raise
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def cache_path(results: Path, *names: str | None) -> Path:
+    """A file in the results folder's shared cache, under the first of its names that is there, else under the first."""
+    paths = [results / CACHE / name for name in names if name is not None]
+    return next((path for path in paths if path.exists()), paths[0])

@@ -1,0 +1,1 @@
+"""An example of a method from outside the suite."""

@@ -1,0 +1,121 @@
+"""A method's card: all that the rest of the suite may ask of a method, without importing torch.
+
+A method is a folder with a ``card.py``, which holds ``CARDS``, and the strategy that these name. Nothing outside the
+folder knows the method by name; an installed package adds its own through the entry-point group ``maskbench.methods``
+(docs/add-a-method.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from methods.engine.knobs import MaskSettings, Settings
+
+FROZEN, PER_TASK = "frozen", "per-task"
+#: what BN does while a task trains: ``methods.engine.batchnorm``
+BN_POLICIES = (FROZEN, PER_TASK)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method cannot do without; the suite provides it."""
+
+    task1_network: bool = True  #: starts from the network that task 1 trains, unless the backbone is pretrained
+    goal: bool = False  #: an accuracy goal for every task (argument ``goal_for``)
+    fresh_backbone: bool = False  #: a newly initialised backbone for every task (argument ``make_backbone``)
+    backbone: str = "as given"  #: a key of ``methods.engine.backbones.INITIAL``; others than "as given" never train
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What a method guarantees; the contract test holds it to these."""
+
+    no_forgetting: bool = True  #: logits of earlier tasks stay the same, bit for bit
+    frozen_backbone: bool = False  #: weights and BN set that tasks share never change after task 1
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """What a method adds to the common part of the published size formula (``benchmark.size``)."""
+
+    whole_networks: bool = False  #: a whole network for every task, in place of the common part
+    owner_index: bool = False  #: for every weight the task that owns it, or none
+    units: str | None = None  #: one bit per mask unit of convolutions, for every added task; None: no masks
+    hidden_linear: str = "element"  #: mask units of hidden fully connected layers
+    soft: bool = False  #: dropped units may carry an fp32 value
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures draw a method: a colour for light pages, one for dark pages (contrast 3:1 each), a marker."""
+
+    light: str  #: "#rrggbb"
+    dark: str
+    marker: str  #: matplotlib's
+
+
+@dataclass(frozen=True)
+class Card:
+    """One method.
+
+    ``settings`` is an instance of the method's own dataclass and holds its defaults; ``protocols`` what its source
+    sets otherwise in a scenario. Everything here is data: reading a card costs no import of torch or Avalanche.
+    """
+
+    name: str  #: as users type it: small letters, digits, hyphens
+    title: str  #: as the papers print it
+    summary: str  #: one line for ``list``
+    strategy: str  #: "module:class" of the Avalanche strategy
+    settings: Settings
+    bn_policy: str = PER_TASK  #: the policy of the method's source
+    mask: MaskSettings | None = None  #: the point of the mask grid, where the method is one
+    family: str = ""  #: methods of one family share a section of a scenario's settings; empty: the name
+    paper: str = ""
+    published: str = ""  #: "2021-06"; tables and lists are in this order, baselines (empty) first
+    order: int = 0  #: among methods of one date
+    groups: tuple[str, ...] = ()  #: what ``--method GROUP`` finds it under, beside "all"
+    version: int = 1  #: raised when the method's numbers change under equal settings: its runs get new names
+    needs: Needs = Needs()
+    promises: Promises = Promises()
+    size_rule: SizeRule | None = None  #: None: no published size follows a rule for this method
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: scenario -> knobs of its source
+    restore: str = "methods.engine.restore:own_tensors"  #: "module:function", see there; needs no Avalanche
+    whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
+    reference: str = (
+        ""  #: trains task-1 networks and goals: "scratch" from random weights, "pretrained" from given ones
+    )
+    look: Look | None = None  #: None: chosen by the name
+
+    def load(self) -> type[Any]:
+        """The strategy class; imports torch and Avalanche."""
+        return _resolved(self.strategy)  # type: ignore[no-any-return]
+
+    def load_restore(self) -> Callable[..., Any]:
+        """The function that turns what is stored back into a network; imports torch."""
+        return _resolved(self.restore)  # type: ignore[no-any-return]
+
+    @property
+    def section(self) -> str:
+        """The family, or the method's own name."""
+        return self.family or self.name
+
+    def facts(self) -> dict[str, Any]:
+        """What a record carries of the method, so that a report needs no card (plain JSON)."""
+        return {
+            "title": self.title,
+            "published": self.published,
+            "order": self.order,
+            "paper": self.paper,
+            "masks": self.mask is not None,
+            "no_forgetting": self.promises.no_forgetting,
+            "look": [self.look.light, self.look.dark, self.look.marker] if self.look else None,
+            "reference": self.reference,
+        }
+
+
+def _resolved(target: str) -> Any:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)

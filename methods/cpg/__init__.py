@@ -1,0 +1,1 @@
+"""CPG without expansion: compact, pick, and do not grow."""

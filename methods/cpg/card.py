@@ -1,0 +1,78 @@
+"""CPG (Hung et al., NeurIPS 2019) without expansion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from methods.card import Card, Look, Needs, SizeRule
+from methods.engine.knobs import WeightSettings, knob
+
+
+@dataclass(frozen=True)
+class CPGSettings(WeightSettings):
+    """Goal, train with picking, gradual prune, choose, retrain."""
+
+    pick_lr: float = knob(5e-4, "Adam's rate for the scores that pick among earlier tasks' weights")
+    pick_milestone: int = knob(50, "epoch after which pick_lr falls by pick_gamma", "epochs")
+    pick_gamma: float = knob(0.2, "factor on pick_lr at pick_milestone")
+    pick_stop: int = knob(70, "picks are fixed after this epoch, unless the task owns no weight at all", "epochs")
+    min_train_accuracy: float = knob(
+        0.95, "below this training accuracy a trained or pruned network is not kept", at_most=1
+    )
+    prune_ratios: tuple[float, ...] = knob(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95), "pruning ratios that are tried, in this order", below=1
+    )
+    prune_epochs: int = knob(20, "epochs per pruning ratio", "epochs")
+    prune_ramp: int = knob(4, "of which the first ones follow the cubic schedule", "epochs")
+    prune_every: int = knob(10, "iterations between two cuts within the ramp", "iterations", at_least=1)
+    prune_lr: float = knob(1e-3, "learning rate while pruning")
+    retrain_epochs: int = knob(30, "epochs of the last step", "epochs")
+    retrain_lr: float = knob(1e-3, "learning rate of the last step")
+    retrain_pick_lr: float = knob(1e-4, "Adam's rate for picks in the last step")
+    retrain_patience: int = knob(5, "epochs without a better accuracy before the last step stops", "epochs")
+    initial_prune: float = knob(0.5, "share of a pretrained backbone that is freed before the first task", below=1)
+    goal_tolerance: float = knob(0.0, "how far below the goal still counts as met, a fraction", at_most=1)
+
+    SCALED: ClassVar[tuple[str, ...]] = (
+        "milestones",
+        "pick_milestone",
+        "pick_stop",
+        "prune_epochs",
+        "prune_ramp",
+        "retrain_epochs",
+        "retrain_patience",
+    )
+
+
+CPG = Card(
+    name="cpg",
+    title="CPG",
+    summary="compact, pick, (not) grow: PackNet plus picking among earlier weights (NeurIPS 2019)",
+    strategy="methods.cpg.strategy:CPG",
+    settings=CPGSettings(),
+    paper="Hung et al., Compacting, Picking and Growing, NeurIPS 2019",
+    published="2019-12",
+    groups=("paper",),
+    needs=Needs(task1_network=False, goal=True),
+    # as printed, which leaves out the owner index
+    size_rule=SizeRule(units="element"),
+    restore="methods.engine.restore:owned_weights",
+    protocols={
+        "digits": {
+            "epochs": 30, "lr": 0.05, "milestones": (15, 24),
+            "pick_lr": 1e-3, "pick_milestone": 15, "pick_stop": 21,
+            "prune_epochs": 4, "prune_ramp": 2, "prune_every": 3, "prune_lr": 5e-3,
+            "retrain_epochs": 10, "retrain_lr": 5e-3, "retrain_pick_lr": 1e-3,
+        },
+        # picks never fixed, no bound on the training accuracy, half a point of tolerance, no retraining
+        "imagenet2sketch": {
+            "epochs": 100, "lr": 1e-3, "milestones": (50, 80),
+            "pick_lr": 1e-4, "pick_milestone": 50, "pick_stop": 100,
+            "min_train_accuracy": 0.0, "prune_every": 50, "retrain_epochs": 0, "goal_tolerance": 0.005,
+        },
+    },
+    look=Look("#8b3a91", "#d594da", "p"),
+)  # fmt: skip
+
+CARDS = (CPG,)

@@ -1,0 +1,239 @@
+"""Where each masked weight lies: all of them in one flat tensor, ordered so that masks come out in a few passes.
+
+A *unit* is the run of weights that share one mask number: an element, a kernel, a group of kernels, or all kernels
+of an output channel. In PyTorch's order (out, in, kh, kw) every such unit is contiguous and, within a layer, of equal
+size; layers of equal unit size lie side by side, so that one broadcast multiplication serves all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from methods.engine.knobs import HIDDEN_LINEAR, UNITS
+
+#: input channels per unit of the release's group-wise masks
+GROUP_CHANNELS = 8
+
+
+@dataclass(frozen=True)
+class LayerSlot:
+    """One weight tensor's place: elements ``[start, stop)``, mask units ``[unit_start, unit_stop)``."""
+
+    name: str  #: parameter name in the backbone, e.g. "features.0.weight"
+    shape: torch.Size
+    unit_size: int
+    start: int
+    unit_start: int
+
+    @property
+    def elements(self) -> int:
+        """Weights of the layer."""
+        return self.shape.numel()
+
+    @property
+    def units(self) -> int:
+        """Mask units of the layer."""
+        return self.elements // self.unit_size
+
+    @property
+    def stop(self) -> int:
+        """End of the layer's elements."""
+        return self.start + self.elements
+
+    @property
+    def unit_stop(self) -> int:
+        """End of the layer's units."""
+        return self.unit_start + self.units
+
+    @property
+    def element_slice(self) -> slice:
+        """The layer in a flat tensor of all weights."""
+        return slice(self.start, self.stop)
+
+    @property
+    def unit_slice(self) -> slice:
+        """The layer in a flat tensor of all mask units."""
+        return slice(self.unit_start, self.unit_stop)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring layers whose units have one size: ``units`` x ``unit_size`` as a matrix."""
+
+    start: int
+    stop: int
+    unit_start: int
+    unit_stop: int
+    unit_size: int
+
+
+@dataclass(frozen=True, eq=False)
+class FlatLayout:
+    """The masked layers of a backbone in storage order, and the runs of equal unit size."""
+
+    slots: tuple[LayerSlot, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def elements(self) -> int:
+        """Weights in all layers."""
+        return self.slots[-1].stop if self.slots else 0
+
+    @property
+    def units(self) -> int:
+        """Mask units in all layers."""
+        return self.slots[-1].unit_stop if self.slots else 0
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Parameter names in storage order."""
+        return tuple(slot.name for slot in self.slots)
+
+    @cached_property
+    def element_counts(self) -> list[int]:
+        """Weights per layer, in storage order."""
+        return [slot.elements for slot in self.slots]
+
+    @cached_property
+    def unit_counts(self) -> list[int]:
+        """Mask units per layer, in storage order."""
+        return [slot.units for slot in self.slots]
+
+    @cached_property
+    def shapes(self) -> list[torch.Size]:
+        """Weight shapes, in storage order."""
+        return [slot.shape for slot in self.slots]
+
+    @cached_property
+    def elementwise(self) -> bool:
+        """Every unit is one element."""
+        return self.units == self.elements
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The layers' weights as one flat tensor (elements,), a copy."""
+        return torch.cat([tensors[slot.name].detach().reshape(-1) for slot in self.slots])
+
+    def parts(self, flat: Tensor) -> list[Tensor]:
+        """Layer views of a flat tensor (elements,), in storage order. Differentiable."""
+        return [
+            part.view(shape)
+            for part, shape in zip(flat.split_with_sizes(self.element_counts), self.shapes, strict=True)
+        ]
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Layer views of a flat tensor (elements,), by parameter name. Differentiable."""
+        return dict(zip(self.names, self.parts(flat), strict=True))
+
+    def expand(self, per_unit: Tensor) -> Tensor:
+        """Repeat each unit's number for its elements: (units,) -> (elements,)."""
+        expanded = torch.empty(self.elements, dtype=per_unit.dtype, device=per_unit.device)
+        for run in self.runs:
+            source = per_unit[run.unit_start : run.unit_stop].unsqueeze(1)
+            expanded[run.start : run.stop].view(-1, run.unit_size).copy_(source.expand(-1, run.unit_size))
+        return expanded
+
+    def scale(self, flat: Tensor, per_unit: Tensor, out: Tensor | None = None) -> Tensor:
+        """Multiply each element of ``flat`` (elements,) by its unit's number (units,), into ``out`` or a new tensor."""
+        product = torch.empty_like(flat) if out is None else out
+        for run in self.runs:
+            torch.mul(
+                flat[run.start : run.stop].view(-1, run.unit_size),
+                per_unit[run.unit_start : run.unit_stop].unsqueeze(1),
+                out=product[run.start : run.stop].view(-1, run.unit_size),
+            )
+        return product
+
+    def unit_products(self, gradients: Sequence[Tensor], weights: Tensor, sums: Tensor) -> Tensor:
+        """Sum over each unit of gradient times weight: layers' gradients and flat (elements,) -> ``sums`` (units,)."""
+        products = torch.empty_like(weights)
+        for slot, gradient, weight, product, total in zip(
+            self.slots,
+            gradients,
+            weights.split_with_sizes(self.element_counts),
+            products.split_with_sizes(self.element_counts),
+            sums.split_with_sizes(self.unit_counts),
+            strict=True,
+        ):
+            torch.mul(gradient.reshape(-1), weight, out=total if slot.unit_size == 1 else product)
+        for run in self.runs:
+            if run.unit_size > 1:
+                source = products[run.start : run.stop].view(-1, run.unit_size)
+                torch.sum(source, dim=1, out=sums[run.unit_start : run.unit_stop])
+        return sums
+
+
+def weight_layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
+    """(parameter name, module) of every convolution and linear layer, first and 1x1 ones included."""
+    return [
+        (f"{name}.weight" if name else "weight", module)
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+
+
+def _unit_size(module: nn.Module, units: str, hidden_linear: str) -> int | None:
+    """Elements per mask unit of one layer; None: the layer is not masked."""
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+    if isinstance(module, nn.Linear):
+        if hidden_linear == "frozen":
+            return None
+        return 1 if hidden_linear == "element" else module.in_features
+    _, inputs, height, width = module.weight.shape
+    if units == "element":
+        return 1
+    if units == "kernel":
+        return height * width
+    if units == "channel":
+        return inputs * height * width
+    channels = max(size for size in range(1, GROUP_CHANNELS + 1) if inputs % size == 0)
+    return channels * height * width
+
+
+def layout_of(backbone: nn.Module, units: str = "element", hidden_linear: str = "element") -> FlatLayout:
+    """The layout of a backbone's convolution and linear weights.
+
+    Args:
+        backbone: any network; its head is not part of it.
+        units: what shares a mask number in a convolution: "element", "kernel", "group" (blocks of the largest
+            number of input channels up to eight that divides them) or "channel" (per output channel).
+        hidden_linear: for linear layers inside the backbone: "element", "unit" (per output) or "frozen" (no mask).
+
+    Raises:
+        ValueError: an unknown name, or a backbone without a layer to mask.
+    """
+    if units not in UNITS:
+        raise ValueError(f"mask units {units!r} are unknown; choose one of {', '.join(UNITS)}")
+    if hidden_linear not in HIDDEN_LINEAR:
+        raise ValueError(f"hidden_linear {hidden_linear!r} is unknown; choose one of {', '.join(HIDDEN_LINEAR)}")
+    sized = [
+        (size, name, module.weight.shape)
+        for name, module in weight_layers(backbone)
+        if (size := _unit_size(module, units, hidden_linear)) is not None and isinstance(module.weight, Tensor)
+    ]
+    if not sized:
+        spared = " (mask.hidden_linear=frozen spares its linear ones)" if weight_layers(backbone) else ""
+        raise ValueError(f"the backbone has no convolution or linear layer to mask{spared}")
+    return arrange((name, shape, size) for size, name, shape in sorted(sized, key=lambda item: item[0]))
+
+
+def arrange(layers: Iterable[tuple[str, Sequence[int], int]]) -> FlatLayout:
+    """Lay (name, shape, unit size) triples side by side, in the order given."""
+    slots: list[LayerSlot] = []
+    start = unit_start = 0
+    for name, shape, size in layers:
+        if math.prod(shape) % size:
+            raise ValueError(f"{name}: units of {size} elements do not divide a tensor of shape {tuple(shape)}")
+        slots.append(LayerSlot(name, torch.Size(shape), size, start, unit_start))
+        start, unit_start = slots[-1].stop, slots[-1].unit_stop
+    runs = []
+    for size, members in groupby(slots, key=lambda slot: slot.unit_size):
+        first, *_, last = (*(items := list(members)), items[-1])
+        runs.append(Run(first.start, last.stop, first.unit_start, last.unit_stop, size))
+    return FlatLayout(tuple(slots), tuple(runs))

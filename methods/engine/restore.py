@@ -1,0 +1,130 @@
+"""From what is stored back to a network: pure functions of stored tensors, for runs, exports and other programs alike.
+
+``restore(shared, kept, layout)`` gives what replaces the backbone's own tensors, by name there, so that the network is
+that of one task. ``shared`` is what all tasks share, ``kept`` what the task adds (``methods.engine.parts``), both as
+tensors by name; ``layout`` says where masked or owned weights lie. Needs torch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from methods.engine.layout import FlatLayout
+from methods.engine.masks import Mask
+from methods.engine.ownership import visible_weights
+from methods.engine.packing import bits_of, packed_length, unpack_bits, unpack_numbers
+from methods.engine.parts import BACKBONE, BITS, SCALES, VALUES, Tensors, overrides, without_prefix
+from methods.engine.values import decode_layer
+
+#: PackNet's and CPG's parts: flat shared weights and their owners; the task's number among the owners, its picks
+WEIGHTS, OWNER, POSITION, PICKS = "weights", "owner", "position", "mask.picks"
+#: prefix of the biases and the BN set that tasks go on from
+LATEST = "latest."
+
+Restore = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], FlatLayout | None], Tensors]
+
+
+class DamagedParts(ValueError):
+    """Stored parts do not fit one another or the layout; the message says how."""
+
+
+def own_tensors(shared: Mapping[str, Tensor], kept: Mapping[str, Tensor], layout: FlatLayout | None = None) -> Tensors:
+    """Tensors that the task brings in place of the backbone's: whole networks, BN sets, biases."""
+    return overrides(kept)
+
+
+def masked_weights(
+    shared: Mapping[str, Tensor],
+    kept: Mapping[str, Tensor],
+    layout: FlatLayout | None,
+    *,
+    room: Tensor | None = None,
+    selects: bool = False,
+) -> Tensors:
+    """The backbone's weights times the task's mask, and the task's own tensors; without a mask only these.
+
+    Args:
+        room: memory for the masked weights, (elements,); fresh memory costs more than the arithmetic.
+        selects: a dropped weight becomes +0, whatever its sign (PackNet's and CPG's selection of weights).
+
+    Raises:
+        DamagedParts: not as many bits as units, values as dropped units, or scales as layers.
+    """
+    own = overrides(kept)
+    if BITS not in kept:
+        return own
+    assert layout is not None
+    bits, dropped = _checked_bits(kept, layout)
+    first = shared[BACKBONE + layout.slots[0].name]
+    if room is None:
+        room = torch.empty(layout.elements, dtype=first.dtype, device=first.device)
+    values, scales = kept.get(VALUES), kept.get(SCALES)
+    taken = 0
+    for number, slot in enumerate(layout.slots):
+        weight = shared[BACKBONE + slot.name].reshape(-1, slot.unit_size)
+        chosen = bits[slot.unit_slice]
+        product = room[slot.element_slice].view(-1, slot.unit_size)
+        if selects:
+            torch.where(chosen[:, None], weight, weight.new_zeros(()), out=product)
+            continue
+        numbers = (product.view(-1) if slot.unit_size == 1 else weight.new_empty(slot.units)).copy_(chosen)
+        if values is not None:
+            of_layer = values[taken : taken + dropped[number]]
+            taken += dropped[number]
+            numbers.masked_scatter_(~chosen, decode_layer(of_layer, None if scales is None else scales[number]))
+        torch.mul(weight, numbers[:, None], out=product)
+    return layout.views(room) | own
+
+
+def stored_mask(kept: Mapping[str, Tensor], layout: FlatLayout) -> Mask:
+    """The mask that a task's bits and values stand for. Raises DamagedParts."""
+    bits, dropped = _checked_bits(kept, layout)
+    numbers = torch.zeros(layout.units, device=bits.device)
+    if VALUES in kept:
+        scales = kept.get(SCALES)
+        of_layers = kept[VALUES].split_with_sizes(dropped)
+        decoded = [
+            decode_layer(values, None if scales is None else scales[number]) for number, values in enumerate(of_layers)
+        ]
+        numbers.masked_scatter_(~bits, torch.cat(decoded))
+    return Mask(bits, numbers)
+
+
+def _checked_bits(kept: Mapping[str, Tensor], layout: FlatLayout) -> tuple[Tensor, list[int]]:
+    """The kept units, bool (units,), and how many are dropped in each layer. Raises DamagedParts."""
+    packed, values, scales = kept[BITS], kept.get(VALUES), kept.get(SCALES)
+    if len(packed) != packed_length(layout.units):
+        raise DamagedParts(f"{len(packed)} bytes of mask bits do not fit {layout.units} units")
+    bits = unpack_bits(packed, layout.units)
+    dropped = [slot.units - int(torch.count_nonzero(bits[slot.unit_slice])) for slot in layout.slots]
+    if values is not None and len(values) != sum(dropped):
+        raise DamagedParts(f"{len(values)} soft values do not fit {sum(dropped)} dropped units")
+    if scales is not None and len(scales) != len(layout.slots):
+        raise DamagedParts(f"{len(scales)} scales do not fit {len(layout.slots)} layers")
+    return bits, dropped
+
+
+def owned_weights(shared: Mapping[str, Tensor], kept: Mapping[str, Tensor], layout: FlatLayout | None) -> Tensors:
+    """The shared weights that the task sees, zero elsewhere, with its biases and BN set (PackNet, CPG)."""
+    assert layout is not None
+    weights = torch.where(visible(shared, kept, layout), shared[WEIGHTS], 0.0)
+    return layout.views(weights) | without_prefix(shared, LATEST) | overrides(kept)
+
+
+def visible(shared: Mapping[str, Tensor], kept: Mapping[str, Tensor], layout: FlatLayout) -> Tensor:
+    """bool (elements,): own weights and those of earlier tasks, for CPG only the picked ones of these."""
+    owner = shared[OWNER]
+    if owner.dtype == torch.uint8:  # packed, as it is stored
+        owner = unpack_numbers(owner, bits_of(owner, layout.elements), layout.elements)
+    return visible_weights(owner, int(kept[POSITION]), kept.get(PICKS))
+
+
+def shared_backbone(shared: Mapping[str, Tensor], layout: FlatLayout | None) -> Tensors:
+    """What all tasks share, by name in the backbone; owned weights in their layers' shapes."""
+    found = without_prefix(shared, BACKBONE) | without_prefix(shared, LATEST)
+    if WEIGHTS in shared and layout is not None:
+        found |= layout.views(shared[WEIGHTS])
+    return found

@@ -1,0 +1,45 @@
+"""Fine-tuning of all weights, per task and in sequence."""
+
+from __future__ import annotations
+
+from methods.card import Card, Look, Promises, SizeRule
+from methods.engine.knobs import TrainSettings
+
+#: rates half an order below those of training from scratch
+SETTINGS = TrainSettings(lr=5e-3)
+
+PROTOCOLS = {
+    "digits": {"epochs": 30, "lr": 0.02, "milestones": (15, 24)},
+    # Piggyback's "individual networks"
+    "imagenet2sketch": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
+}
+
+FINETUNE = Card(
+    name="finetune",
+    title="Fine-tune",
+    summary="a whole network per task, each from the task-1 network",
+    strategy="methods.finetune.strategy:FineTune",
+    settings=SETTINGS,
+    order=2,
+    groups=("paper",),
+    size_rule=SizeRule(whole_networks=True),
+    protocols=PROTOCOLS,
+    whole_networks=True,
+    reference="pretrained",
+    look=Look("#646d79", "#aab3be", "s"),
+)
+
+SEQUENTIAL = Card(
+    name="finetune-sequential",
+    title="Fine-tune, in sequence",
+    summary="one network overwritten by every task: forgetting made visible",
+    strategy="methods.finetune.strategy:FineTuneSequential",
+    settings=SETTINGS,
+    family="finetune",
+    order=3,
+    promises=Promises(no_forgetting=False),
+    protocols=PROTOCOLS,
+    look=Look("#a8324a", "#f0899b", "v"),
+)
+
+CARDS = (FINETUNE, SEQUENTIAL)

@@ -1,0 +1,1 @@
+"""PackNet: train, prune, and give what was pruned to the next task."""

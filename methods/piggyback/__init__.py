@@ -1,0 +1,1 @@
+"""Piggyback: one bit per weight on a frozen backbone."""

@@ -1,0 +1,1 @@
+"""Every task alone, from random weights: what sharing is measured against."""

@@ -1,0 +1,120 @@
+"""Every method keeps the one contract (``benchmark.testing``); and the contract notices methods that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import learn, make_strategy, tiny_stream
+
+from benchmark.testing import BrokenContract, check_kill, check_reload, check_run, server
+from methods.card import BN_POLICIES
+from methods.engine.parts import tensors_of
+from methods.registry import METHODS
+
+#: one of each kind of state: masks, shared weights that change, goals and picks
+KILLED_IN_THE_SUITE = ("ksm", "packnet", "cpg")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """A run of every method under every BN policy; each is checked on the way."""
+    place = tmp_path_factory.mktemp("contract")
+    return {
+        (name, policy): check_run(name, place / policy, bn_policy=policy) for name in METHODS for policy in BN_POLICIES
+    }
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[Any]:
+    with server() as workers:
+        yield workers
+
+
+def test_every_method_keeps_what_it_promises_and_stores_what_it_counts(
+    folders: dict[tuple[str, str], Path],
+) -> None:
+    assert len(folders) == 2 * len(METHODS)
+
+
+def test_every_method_comes_back_in_a_fresh_process(folders: dict[tuple[str, str], Path]) -> None:
+    check_reload(folders.values())
+
+
+@pytest.mark.parametrize("name", KILLED_IN_THE_SUITE)
+def test_a_killed_run_ends_as_one_left_alone(name: str, executor: Any, tmp_path: Path) -> None:
+    check_kill(name, executor, tmp_path)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_killed_after_every_epoch_ends_as_one_left_alone(name: str, executor: Any, tmp_path: Path) -> None:
+    check_kill(name, executor, tmp_path, after=2)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_card_and_strategy_are_of_one_mind(name: str) -> None:
+    card = METHODS[name]
+    assert card.load().card is card
+    strategy = make_strategy(name, epochs=1)
+    experiences, test = tiny_stream(2)
+    learn(strategy, experiences)
+    kept = tensors_of(strategy.learned[1])
+    restored = card.load_restore()(strategy.shared(), kept, strategy.layout)
+    assert restored.keys() <= {**strategy.view.backbone.state_dict()}.keys()
+    strategy.view.look_through(restored, kept["head.weight"], kept["head.bias"])
+    strategy.view.eval()
+    with torch.no_grad():
+        again = torch.cat([strategy.view(batch) for batch, _ in test[1].evaluation_batches(100)])
+    strategy.forget_view()
+    assert torch.equal(again, strategy.logits(1, test[1]))
+
+
+def test_contract_notices_a_method_that_forgets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from benchmark.run.promise import BrokenPromise
+    from methods.finetune.strategy import FineTune, FineTuneSequential
+
+    monkeypatch.setattr(FineTune, "keep", FineTuneSequential.keep)  # overwrites what all tasks share
+    with pytest.raises(BrokenPromise, match="finetune promises that it never forgets"):
+        check_run("finetune", tmp_path)
+
+
+def test_contract_notices_a_backbone_that_moves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from methods.head_only.strategy import HeadOnly
+
+    def keep(self: Any, task: Any) -> Any:
+        with torch.no_grad():  # a buffer that no logit depends on
+            self.view.backbone.features[1].bias.add_(1)
+        return self.own_kept()
+
+    monkeypatch.setattr(HeadOnly, "keep", keep)
+    monkeypatch.setattr("benchmark.run.promise.Promise.hold", lambda self: None)
+    with pytest.raises(BrokenContract, match="the shared tensors changed after task 1"):
+        check_run("head-only", tmp_path)
+
+
+def test_contract_notices_a_size_that_is_not_what_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from methods.engine.parts import Part
+
+    monkeypatch.setattr(Part, "numbers", property(lambda self: 1))
+    with pytest.raises(BrokenContract, match="the itemised size is"):
+        check_run("ksm", tmp_path)
+
+
+def test_contract_notices_a_file_that_is_not_what_was_learned(
+    folders: dict[tuple[str, str], Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "run"
+    shutil.copytree(folders["ksm", "per-task"], copy)
+    expected = load_file(copy / "logits.safetensors")
+    expected["logits2"] = expected["logits2"] + 1
+    save_file(expected, copy / "logits.safetensors")
+    with pytest.raises(BrokenContract, match="comes back with other logits"):
+        check_reload([copy])
