@@ -13,6 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from methods.engine.knobs import MaskSettings, Settings
+from results.schema import FROM_PRETRAINED, FROM_SCRATCH
+
+__all__ = [
+    "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK",
+    "Card", "Look", "Needs", "Promises", "SizeRule",
+]  # fmt: skip
 
 FROZEN, PER_TASK = "frozen", "per-task"
 #: what BN does while a task trains: ``methods.engine.batchnorm``
@@ -84,9 +90,7 @@ class Card:
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: scenario -> knobs of its source
     restore: str = "methods.engine.restore:own_tensors"  #: "module:function", see there; needs no Avalanche
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
-    reference: str = (
-        ""  #: trains task-1 networks and goals: "scratch" from random weights, "pretrained" from given ones
-    )
+    reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``
     look: Look | None = None  #: None: chosen by the name
 
     def load(self) -> type[Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from methods.card import BN_POLICIES, FROZEN, PER_TASK, Card
+from methods.card import BN_POLICIES, FROM_PRETRAINED, FROM_SCRATCH, FROZEN, PER_TASK, Card
 from methods.engine.knobs import check_settings
 
 __all__ = ["ENTRY_POINTS", "FROZEN", "GROUPS", "METHODS", "PER_TASK", "PluginWarning", "reference", "use_plugins"]
@@ -91,7 +91,7 @@ def use_plugins(modules: Iterable[str]) -> None:
 
 def reference(pretrained: bool) -> Card:
     """The method that trains task-1 networks and accuracy goals, from random or from pretrained weights."""
-    role = "pretrained" if pretrained else "scratch"
+    role = FROM_PRETRAINED if pretrained else FROM_SCRATCH
     return next(card for card in METHODS.values() if card.reference == role)
 
 
@@ -144,8 +144,11 @@ def _check(card: Any, taken: Mapping[str, Card]) -> None:
         raise ValueError(f"the name {card.name!r} must be of small letters, digits and hyphens, 40 at most")
     if card.name in taken:
         raise ValueError(f"there is already a method {card.name!r}")
-    if clash := {card.name, *card.groups} & {"all"}:
-        raise ValueError(f"the name {clash.pop()!r} is taken by the group of all methods")
+    groups = {"all", *(group for other in taken.values() for group in other.groups)}
+    if card.name in groups:
+        raise ValueError(f"{card.name!r} is the name of a group of methods")
+    if any(group in taken or group == "all" for group in card.groups):
+        raise ValueError(f"{card.name} is in a group that has the name of a method, or of all")
     if card.bn_policy not in BN_POLICIES:
         raise ValueError(f"{card.name} has the BN policy {card.bn_policy!r}, none of {', '.join(BN_POLICIES)}")
     check_settings(card.settings)

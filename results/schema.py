@@ -26,7 +26,7 @@ FAILED = "failed"
 TRAINING_PHASES = ("train", "prune", "choose", "retrain")
 
 #: Roles of a method (``RunRecord.method["reference"]``): what others are compared with and start from.
-FROM_SCRATCH, FROM_PRETRAINED = "scratch", "pretrained"
+FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 REFERENCES = (FROM_SCRATCH, FROM_PRETRAINED)
 
 

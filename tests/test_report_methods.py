@@ -16,7 +16,7 @@ from reports.compare import compare
 from reports.grouping import group
 from reports.method_facts import Methods
 from reports.style import INK, SPARE, spare_look
-from results.schema import RunRecord
+from results.schema import FROM_SCRATCH, RunRecord
 
 FACTS: dict[str, Any] = {
     "title": "Bias tuning",
@@ -68,7 +68,7 @@ def test_without_records_the_cards_answer_in_the_order_of_publication() -> None:
     assert methods.title("finetune-sequential") == "Fine-tune, in sequence"
     look = methods["ksm"].look
     assert (look.name, look.light, look.dark, look.marker) == ("m-ksm", "#0a63a6", "#6cb3f0", "o")
-    assert [name for name in METHODS if methods[name].reference == "scratch"] == ["scratch"]
+    assert [name for name in METHODS if methods[name].reference == FROM_SCRATCH] == ["scratch"]
 
 
 def test_a_method_of_which_nothing_is_known_has_its_name_and_a_spare_colour_and_comes_last() -> None:
@@ -132,7 +132,7 @@ def test_a_look_that_is_none_is_replaced_by_a_spare_one(look: object) -> None:
 @pytest.mark.parametrize(
     ("given", "published", "order", "reference"),
     [
-        ({"published": "2024", "order": 3, "reference": "pretrained"}, "2024", 3, "pretrained"),
+        ({"published": "2024", "order": 3, "reference": "from pretrained"}, "2024", 3, "from pretrained"),
         ({"published": "May 2024", "order": "3", "reference": "me"}, None, 0, ""),
         ({"published": 2024, "order": 1.5, "reference": ["scratch"]}, None, 0, ""),
         ({"published": None, "order": None, "reference": None}, None, 0, ""),
@@ -247,7 +247,7 @@ def test_transfer_is_to_the_method_in_the_role_of_training_from_scratch(tmp_path
 
     for folder, method, facts, role in (
         ("old", "scratch", None, True),
-        ("own", "my-scratch", FACTS | {"reference": "scratch"}, True),
+        ("own", "my-scratch", FACTS | {"reference": FROM_SCRATCH}, True),
         ("none", "my-scratch", FACTS, False),
         ("other", "my-scratch", FACTS | {"reference": "pretrained"}, False),
     ):
@@ -267,4 +267,4 @@ def test_facts_survive_the_record() -> None:
     assert (card["title"], card["published"], card["look"], card["reference"]) == (
         "KSM", "2021-06", ["#0a63a6", "#6cb3f0", "o"], "",
     )  # fmt: skip
-    assert (METHODS["scratch"].facts()["reference"], METHODS["ksm"].facts()["masks"]) == ("scratch", True)
+    assert (METHODS["scratch"].facts()["reference"], METHODS["ksm"].facts()["masks"]) == (FROM_SCRATCH, True)

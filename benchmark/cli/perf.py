@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.options import add_plugin
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ examples:
   python -m benchmark perf --scenario cifar100-20 --set backbone.width=0.25 --batch-size 32,128 --out perf
   python -m benchmark perf --scenario cifar100-20 --method ksm,piggyback --bn-policy frozen,per-task
   python -m benchmark perf --scale --out perf
+  python -m benchmark perf --equations --method ksm,piggyback --scenario cifar100-20 --repeats 31 --steps 2
   python -m benchmark perf --measuring --method ksm,packnet --repeats 40 --threads 1
 """
 
@@ -53,6 +55,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     instead.add_argument(
         "--measuring", action="store_true", help="instead: whole runs with and without the measuring, in pairs"
     )
+    instead.add_argument(
+        "--equations", action="store_true", help="instead: steps by the masks' equations and by their fast path, paired"
+    )
     what.add_argument(
         "--tasks", type=int, default=200, metavar="N", help="how many tasks --scale learns (default: 200)"
     )
@@ -66,8 +71,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     how.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds, or pairs of runs (default: 7)")
     how.add_argument("--epochs", type=int, metavar="N", help="of the runs of --measuring; default: the scenario's")
     how.add_argument("--out", type=Path, metavar="DIR", help="write the table, as text and CSV, and the picture there")
-    from benchmark.cli.options import add_plugin
-
     add_plugin(how)
     parser.set_defaults(run=run)
 
@@ -103,6 +106,10 @@ def run(args: argparse.Namespace) -> int:
             from benchmark.perf.measuring import run_measuring
 
             return run_measuring(specs, args)
+        if args.equations:
+            from benchmark.perf.equations import run_equations
+
+            return run_equations(specs, args)
         from benchmark.perf.steps import run_steps
 
         return run_steps(specs, sizes, args)

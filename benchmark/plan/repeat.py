@@ -75,7 +75,7 @@ def _carry_out_able(spec: RunSpec) -> None:
     if len(spec.task_names) != len(spec.task_indices):
         raise ValueError("its task_names and task_indices are not of one length")
     _check(type(METHODS[spec.method].settings), spec.settings, "settings", ("epochs",))
-    _check(TrainSettings, spec.scratch, "scratch", ("epochs",))
+    _check(TrainSettings, spec.scratch, "settings of task 1", ("epochs",))
     _check(_Backbone, spec.backbone, "backbone", ("name", "width", "channels", "image_size", "pretrained"))
     _check(_Protocol, spec.protocol, "protocol", ("batch_size", "eval_batch_size"))
     _check(Augmentation, spec.protocol.get("augmentation", {}), "augmentation")

@@ -15,6 +15,9 @@ from methods.registry import METHODS, reference
 #: ``backbone.*``: knobs of every backbone, with their defaults
 BACKBONE: dict[str, Any] = {"width": 1.0}
 
+#: the field of the task-1 network's settings
+_TASK_1 = "scratch"
+
 #: fields of the names that runs had before names held departures from defaults only, see ``RunSpec.first_id``
 _OF_THE_METHOD = ("method", "settings", "mask", "bn_policy", "task_names", "task_indices")
 
@@ -59,7 +62,7 @@ class RunSpec:
         card = METHODS[self.method]
         value = {**self._hashed(), "version": card.version}
         value["settings"] = _unlike(self.settings, card.settings)
-        value["scratch"] = _unlike(self.scratch, reference(self.backbone["pretrained"]).settings)
+        value[_TASK_1] = _unlike(self.scratch, reference(self.backbone["pretrained"]).settings)
         value["backbone"] = {
             key: item for key, item in value["backbone"].items() if key not in BACKBONE or item != BACKBONE[key]
         }
@@ -125,7 +128,7 @@ class RunSpec:
         card, value = METHODS[self.method], self._hashed()
         if card.version != 1:
             return None
-        kinds = (("settings", card.settings), ("scratch", reference(self.backbone["pretrained"]).settings))
+        kinds = (("settings", card.settings), (_TASK_1, reference(self.backbone["pretrained"]).settings))
         for name, kind in (*kinds, ("mask", MaskSettings())):
             if value[name] is None:
                 continue

@@ -18,6 +18,7 @@ from benchmark.plan.spec import RunOptions, RunSpec
 from benchmark.run.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
+from methods.card import FROM_SCRATCH
 from methods.engine.backbones import AS_GIVEN, INITIAL
 from methods.engine.network import TaskView
 from methods.engine.streams import Streams
@@ -50,7 +51,7 @@ def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:
     """A freshly initialised backbone (from torch's global generator), or the pretrained one; scratch has none."""
     chosen = spec.backbone
     backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
-    if options.weights and METHODS[spec.method].reference != "scratch":
+    if options.weights and METHODS[spec.method].reference != FROM_SCRATCH:
         load_weights(backbone, options.weights)
     return backbone
 
@@ -75,7 +76,7 @@ def strategy_of(
     if (mask := mask_settings(spec)) is not None:
         extra["mask"] = mask
     if card.needs.task1_network:
-        extra["scratch"] = scratch_settings(spec)
+        extra |= dict(scratch=scratch_settings(spec))  # noqa: C408  the argument, not the method
     if card.needs.fresh_backbone:
         extra["make_backbone"] = make_backbone
     if card.needs.goal:

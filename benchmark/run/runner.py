@@ -24,6 +24,7 @@ from benchmark.run.record import clock_doubts, cuda_seconds, failed_record, fini
 from benchmark.run.reference import References, epoch_event
 from benchmark.run.resume import Done
 from benchmark.run.store import RunFolder, locked, run_folder
+from methods.card import FROM_SCRATCH
 from methods.engine.parts import Parts, described, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.engine.task_file import tensors_sha256
@@ -185,8 +186,8 @@ class Runner:
         progress: Progress = self.strategy.progress
         self.done.progresses.append(progress.to_json())
         met = progress.done.get("goal met", True)
-        role = "pretrained" if self.spec.backbone["pretrained"] else "scratch"
-        if self.card.reference == role == "scratch" and self.spec.selection != "last":
+        sets_goals = self.card.reference == FROM_SCRATCH and not self.spec.backbone["pretrained"]
+        if sets_goals and self.spec.selection != "last":
             with self.clock("save"):
                 self.references.keep_goal(self.tasks[index], progress.done["train"]["selection"], self.folder.run_id)
         self._measure(index, "learned" if met else "goal missed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.card import Card, Look, Promises, SizeRule
+from methods.card import FROM_PRETRAINED, Card, Look, Promises, SizeRule
 from methods.engine.knobs import TrainSettings
 
 #: rates half an order below those of training from scratch
@@ -25,7 +25,7 @@ FINETUNE = Card(
     size_rule=SizeRule(whole_networks=True),
     protocols=PROTOCOLS,
     whole_networks=True,
-    reference="pretrained",
+    reference=FROM_PRETRAINED,
     look=Look("#646d79", "#aab3be", "s"),
 )
 

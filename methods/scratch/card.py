@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.card import Card, Look, Needs, SizeRule
+from methods.card import FROM_SCRATCH, Card, Look, Needs, SizeRule
 from methods.engine.knobs import TrainSettings
 
 SCRATCH = Card(
@@ -20,7 +20,7 @@ SCRATCH = Card(
         "imagenet2sketch": {"epochs": 100, "lr": 1e-3, "milestones": (50, 80)},
     },
     whole_networks=True,
-    reference="scratch",
+    reference=FROM_SCRATCH,
     look=Look("#8a6a00", "#d6b544", "P"),
 )
 

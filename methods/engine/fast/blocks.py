@@ -46,6 +46,12 @@ def blocks_of(layout: FlatLayout, device: torch.device) -> tuple[Block, ...]:
     return cut(layout, BLOCK_UNITS if device.type == "cpu" else layout.units)
 
 
+@lru_cache(maxsize=16)
+def whole(layout: FlatLayout) -> tuple[Block, ...]:
+    """All units in one block."""
+    return cut(layout, layout.units)
+
+
 def cut(layout: FlatLayout, most: int) -> tuple[Block, ...]:
     """Blocks of at most so many units."""
     starts = range(0, layout.units, max(1, most))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.engine.fast.blocks import Block, blocks_of
+from methods.engine.fast.blocks import Block, blocks_of, whole
 from methods.engine.functions import MaskFunction
 from methods.engine.knobs import MaskSettings
 from methods.engine.layout import FlatLayout
@@ -65,7 +65,7 @@ class _EffectiveWeights(MaskFunction):
         shifted = scores + noise[0] if noise else scores
         layers = [gradient.reshape(-1) for gradient in gradients]
         per_unit = torch.empty_like(scores)
-        for block in blocks_of(ctx.layout, scores.device):
+        for block in _blocks(ctx.layout, settings, scores):
             sums = per_unit[block.units]
             block.layout.unit_products(block.parts_of(layers), weights[block.elements], sums)
             if settings.surrogate == "sigmoid":
@@ -87,13 +87,18 @@ def _masks_by_blocks(
     def dropped_in(block: Block) -> Tensor:
         return _dropped(scores[block.units], shifted[block.units], settings)
 
-    blocks = blocks_of(layout, scores.device)
+    blocks = _blocks(layout, settings, scores)
     if settings.soft == "none":
         for block in blocks:
             yield block, kept_in(block), None
     else:
         for block, values in release_by_blocks(blocks, dropped_in, settings.soft_scale):
             yield block, kept_in(block), values
+
+
+def _blocks(layout: FlatLayout, settings: MaskSettings, scores: Tensor) -> Sequence[Block]:
+    """Cut where soft values are worked out; without these there is little to keep in the cache: one block is all."""
+    return blocks_of(layout, scores.device) if settings.soft == "release" else whole(layout)
 
 
 def _gated(values: Tensor, scores: Tensor, settings: MaskSettings) -> Tensor:
