@@ -155,7 +155,7 @@ def _facts(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def print_table(records: Sequence[RunRecord]) -> None:
-    """Method and seed, mean accuracy, training seconds, MiB; failed runs below with their reason."""
+    """Method and seed, mean accuracy, training seconds, MiB; below it what is wrong with them, and failed runs."""
     finished = [record for record in records if record.finished]
     if finished:
         names = labels([record.spec for record in finished])
@@ -167,11 +167,26 @@ def print_table(records: Sequence[RunRecord]) -> None:
                 f"{name:<{width}}  {record.mean_accuracy:>13.4f}  {record.training_seconds_total:>10.1f}  "
                 f"{mib(size) if size is not None else float('nan'):>7.2f}"
             )
+        for line in faults(finished):
+            print(line)
     for record in records:
         if not record.finished:
             print(f"{record.spec['method']} seed {record.spec['seed']} FAILED: {(record.error or '').splitlines()[0]}")
             print(f"  the whole story is in its record, run id {record.run_id}")
     print()
+
+
+def faults(finished: Sequence[RunRecord]) -> list[str]:
+    """``KSM: masks never moved at lr=0.0001; raise ksm.lr or train longer``: as the report marks the same runs."""
+    from reports import soundness
+    from reports.grouping import group
+
+    return [
+        f"{item.label}: {fault.brief}; {fault.advice}"
+        for panel in group(finished)[0]
+        for item in panel.everything
+        for fault in soundness.faults(panel, item)
+    ]
 
 
 def decoding_progress() -> Progress:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from methods.engine.knobs import MaskSettings, Settings
-from results.schema import FROM_PRETRAINED, FROM_SCRATCH
 
 __all__ = [
     "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK",
@@ -21,6 +20,8 @@ __all__ = [
 ]  # fmt: skip
 
 FROZEN, PER_TASK = "frozen", "per-task"
+#: roles in ``Card.reference``, as ``results.schema`` has them
+FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 #: what BN does while a task trains: ``methods.engine.batchnorm``
 BN_POLICIES = (FROZEN, PER_TASK)
 
@@ -91,6 +92,7 @@ class Card:
     restore: str = "methods.engine.restore:own_tensors"  #: "module:function", see there; needs no Avalanche
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``
+    lower_bound: bool = False  #: what starts from the same backbone should not stay below it
     look: Look | None = None  #: None: chosen by the name
 
     def load(self) -> type[Any]:
@@ -117,6 +119,7 @@ class Card:
             "no_forgetting": self.promises.no_forgetting,
             "look": [self.look.light, self.look.dark, self.look.marker] if self.look else None,
             "reference": self.reference,
+            "lower_bound": self.lower_bound,
         }
 
 

@@ -28,6 +28,7 @@ from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.numbers import signed
 from reports.setting import unlike_own
+from reports.soundness import judgeable
 from reports.statistics import paired_difference
 
 Check = Callable[[Panel], Evidence]
@@ -42,7 +43,7 @@ def more_accurate(a: str, b: str, *, by: float = 0.0, bn: str = ALIKE) -> Check:
             return _absent(panel, a, b, bn)
         difference = paired_difference(pair.a.accuracy, pair.b.accuracy)
         statistic = points(difference, _what(pair)) + pair.unequal_bn + _other_points(pair)
-        return decide_above(difference, by / 100, statistic, pair.labels)
+        return decide_above(difference, by / 100, statistic, pair.both)
 
     return check
 
@@ -56,7 +57,7 @@ def about_as_accurate(a: str, b: str, *, within: float) -> Check:
             return _absent(panel, a, b)
         difference = paired_difference(pair.a.accuracy, pair.b.accuracy)
         statistic = points(difference, _what(pair)) + pair.unequal_bn + _other_points(pair)
-        return decide_within(difference, within / 100, statistic, pair.labels)
+        return decide_within(difference, within / 100, statistic, pair.both)
 
     return check
 
@@ -82,7 +83,7 @@ def slower(a: str, b: str, *, times: float, per_epoch: bool = False, bn: str = A
         difference = paired_difference(first, second)
         what = f"{pair.a.label} over {pair.b.label}, seconds {'per epoch' if per_epoch else 'per task'}"
         statistic = ratio(difference, what) + pair.unequal_bn + doubts_in_brief((pair.a, pair.b), hardware)
-        return decide_above(difference, math.log(times), statistic, pair.labels)
+        return decide_above(difference, math.log(times), statistic, pair.both)
 
     return check
 
@@ -91,14 +92,14 @@ def no_forgetting(method: str) -> Check:
     """Every earlier task's accuracy after the last task is exactly what it was: an invariant, no statistic."""
 
     def check(panel: Panel) -> Evidence:
-        items = panel.of(method)
+        items = judgeable(panel, panel.of(method))
         if not items:
             return not_run(panel, method)
         changes = [abs(row.accuracy - row.accuracy_at_end) for item in items for run in item.runs for row in run.tasks]
         changed = sum(change > 0 for change in changes)
         statistic = f"{changed} of {len(changes)} tasks changed; largest change {100 * max(changes):.2f} points"
         numbers = {"changed": float(changed), "tasks": float(len(changes)), "largest": max(changes)}
-        return Evidence(HOLDS if changed == 0 else FAILS, statistic, numbers, None, tuple(i.label for i in items))
+        return Evidence(HOLDS if changed == 0 else FAILS, statistic, numbers, None, tuple(items))
 
     return check
 
@@ -115,7 +116,8 @@ def initial_task_spread(method: str, *, within: float) -> Check:
         difference = paired_difference(family[best].accuracy, family[worst].accuracy)
         what = f"best initial task ({best}) − worst ({worst}) of {len(family)}"
         names = (f"from task {best}", f"from task {worst}")
-        return decide_within(difference, within / 100, points(difference, what), names)
+        on = (family[best], family[worst])
+        return decide_within(difference, within / 100, points(difference, what), on, names)
 
     return check
 
@@ -133,7 +135,8 @@ def every_initial_task_above(method: str, other: str) -> Check:
         rival = _telling_first(panel, other)[0]
         difference = paired_difference(family[start].accuracy, rival.accuracy)
         what = f"worst initial task ({start}) − {rival.label}"
-        return decide_above(difference, 0.0, points(difference, what), (f"from task {start}", rival.label))
+        names = (f"from task {start}", rival.label)
+        return decide_above(difference, 0.0, points(difference, what), (family[start], rival), names)
 
     return check
 
@@ -151,7 +154,7 @@ def fewer_mask_units(a: str, b: str, *, times: float) -> Check:
         factor = units[1] / units[0]
         statistic = f"{second.label} {units[1]:,.0f} units per task, {first.label} {units[0]:,.0f}: {factor:.2f}×"
         verdict = HOLDS if factor >= times - 0.5 else FAILS
-        return Evidence(verdict, statistic, {"ratio": factor, "bound": times}, None, (first.label, second.label))
+        return Evidence(verdict, statistic, {"ratio": factor, "bound": times}, None, (first, second))
 
     return check
 
@@ -169,7 +172,7 @@ def size_at_most(a: str, b: str, *, times: float) -> Check:
         factor = first / second
         statistic = f"{pair.a.label} {first / 2**20:.2f} MiB, {pair.b.label} {second / 2**20:.2f} MiB: {factor:.3g}×"
         numbers = {"ratio": factor, "bound": times}
-        return Evidence(HOLDS if factor <= times else FAILS, statistic, numbers, None, pair.labels)
+        return Evidence(HOLDS if factor <= times else FAILS, statistic, numbers, None, pair.both)
 
     return check
 
@@ -188,7 +191,7 @@ def soft_share_at_most(method: str, *, share: float) -> Check:
         statistic = "; ".join(f"{item.label}: {100 * value:.1f} % of the mask units" for item, value in found)
         judged, value = found[0]
         numbers = {"share": value, "bound": share}
-        return Evidence(HOLDS if value <= share else FAILS, statistic, numbers, None, (judged.label,))
+        return Evidence(HOLDS if value <= share else FAILS, statistic, numbers, None, (judged,))
 
     return check
 
@@ -212,7 +215,7 @@ def later_layers_change_more(method: str) -> Check:
         what = f"{judged.label}, changed units, later half of the layers − earlier half"
         rest = [f"{item.label} {signed(100 * other.mean, 2)}" for item, other in others]
         statistic = points(difference, what) + (f"; not judged: {', '.join(rest)}" if rest else "")
-        return decide_above(difference, 0.0, statistic, (judged.label,))
+        return decide_above(difference, 0.0, statistic, (judged,))
 
     return check
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports.checks import Check
-from reports.evidence import Evidence
+from reports.evidence import NOT_JUDGED, Evidence
 from reports.grouping import Panel
 from reports.setting import incomparable
+from reports.soundness import explained
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,16 @@ class Checked:
 
 def check_claims(panel: Panel, claims: Sequence[Claim]) -> tuple[Checked, ...]:
     """Every claim on one panel, in the given order."""
-    other = {item.label for item in panel.everything if incomparable(panel, item)}
     found = []
     for claim in claims:
-        evidence = claim.check(panel)
-        found.append(Checked(claim, evidence, not other.isdisjoint(evidence.compared)))
+        evidence = _if_sound(panel, claim.check(panel))
+        found.append(Checked(claim, evidence, any(incomparable(panel, item) for item in evidence.on)))
     return tuple(found)
+
+
+def _if_sound(panel: Panel, evidence: Evidence) -> Evidence:
+    """The evidence; without a verdict where what it rests on says nothing of its method (``reports.soundness``)."""
+    reason = "; ".join(explained(panel, evidence.on, judged=False, signed=False))
+    if not reason:
+        return evidence
+    return replace(evidence, verdict=NOT_JUDGED, statistic=reason[0].upper() + reason[1:], more_seeds=None)

@@ -17,6 +17,7 @@ from reports.tables.grid import NOT_RUN
 HOLDS = "holds"
 FAILS = "fails"
 UNDECIDED = "undecided"
+NOT_JUDGED = "not judged"
 
 #: what ``best_pair`` asks of the two BN policies
 ALIKE, SAME, OWN = "alike", "same", "own"
@@ -26,12 +27,18 @@ ALIKE, SAME, OWN = "alike", "same", "own"
 class Evidence:
     """The verdict on a claim in one panel, and the numbers behind it."""
 
-    verdict: str  #: HOLDS, FAILS, UNDECIDED or NOT_RUN
+    verdict: str  #: HOLDS, FAILS, UNDECIDED, NOT_JUDGED or NOT_RUN
     statistic: str  #: one line with the numbers
     numbers: Mapping[str, float] = field(default_factory=dict)  #: the same, for the CSV
     more_seeds: int | None = None  #: how many further seeds it would take; only for UNDECIDED
-    compared: tuple[str, ...] = ()  #: labels of the configurations
+    on: tuple[Configuration, ...] = ()  #: what was judged
     spread_unknown: bool = False  #: a single seed: ``more_seeds`` is the least that gives an interval
+    names: tuple[str, ...] = ()  #: of what was judged, where its labels do not tell it apart
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """What was judged, by name."""
+        return self.names or tuple(item.label for item in self.on)
 
     @property
     def seeds_text(self) -> str:
@@ -68,9 +75,9 @@ class Pair:
     others: tuple[tuple[Configuration, Configuration], ...] = ()
 
     @property
-    def labels(self) -> tuple[str, str]:
-        """Both labels."""
-        return self.a.label, self.b.label
+    def both(self) -> tuple[Configuration, Configuration]:
+        """The two."""
+        return self.a, self.b
 
     @property
     def unequal_bn(self) -> str:
@@ -126,29 +133,41 @@ def _alike(a: Configuration, b: Configuration, key: str) -> bool:
     return bool(a.spec.get(key) == b.spec.get(key))
 
 
-def decide_above(difference: Difference | None, bound: float, statistic: str, names: tuple[str, ...]) -> Evidence:
+def decide_above(
+    difference: Difference | None,
+    bound: float,
+    statistic: str,
+    on: tuple[Configuration, ...],
+    names: tuple[str, ...] = (),
+) -> Evidence:
     """HOLDS when both intervals lie above ``bound``, FAILS when both lie below it."""
     if difference is None:
-        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names, True)
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, on, True, names)
     numbers = numbers_of(difference) | {"bound": bound}
     if difference.above(bound):
-        return Evidence(HOLDS, statistic, numbers, None, names)
+        return Evidence(HOLDS, statistic, numbers, None, on, names=names)
     if difference.below(bound):
-        return Evidence(FAILS, statistic, numbers, None, names)
-    return Evidence(UNDECIDED, statistic, numbers, _more(difference, bound), names, difference.seeds.n == 1)
+        return Evidence(FAILS, statistic, numbers, None, on, names=names)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, bound), on, difference.seeds.n == 1, names)
 
 
-def decide_within(difference: Difference | None, margin: float, statistic: str, names: tuple[str, ...]) -> Evidence:
+def decide_within(
+    difference: Difference | None,
+    margin: float,
+    statistic: str,
+    on: tuple[Configuration, ...],
+    names: tuple[str, ...] = (),
+) -> Evidence:
     """HOLDS when both intervals lie within ±``margin``, FAILS when both lie outside on one side."""
     if difference is None:
-        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, names, True)
+        return Evidence(UNDECIDED, "no seed and task in common", {}, MINIMUM_SEEDS, on, True, names)
     numbers = numbers_of(difference) | {"bound": margin}
     if difference.above(-margin) and difference.below(margin):
-        return Evidence(HOLDS, statistic, numbers, None, names)
+        return Evidence(HOLDS, statistic, numbers, None, on, names=names)
     if difference.above(margin) or difference.below(-margin):
-        return Evidence(FAILS, statistic, numbers, None, names)
+        return Evidence(FAILS, statistic, numbers, None, on, names=names)
     nearest = math.copysign(margin, difference.mean)
-    return Evidence(UNDECIDED, statistic, numbers, _more(difference, nearest), names, difference.seeds.n == 1)
+    return Evidence(UNDECIDED, statistic, numbers, _more(difference, nearest), on, difference.seeds.n == 1, names)
 
 
 def numbers_of(difference: Difference) -> dict[str, float]:

@@ -19,6 +19,7 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "—": "---", "·": r"$\cdot$", "…": r"\ldots{}",
     "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
+    "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 
 
@@ -38,9 +39,13 @@ TOTAL_COLUMNS = (
 
 
 def grid_csv(grid: Grid) -> str:
-    """Tidy: one line per cell with measured mean, interval, seeds, published number, difference and verdict."""
+    """Tidy: one line per cell with measured mean, interval, seeds, published number, difference and verdict.
+
+    Where a column is marked (``reports.soundness``) there is a last field with the mark in words.
+    """
+    marked = any(column.mark for column in grid.columns)
     header = ("row", "column", "unit", "seeds", "mean", "half_width", "published", "difference", "ratio", "verdict",
-              "best")  # fmt: skip
+              "best", *(["mark"] if marked else []))  # fmt: skip
     lines = []
     for row in grid.rows:
         for column in grid.columns:
@@ -54,6 +59,7 @@ def grid_csv(grid: Grid) -> str:
                 number(interval.mean if interval else None), number(interval.half_width if interval else None),
                 number(cell.published), number(cell.difference), number(cell.ratio), verdict,
                 "yes" if (row.key, column.key) in grid.best else "",
+                *([column.mark] if marked else []),
             ))  # fmt: skip
     return written(header, lines)
 

@@ -40,6 +40,7 @@ class MethodFacts:
     published: str | None = None  #: "2021-06"; empty: a baseline; None: not known
     order: int = 0  #: among methods of one date
     reference: str = ""  #: one of ``results.schema.REFERENCES``, or nothing
+    lower_bound: bool = False  #: what starts from the same backbone should not stay below it
 
     @property
     def place(self) -> tuple[bool, str, int, str]:
@@ -52,7 +53,8 @@ class Methods:
 
     def __init__(self, records: Iterable[RunRecord] = ()) -> None:
         cards = {name: card.facts() for name, card in METHODS.items()}
-        found = {name: _checked(name, given) for name, given in (cards | _recorded(records)).items()}
+        given = {name: _completed(facts, cards.get(name, {})) for name, facts in (cards | _recorded(records)).items()}
+        found = {name: _checked(name, facts) for name, facts in given.items()}
         self._facts: dict[str, MethodFacts] = {}
         titles: set[str] = set()
         colours = {*_FIXED, *(shade.light for shade in shades(()))}
@@ -99,6 +101,11 @@ def _recorded(records: Iterable[RunRecord]) -> dict[str, Mapping[str, Any]]:
     return silent | found
 
 
+def _completed(given: Mapping[str, Any], card: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record's facts with the role that records did not always carry."""
+    return given if "lower_bound" in given else {**given, "lower_bound": card.get("lower_bound")}
+
+
 def _checked(name: str, given: Mapping[str, Any]) -> MethodFacts:
     """Facts as they may be shown; ``given`` is a record's ``method``, empty where nothing is known."""
     title, published, order = given.get("title"), given.get("published"), given.get("order")
@@ -110,6 +117,7 @@ def _checked(name: str, given: Mapping[str, Any]) -> MethodFacts:
         published=published if isinstance(published, str) and (not published or _DATE.fullmatch(published)) else None,
         order=order if isinstance(order, int) and not isinstance(order, bool) else 0,
         reference=reference if isinstance(reference, str) and reference in REFERENCES else "",
+        lower_bound=given.get("lower_bound") is True,
     )
 
 

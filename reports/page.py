@@ -62,7 +62,7 @@ class PanelView:
     def score(self) -> str:
         """``holds 6 · fails 1 · undecided 4``."""
         counts = Counter(item.evidence.verdict for item in self.claims)
-        words = ("holds", "fails", "undecided", "not run")
+        words = ("holds", "fails", "undecided", "not judged", "not run")
         return " · ".join(f"{word} {counts[word]}" for word in words if counts[word])
 
 

@@ -9,7 +9,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from reports.naming import slug
+
+BOOTSTRAPS = 10_000
 
 #: what ``perf --out`` calls its table
 FILE_NAME = "step.csv"
@@ -40,8 +44,8 @@ class StepRow:
     lowest: float
     highest: float
     ratio: float | None  #: to full fine-tuning with the same optimizer
-    ratio_lowest: float | None
-    ratio_highest: float | None
+    interval: tuple[float, float] | None  #: 95 %, of the median of paired ratios; None: not measured so
+    rounds: tuple[float, ...]  #: of every round, in the order of all contenders' rounds; () in older tables
     parts: dict[str, float]  #: milliseconds of the median step by part, {} for peers
     trained: int | None  #: numbers that a step updates
     peak_memory: int | None  #: bytes
@@ -121,13 +125,29 @@ def _row(line: dict[str, str]) -> StepRow:
         lowest=float(line["ms_lowest"]),
         highest=float(line["ms_highest"]),
         ratio=_number(line["ratio_to_finetune"]),
-        ratio_lowest=_number(line["ratio_lowest"]),
-        ratio_highest=_number(line["ratio_highest"]),
+        interval=_interval(line),
+        rounds=tuple(float(text) for text in (line.get("rounds_ms") or "").split(";") if text),
         parts={part: share * ms for part, share in shares.items() if share is not None},
         trained=int(line["trained_numbers"]) if line["trained_numbers"] else None,
         peak_memory=int(line["peak_memory_bytes"]) if line["peak_memory_bytes"] else None,
         floor_ms=_number(line["floor_ms"]),
     )
+
+
+def _interval(line: dict[str, str]) -> tuple[float, float] | None:
+    low, high = _number(line.get("interval_low") or ""), _number(line.get("interval_high") or "")
+    return None if low is None or high is None else (low, high)
+
+
+def over(mine: StepRow, other: StepRow) -> str:
+    """One contender's step over another's: the median of paired ratios with its 95 % interval; of tables that do not
+    have every round, the ratio of the medians, called so."""
+    if len(mine.rounds) != len(other.rounds) or len(mine.rounds) < 2:
+        return f"{mine.ms / other.ms:.2f}× (ratio of medians)"
+    ratios = np.array(mine.rounds) / np.array(other.rounds)
+    draws = np.random.default_rng(0).choice(ratios, (BOOTSTRAPS, len(ratios)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return f"{np.median(ratios):.2f}× [{low:.2f}, {high:.2f}]"
 
 
 def _number(text: str) -> float | None:

@@ -122,7 +122,8 @@ class RunRecord:
     ``method`` has, as far as they are known: ``title`` (str), ``published`` ("2021-06", empty for a baseline),
     ``order`` (int, among methods of one date), ``paper`` (str), ``masks`` (bool), ``no_forgetting`` (bool), ``look``
     ([colour on a light page, colour on a dark one, both "#rrggbb", matplotlib's marker], or null), ``reference`` (one
-    of ``REFERENCES``, or empty). Readers check each: a method may be anybody's.
+    of ``REFERENCES``, or empty), ``lower_bound`` (bool: a head on the frozen backbone and nothing else). Readers check
+    each: a method may be anybody's.
     """
 
     run_id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.perf.measurement import Row
-from benchmark.perf.rounds import Series
+from benchmark.perf.rounds import Ratio, Series
 
 
 def row_of(
@@ -16,7 +16,7 @@ def row_of(
     trained: int | None = None,
 ) -> Row:
     """A row whose rounds all took the same time, at batch size 32."""
+    paired = None if ratio is None else Ratio(ratio, ratio, ratio)
     return Row(
-        name, kind, "adam", bn_policy, 32, Series((ms,)), ratio, ratio, ratio, ratio, shares or {}, 0, trained, None,
-        None, None,
+        name, kind, "adam", bn_policy, 32, Series((ms,)), paired, ratio, shares or {}, 0, trained, None, None, None
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every kind of claim on cases made by hand: holds, fails, undecided, not run."""
+"""Every kind of claim on cases made by hand: holds, fails, undecided, not judged, not run."""
 
 from __future__ import annotations
 
@@ -235,9 +235,61 @@ def test_masks_are_judged_by_the_sources_own_configuration_not_by_a_mixture() ->
     assert soft.statistic == "KSM (lr 0.0001): 12.5 % of the mask units; KSM (lr 0.0002): 25.0 % of the mask units"
 
 
+def _verdicts(runs: Sequence[RunRecord]) -> dict[str, Evidence]:
+    return {item.claim.key: item.evidence for item in check_claims(panel_of(runs), CLAIMS)}
+
+
+def test_no_claim_is_judged_by_masks_that_never_moved() -> None:
+    def ksm(seed: int, zeros: int) -> RunRecord:
+        masks = [(task, layer, 100 - zeros, 0, zeros) for task in ("fish", "flowers") for layer in ("a", "b")]
+        return record("ksm", seed, [a + 0.03 + seed / 1000 for a in BASE], masks=masks, sizes={"itemised": 10})
+
+    others = [record("piggyback", s, BASE, sizes={"itemised": 10}) for s in range(3)]
+    others += [record("packnet", s, BASE) for s in range(3)] + [record("cpg", s, BASE) for s in range(3)]
+    sound = _verdicts([ksm(s, 1) for s in range(3)] + others)
+    keys = [
+        "ksm-above-piggyback",
+        "ksm-above-packnet",
+        "soft-values-are-few",
+        "size-slightly-larger",
+        "ksm-no-forgetting",
+    ]
+    assert [sound[key].verdict for key in keys] == ["holds"] * 5
+    assert {item.verdict for item in sound.values()} == {"holds", "fails", "undecided", "not run"}
+    unmoved = _verdicts([ksm(s, 0) for s in range(3)] + others)
+    judged = {key for key, item in sound.items() if item.verdict != "not run"}
+    assert {key for key, item in unmoved.items() if item.verdict == "not judged"} == judged - {
+        "packnet-slower-than-piggyback"  # is not about it
+    }
+    reason = unmoved["soft-values-are-few"]
+    assert reason.statistic.startswith("Masks never moved: KSM at lr=0.0001; no score crossed its threshold")
+    assert (reason.compared, reason.seeds_text) == (("KSM",), "")
+    one = _verdicts([ksm(0, 0), ksm(1, 1), ksm(2, 1), *others])  # a mean has every run in it
+    assert one["ksm-above-piggyback"].verdict == "not judged"
+    assert "KSM at lr=0.0001 in 1 of 3 runs" in one["ksm-above-piggyback"].statistic
+
+
+def test_no_claim_is_judged_by_runs_at_chance_but_by_those_below_a_lower_bound() -> None:
+    ours = runs_of("ksm", (0.03, 0.031, 0.029))
+    guessed = _verdicts(ours + [record("piggyback", s, [0.2] * 4) for s in range(3)])
+    assert guessed["ksm-above-piggyback"].verdict == "not judged"
+    assert guessed["ksm-above-piggyback"].statistic.startswith(
+        "At chance: Piggyback with 20.0 % (guessing: 20.0 %) at lr=0.0001; not above guessing"
+    )
+    below = _verdicts(ours + runs_of("piggyback", (0, 0, 0)) + runs_of("head-only", (0.1, 0.1, 0.1)))
+    assert below["ksm-above-piggyback"].verdict == "holds"
+
+
+def test_what_is_built_in_is_judged_by_the_sound_configurations_where_there_are_any() -> None:
+    guessed = [record("ksm", 0, [0.2] * 4, spec={"bn_policy": "frozen"}, run_id="guessed")]
+    evidence = _verdicts(guessed + runs_of("ksm", (0.0,)))["ksm-no-forgetting"]
+    assert (evidence.verdict, evidence.compared) == ("holds", ("KSM (BN per-task)",))
+    assert _verdicts(guessed)["ksm-no-forgetting"].verdict == "not judged"
+
+
 def test_every_claim_answers_on_any_panel_and_names_are_unique() -> None:
     assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
     for runs in ([record("my-plugin", 0, (0.5,))], [record("ksm", 0, BASE), record("piggyback", 7, BASE)]):
         verdicts = {item.claim.key: item.evidence.verdict for item in check_claims(panel_of(runs), CLAIMS)}
-        assert set(verdicts.values()) <= {"holds", "fails", "undecided", "not run"}
+        assert set(verdicts.values()) <= {"holds", "fails", "undecided", "not judged", "not run"}
     assert verdicts["ksm-above-piggyback"] == "undecided"  # no seed in common

@@ -113,7 +113,8 @@ def test_parquet_rows_in_order(tmp_path: Path) -> None:
 def test_parquet_over_several_files_and_other_columns(tmp_path: Path) -> None:
     first = write_parquet(tmp_path / "a.parquet", [1, 2], [1, 0], ["x", "y"], "picture", "kind", plain=True)
     second = write_parquet(tmp_path / "b.parquet", [3], [1], ["x", "y"], "picture", "kind", plain=True)
-    task = load(parquet_source([first, second], [first], Columns("picture", "kind")))
+    test = write_parquet(tmp_path / "t.parquet", [4, 5], [0, 1], ["x", "y"], "picture", "kind", plain=True)
+    task = load(parquet_source([first, second], [test], Columns("picture", "kind")))
     assert task.train.images[:, 0, 0, 0].tolist() == [1, 2, 3] and task.train.labels.tolist() == [1, 0, 1]
 
 
@@ -189,8 +190,8 @@ def test_decoded_once_and_again_when_an_image_changes(tmp_path: Path, monkeypatc
 
 def test_fingerprint_knows_labels_and_class_names(tmp_path: Path) -> None:
     def fingerprint(names: tuple[str, str], labels: list[int]) -> str:
-        path = write_parquet(tmp_path / "a.parquet", [1, 2], labels, names)
-        source = parquet_source([path], [path])
+        paths = [write_parquet(tmp_path / name, [1, 2], labels, names) for name in ("a.parquet", "b.parquet")]
+        source = parquet_source(paths[:1], paths[1:])
         return read_task(1, "pets", source, Preparation(4), None, Augmentation(), silent)[1]
 
     assert len({fingerprint(("a", "b"), [0, 1]), fingerprint(("a", "c"), [0, 1]), fingerprint(("a", "b"), [1, 0])}) == 3

@@ -92,7 +92,7 @@ def test_perf_uses_noise_where_a_scenario_has_no_data(
         ("--set ksm.lrr=1", "ksm.lr"),
         ("--threads -1", "--threads must be at least 1"),
         ("--set mask.surrogate=foo", "surrogate"),
-        ("--scale --set mask.units=foo", "units 'foo' are unknown"),
+        ("--scale --set mask.units=foo", "mask.units must be one of"),
         ("--scenario cifar100-20 --data-root tests", "cifar100"),
         ("--measuring --scenario cifar100-20 --data-root tests --epochs 1", "cifar100"),
         ("--out README.md", "--out README.md cannot be written"),
@@ -135,7 +135,7 @@ def test_table_leaves_unmeasured_numbers_empty() -> None:
     assert "2.00" in as_text([row])
     setting = {name: name for name in SETTING}
     tail = ",scenario,images,backbone,width,hidden_linear,overrides,precision,compile,device,threads"
-    assert as_csv([row], setting).splitlines()[1] == "x,peer,adam,,32,2,2,2,16000" + "," * 10 + ",0,,,,," + tail
+    assert as_csv([row], setting).splitlines()[1] == "x,peer,adam,,32,2,2,2,16000" + "," * 10 + ",0,,,,,,2" + tail
 
 
 def test_growth_compares_the_last_tasks_with_the_first_after_the_warm_up() -> None:

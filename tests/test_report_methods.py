@@ -27,6 +27,7 @@ FACTS: dict[str, Any] = {
     "no_forgetting": True,
     "look": ["#336600", "#aaee55", "*"],
     "reference": "",
+    "lower_bound": False,
 }
 CURVE = [{"phase": "train", "epoch": e, "lr": 1e-3, "loss": 1 / e, "train": 1 - 0.6 / e} for e in (1, 2, 3)]
 MASKS = [(task, f"features.{n}", 90 - n, n, 10) for task in CIFAR_TASKS[1:3] for n in range(4)]
@@ -142,6 +143,16 @@ def test_a_look_that_is_none_is_replaced_by_a_spare_one(look: object) -> None:
 def test_other_facts_are_checked_too(given: dict[str, Any], published: str, order: int, reference: str) -> None:
     facts = Methods([record("m", 0, [0.5], facts=FACTS | given)])["m"]
     assert (facts.published, facts.order, facts.reference) == (published, order, reference)
+
+
+def test_the_lower_bound_is_known_from_the_record_else_from_the_card() -> None:
+    before = {key: value for key, value in FACTS.items() if key != "lower_bound"}  # records did not always carry it
+    for facts in (None, before, FACTS | {"lower_bound": True}):
+        assert Methods([record("head-only", 0, [0.5], facts=facts)])["head-only"].lower_bound
+    assert not Methods([record("head-only", 0, [0.5], facts=FACTS)])["head-only"].lower_bound
+    assert Methods([record("m", 0, [0.5], facts=FACTS | {"lower_bound": True})])["m"].lower_bound
+    assert not Methods([record("m", 0, [0.5], facts=FACTS | {"lower_bound": "yes"})])["m"].lower_bound
+    assert [name for name in METHODS if Methods()[name].lower_bound] == ["head-only"]
 
 
 def test_neither_title_nor_colour_nor_variable_can_pass_for_another_methods() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from step_rows import row_of
 from benchmark.perf.tables import SETTING, as_csv
 from reports.build import build
 from reports.papers.ksm_steps import why
-from reports.steps import load_steps
+from reports.steps import StepRow, load_steps, over
 from reports.tables.steps import steps_sheet
 from results.atomic import write_json, write_text
 
@@ -53,12 +54,21 @@ def test_why_kernel_masks_are_no_faster_is_said_part_by_part(tmp_path: Path) -> 
     same, own, reason = why(steps)
     # 9 x 0.2 - 8 x 0.125 = +0.8 ms of masks, 9 x 0.05 - 8 x 0.125 = -0.55 ms in the optimizer
     assert same == (
-        "KSM over Piggyback, BN frozen in both, batch 32: 1.12× (9 and 8 ms; by part, ms: data 0.00, forward +0.40, "
+        "KSM over Piggyback, BN frozen in both, batch 32: 1.12× (ratio of medians) (9 and 8 ms; by part, "
+        "ms: data 0.00, forward +0.40, "
         "backward +0.35, masks +0.80, optimizer −0.55, loop 0.00)."
     )
-    assert own.endswith("batch 32: 1.25×.")
+    assert own.endswith("batch 32: 1.25× (ratio of medians).")
     assert reason.startswith("KSM trains 9 times fewer numbers")
     assert reason.endswith("12 % of Piggyback's step here. Training BN takes time too.")
+
+
+def test_one_step_over_another_is_the_median_of_paired_ratios() -> None:
+    """Three rounds: 2/1, 3/2 and 8/4. The median of the ratios is 2; the ratio of the medians, 3/2, is not it."""
+    row = StepRow("a", "method", "adam", "", 32, 3.0, 2.0, 8.0, None, None, (2.0, 3.0, 8.0), {}, None, None, None)
+    other = dataclasses.replace(row, ms=2.0, rounds=(1.0, 2.0, 4.0))
+    assert over(row, other) == "2.00× [1.50, 2.00]"
+    assert over(row, dataclasses.replace(other, rounds=())) == "1.50× (ratio of medians)"
 
 
 def test_sheet_names_methods_as_printed_and_leaves_gaps_for_peers(tmp_path: Path) -> None:

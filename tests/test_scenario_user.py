@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from collections.abc import Callable
@@ -132,6 +133,27 @@ def test_everything_said(load: Callable[..., Scenario], tmp_path: Path) -> None:
         ({"tasks": [{"name": "a", "folder": "x", "label_column": "y"}]}, r"task 1: label_column belongs to parquet"),
         ({"tasks": [{"name": "a", "folder": "x"}] * 2}, r"task 2: there is already a task named 'a'"),
         ({"tasks": [{"name": 3, "folder": "x"}]}, r"task 1: name must be a text, not 3"),
+        ({"name": "day/night"}, r"name \(by default the file's\) must be at most 80 letters.*, not 'day/night'"),
+        ({"name": "../outside"}, r"name .* must be at most 80 letters"),
+        ({"name": ".."}, r"name .* must be at most 80 letters"),
+        ({"name": "a\0b"}, r"name .* must be at most 80 letters"),
+        ({"name": "a\nb"}, r"name .* must be at most 80 letters"),
+        ({"name": " a"}, r"name .* must be at most 80 letters"),
+        ({"name": ".hidden"}, r"name .* must be at most 80 letters"),
+        ({"name": "-rf"}, r"name .* must be at most 80 letters"),
+        ({"name": "x" * 81}, r"name .* must be at most 80 letters.*… \(81 characters\)"),
+        ({"name": "\u00e9" * 41}, r"name .* must be at most 80 letters"),
+        ({"tasks": [{"name": "a\nb", "folder": "x"}]}, r"task 1: name must be at most 120 characters that can be"),
+        ({"tasks": [{"name": "a\x1b[2J", "folder": "x"}]}, r"task 1: name must be at most 120 characters that can be"),
+        ({"tasks": [{"name": "x" * 121, "folder": "x"}]}, r"task 1: name must be at most 120 characters"),
+        ({"tasks": [{"name": "a", "folder": "x\0"}]}, r"task 1: folder must be a path"),
+        ({"tasks": [{"name": "a", "train": "x\0", "test": "y"}]}, r"task 1: train must be a parquet file or a list"),
+        ({"tasks": [{"name": "a", "folder": "x", "split": 0}]}, r"task 1: split must be the share of test images"),
+        ({"tasks": [{"name": "a", "folder": "x", "split": 1}]}, r"split must be the share of test images.*, not 1"),
+        ({"tasks": [{"name": "a", "folder": "x", "split": "20 %"}]}, r"split must be the share .*, not '20 %'"),
+        ({"tasks": [{"name": "a", "folder": "x", "split": True}]}, r"split must be the share .*, not True"),
+        ({"tasks": [{"name": "a", "train": "x", "test": "y", "split": 0.2}]}, r"task 1: split belongs to a folder"),
+        ({"skip_broken": "yes"}, r"skip_broken must be true or false, not 'yes'"),
         ({"image_size": "8"}, r"image_size must be a whole number of at least 1, not '8'"),
         ({"image_size": True}, r"image_size must be a whole number of at least 1, not True"),
         ({"image_size": 0}, r"image_size must be a whole number of at least 1, not 0"),
@@ -155,6 +177,9 @@ def test_everything_said(load: Callable[..., Scenario], tmp_path: Path) -> None:
         ({"settings": {"masked": {"epoch": 3}}}, r"masked: unknown key 'epoch'\. Did you mean 'epochs'"),
         ({"settings": {"masked": {"epochs": 3.5}}}, r"masked, epochs must be a whole number, not 3\.5"),
         ({"settings": {"masked": {"lr": "big"}}}, r"masked, lr must be a number, not 'big'"),
+        ({"settings": {"masked": {"lr": "2e-4 "}}}, r"masked, lr must be a number, not '2e-4 '"),
+        ({"settings": {"masked": {"lr": "1e999"}}}, r"masked, lr must be a finite number of at least 0"),
+        ({"settings": {"masked": {"epochs": "1e1"}}}, r"masked, epochs must be a whole number, not '1e1'"),
         ({"settings": {"masked": {"lr": -1.0}}}, r"masked, lr must be a finite number of at least 0"),
         ({"settings": {"packnet": {"prune_last": 1}}}, r"packnet, prune_last must be true or false, not 1"),
         ({"settings": {"packnet": {"milestones": ["a"]}}}, r"packnet, milestones must be a whole number, not 'a'"),
@@ -164,6 +189,84 @@ def test_faults_name_file_and_key(load: Callable[..., Scenario], changes: dict[s
     with pytest.raises(RequestError, match=r"mine\.yaml.*" + message) as caught:
         load(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 80, "v1.2_b-c d", "\u00e9t\u00e9", "\u732b"])
+def test_plain_names_are_taken(load: Callable[..., Scenario], name: str) -> None:
+    assert load(name=name).name == name
+
+
+def test_a_file_name_that_is_no_plain_name_asks_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "a+b.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    with pytest.raises(RequestError, match=r"name \(by default the file's\) must be .*, not 'a\+b'"):
+        load_scenario(str(path))
+    path.write_text(yaml.safe_dump({**MINIMAL, "name": "ab"}))
+    assert load_scenario(str(path)).name == "ab"
+
+
+def test_task_names_may_hold_whatever_prints(load: Callable[..., Scenario]) -> None:
+    names = ("day / night: 50 %", "x" * 120, "\u732b\u3068\u72ac")
+    assert load(tasks=[{"name": name, "folder": "x"} for name in names]).task_names == names
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("2e-4", 2e-4), ("1e0", 1.0), ("+1E+1", 10.0), (".5e1", 5.0), ("1.5e3", 1500.0), ("3", 3.0)]
+)
+def test_numbers_with_an_exponent_are_numbers_everywhere(tmp_path: Path, written: str, value: float) -> None:
+    """YAML 1.1 reads those without a point, or without a sign in the exponent, as texts."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"tasks: [{{name: 1e3, folder: x}}]\nbackbone: small_cnn\nimage_size: 8\nwidth: {written}\n"
+        f"normalisation: {{mean: [{written}, 0, 0], std: [{written}, 1, 1]}}\n"
+        f"settings: {{masked: {{lr: {written}}}, packnet: {{prune_ratio: [{written}]}}}}\n"
+    )
+    scenario = load_scenario(str(path))
+    assert scenario.settings == {"masked": {"lr": value}, "packnet": {"prune_ratio": (value,)}}
+    assert scenario.backbone_options == {"width": value} and scenario.task_names == ("1e3",)
+
+
+def test_a_split_and_skipped_images_from_the_file(load: Callable[..., Scenario], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (8, 8), 10 * number).save(tmp_path / "all" / name / f"{number}.png")
+    tasks = [{"name": "one", "folder": "all", "split": 0.2}]
+    (task,) = load(tasks=tasks).read(None, [1], silent).tasks
+    assert (len(task.train), len(task.test)) == (16, 4)
+    (tmp_path / "all/a/9.png").write_bytes(b"broken")
+    with pytest.raises(RequestError, match=r"a/9\.png does not decode"):
+        load(tasks=tasks).read(None, [1], silent)
+    (task,) = load(tasks=tasks, skip_broken=True).read(None, [1], silent).tasks
+    assert len(task.train) + len(task.test) == 19 and "9.png" in task.notes[1]
+
+
+def test_the_home_folder_in_scenario_and_configuration_files(
+    load: Callable[..., Scenario], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmark.cli.options import add_options, complete
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write_images(tmp_path / "home/one")
+    (tmp_path / "home/w.pth").write_bytes(b"")
+    scenario = load(tasks=[{"name": "one", "folder": "~/one"}], weights="~/w.pth")
+    assert scenario.weights == tmp_path / "home/w.pth" and len(scenario.read(None, [1], silent).tasks[0].train) == 2
+    (tmp_path / "home/mine.yaml").write_text((tmp_path / "mine.yaml").read_text())
+    assert load_scenario("~/mine.yaml").name == "mine"
+    with pytest.raises(RequestError, match=r"There is no folder .*/~no-such-user/x/train"):
+        load(tasks=[{"name": "one", "folder": "~no-such-user/x"}]).read(None, [1], silent)
+
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "data_root: ~/data\nresults: ~/runs\nweights: w.pth\nset: {ksm.lr: 2e-4, packnet.prune_ratio: [5e-1, 6e-1]}\n"
+    )
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    args = parser.parse_args(["--config", str(plan)])
+    complete(args)
+    assert (args.data_root, args.results) == (tmp_path / "home/data", tmp_path / "home/runs")
+    assert args.weights == tmp_path / "w.pth"
+    assert args.overrides == {"ksm.lr": 2e-4, "packnet.prune_ratio": (0.5, 0.6)}
 
 
 @pytest.mark.parametrize(

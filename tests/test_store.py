@@ -25,6 +25,7 @@ from benchmark.run.store import locked, run_folder
 from benchmark.run.sweep import _command_to_go_on, _forget_finished, finished
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
+from methods.engine.state import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -246,8 +247,11 @@ def test_a_goal_that_another_run_is_making_is_left_to_it(tmp_path: Path, monkeyp
     references = reference.References(
         spec, tmp_path, torch.device("cpu"), torch.nn.Identity, lambda: None, lambda event: None
     )
+    progress = Progress(0, {"train": {"selection": 0.75}}, curve=[{"selection": 0.75}, {"selection": 0.5}])
     with locked(path.with_suffix(".lock")):
-        references.keep_goal(task, 0.5, "its run")
+        references.keep_goal(task, progress, "its run")
         assert not path.exists()
-    references.keep_goal(task, 0.5, "its run")
-    assert reference.read_goal(path, "mark") == 0.5
+    references.keep_goal(task, progress, "its run")
+    assert (reference.read_goal(path, "mark", "best"), reference.read_goal(path, "mark", "last")) == (0.75, 0.5)
+    path.write_text('{"accuracy": 0.75, "from": "an earlier version", "data": "mark"}')
+    assert (reference.read_goal(path, "mark", "best"), reference.read_goal(path, "mark", "last")) == (0.75, None)

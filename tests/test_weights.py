@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
@@ -88,6 +90,107 @@ def test_wrapped_checkpoint(source: nn.Module, target: nn.Module, tmp_path: Path
     torch.save({"epoch": 90, "state_dict": state}, tmp_path / "checkpoint.pth")
     load_weights(target, tmp_path / "checkpoint.pth")
     assert_same(source, target)
+
+
+def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+HEAD = {"weight": torch.zeros(2, 64), "bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"net": state},
+        lambda state: {"network": prefixed(state, "module."), "acc": 91.2, "epoch": 7},
+        lambda state: {"model_ema": state, "epoch": 1},
+        lambda state: {"checkpoint": {"student": {"state": prefixed(state, "module.backbone.")}}},
+        lambda state: {"optimizer": {"state": {0: {"momentum": torch.zeros(3)}}}, "net": state},
+        lambda state: {"model": state, "model_ema": {name: tensor + 1 for name, tensor in state.items()}},
+        lambda state: {"state_dict": state, "model": {name: tensor + 1 for name, tensor in state.items()}},
+    ],
+)
+def test_keys_around_the_weights(wrap: Any, source: nn.Module, target: nn.Module, tmp_path: Path) -> None:
+    torch.save(wrap(source.state_dict()), tmp_path / "checkpoint.pth")
+    load_weights(target, tmp_path / "checkpoint.pth")
+    assert_same(source, target)
+
+
+@pytest.mark.parametrize("prefix", ["net.", "network.", "encoder.", "a.b.c.", "module.model.backbone._orig_mod.", "0."])
+@pytest.mark.parametrize("head", ["fc.", "head.", "head.fc1.", "classifier.1.", "criterion.", ""])
+def test_prefixes_and_heads(prefix: str, head: str, source: nn.Module, target: nn.Module, tmp_path: Path) -> None:
+    """The head lies beside the backbone or within its prefix."""
+    for place in (head, prefix + head):
+        extra = prefixed(HEAD, place) if head else {}
+        save_file(prefixed(source.state_dict(), prefix) | extra, tmp_path / "w.safetensors")
+        load_weights(target, tmp_path / "w.safetensors")
+        assert_same(source, target)
+
+
+def test_averaged_models_carry_a_counter(source: nn.Module, target: nn.Module, tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(source)
+    averaged.update_parameters(source)
+    assert "n_averaged" in averaged.state_dict()
+    torch.save(averaged.state_dict(), tmp_path / "swa.pth")
+    load_weights(target, tmp_path / "swa.pth")
+    assert torch.equal(source.state_dict()["conv1.weight"], target.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("wrap", "told"),
+    [
+        (lambda s: prefixed(s, "encoder_q.") | prefixed(s, "encoder_k."), "under 'encoder_q.', 'encoder_k.'; save the"),
+        (lambda s: {"student": s, "teacher": prefixed(s, "module.")}, "under 'student', 'teacher: module.'; save the"),
+        (lambda s: {"model": s | prefixed(s, "ema.")}, "several times, under 'model', 'model: ema.'; save the"),
+    ],
+)
+def test_weights_that_are_there_twice_are_not_guessed(wrap: Any, told: str, target: nn.Module, tmp_path: Path) -> None:
+    torch.save(wrap(target.state_dict()), tmp_path / "w.pth")
+    assert told in refusal(target, tmp_path / "w.pth")
+
+
+def test_what_remains_is_named_with_its_prefixes(source: nn.Module, target: nn.Module, tmp_path: Path) -> None:
+    """Never half loaded: one tensor lacks, or there is one more that is no head's."""
+    state = prefixed(source.state_dict(), "module.backbone.") | prefixed(HEAD, "module.head.")
+    torch.save(state | {"normalize.mean": torch.zeros(3), "queue": torch.zeros(3)}, tmp_path / "more.pth")
+    told = refusal(target, tmp_path / "more.pth")
+    assert "another network than the backbone: 2 unexpected (such as normalize.mean)" in told
+    assert "its names begin with module, normalize, queue, those of the backbone with 'module.backbone.'" in told
+    del state["module.backbone.layer3.0.conv1.weight"]
+    torch.save({"net": state}, tmp_path / "less.pth")
+    told = refusal(target, tmp_path / "less.pth")
+    assert "1 of 100 tensors missing (such as layer3.0.conv1.weight)" in told and "unexpected" not in told
+
+
+@pytest.mark.parametrize("network", ["small_cnn", "vgg16_bn", "squeezenet1_1", "mobilenet_v2", "resnet50"])
+def test_every_backbone_is_found_under_a_prefix(network: str, tmp_path: Path) -> None:
+    first, second = build(network, width=0.125), build(network, width=0.125)
+    torch.save({"net": prefixed(first.state_dict(), "encoder.") | prefixed(HEAD, "fc.")}, tmp_path / "w.pth")
+    load_weights(second, tmp_path / "w.pth")
+    assert_same(first, second)
+
+
+def test_tensors_without_plain_values_are_refused(source: nn.Module, target: nn.Module, tmp_path: Path) -> None:
+    state = source.state_dict()
+    torch.save({name: tensor.to("meta") for name, tensor in state.items()}, tmp_path / "meta.pth")
+    assert "holds only the shapes of its tensors" in refusal(target, tmp_path / "meta.pth")
+    weight = state["layer1.0.conv1.weight"]
+    torch.save(state | {"layer1.0.conv1.weight": weight.to_sparse()}, tmp_path / "sparse.pth")
+    assert "layer1.0.conv1.weight is sparse or quantised" in refusal(target, tmp_path / "sparse.pth")
+    quantised = torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)
+    torch.save(state | {"layer1.0.conv1.weight": quantised}, tmp_path / "quantised.pth")
+    assert "layer1.0.conv1.weight is sparse or quantised" in refusal(target, tmp_path / "quantised.pth")
+
+
+def test_archives_that_are_no_weights_are_called_by_their_name(target: nn.Module, tmp_path: Path) -> None:
+    scripted = torch.jit.trace(target.eval(), torch.zeros(1, 3, 32, 32))  # type: ignore[no-untyped-call]
+    torch.jit.save(scripted, tmp_path / "script.pt")  # type: ignore[no-untyped-call]
+    told = refusal(target, tmp_path / "script.pt")
+    assert "is a TorchScript archive" in told and "torch.save(torch.jit.load(path).state_dict(), 'weights.pth')" in told
+    with zipfile.ZipFile(tmp_path / "other.pt2", "w") as archive:
+        archive.writestr("other/archive_format", "pt2")
+    assert "is a zip archive, but not of torch.save" in refusal(target, tmp_path / "other.pt2")
 
 
 def test_files_without_bn_counters_load(source: nn.Module, target: nn.Module, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Reading pretrained weights into a backbone. Nothing in a weights file is ever executed."""
+"""Reading pretrained weights into a backbone. Nothing in a weights file is ever executed.
+
+Which tensors of a file are the backbone's is found by their names, in :mod:`benchmark.backbones.names`.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,16 @@ import hashlib
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.backbones.names import BN_COUNTER, chosen, needed_names, state_dicts
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-#: Layers of a classification head, which a backbone does not have.
-HEADS = ("fc.", "classifier.")
-#: What wrappers (DataParallel, torch.compile, trainers) put before every name.
-WRAPPERS = ("module.", "_orig_mod.", "backbone.", "model.")
-#: Where checkpoints keep their state dict.
-NESTED = ("state_dict", "model_state_dict", "model")
-#: Counts the batches BN has seen: files often leave it out, and nothing here reads it.
-BN_COUNTER = "num_batches_tracked"
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 
@@ -30,17 +26,17 @@ _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 def load_weights(backbone: nn.Module, path: str | Path) -> None:
     """Copy the weights of ``path`` into ``backbone``, strictly: every tensor of the backbone, and no other.
 
-    The file is safetensors or a torch state dict (read with ``weights_only=True``), told apart by content. A
-    classification head (``fc.*``, ``classifier.*``) is dropped, a wrapper's prefix such as ``module.`` is stripped.
-    On an error the backbone is left as it was.
+    The file is safetensors or a torch state dict (read with ``weights_only=True``), told apart by content. Whatever
+    wraps the backbone's names is stripped: keys such as ``{"net": ...}``, prefixes such as ``module.``; known heads
+    (``fc.*``, ``criterion.*``) are dropped. On an error the backbone is left as it was.
 
     Raises:
         RequestError: the file is absent, no weights file or cut short, needs code to load, belongs to another
-            network, or holds values that are not finite.
+            network, or several of them, or holds values that are absent or not finite.
     """
     path = Path(path)
-    found = _without_head(_unwrapped(_read(path)))
     expected = backbone.state_dict()
+    found = chosen(state_dicts(_read(path), path), expected, path)
     _require_match(found, expected, path)
     counters = {name: tensor for name, tensor in expected.items() if name.endswith(BN_COUNTER)}
     backbone.load_state_dict(counters | found, strict=True)
@@ -65,7 +61,7 @@ def _absent(path: str | Path) -> str:
     return f"The weights file {path} does not exist; give the path of a safetensors file or a torch state dict."
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Mapping[Any, Any]:
     try:
         with open(path, "rb") as stream:
             start = stream.read(9)
@@ -91,9 +87,10 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise RequestError(f"The safetensors file {path} is damaged or cut short ({error}); get it again.") from error
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def _read_state_dict(path: Path) -> Mapping[Any, Any]:
     import torch
 
+    _require_torchs_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of a foreign pickle protocol; the refusal below says more
@@ -107,45 +104,44 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch raises nearly anything on a damaged file
         raise RequestError(f"The torch file {path} is damaged or cut short; get it again.") from error
-    for name in NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping) or not content or not _all_tensors(content):
-        raise RequestError(f"{path} holds no state dict (a mapping of names to tensors); save model.state_dict().")
-    return dict(content)
+    return content if isinstance(content, Mapping) else {}
 
 
-def _all_tensors(content: Mapping[Any, Any]) -> bool:
-    import torch
-
-    return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
-
-
-def _unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in WRAPPERS * 2:  # wrappers nest, in any order
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
-
-
-def _without_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in state.items() if not name.startswith(HEADS)}
+def _require_torchs_archive(path: Path) -> None:
+    """Raises RequestError for a zip archive that torch.save did not write: TorchScript and exported programs above
+    all. A damaged one is left to torch."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] or name for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError):
+        return
+    if "constants.pkl" in names:
+        raise RequestError(
+            f"{path} is a TorchScript archive, a program with its weights; save only the weights with "
+            "torch.save(torch.jit.load(path).state_dict(), 'weights.pth')."
+        )
+    if "data.pkl" not in names:
+        raise RequestError(
+            f"{path} is a zip archive, but not of torch.save: if it holds a model or an exported program, save "
+            "model.state_dict() from it."
+        )
 
 
 def _require_match(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    needed = [name for name in expected if not name.endswith(BN_COUNTER)]
-    missing = [name for name in needed if name not in found]
-    unexpected = [name for name in found if name not in expected]
-    if missing or unexpected:
-        faults = [
-            f"{len(names)} {kind} (such as {names[0]})"
-            for names, kind in ((missing, f"of {len(needed)} tensors missing"), (unexpected, "unexpected"))
-            if names
-        ]
-        raise RequestError(f"{path} holds weights of another network than the backbone: {' and '.join(faults)}.")
-    for name in needed:
+    """Raises RequestError unless the tensors, whose names fit, can be copied."""
+    import torch
+
+    for name in needed_names(expected):
         tensor = expected[name]
+        if found[name].is_meta:
+            raise RequestError(
+                f"{path} holds only the shapes of its tensors (torch's device meta), no values; save the weights from "
+                "a model that has been loaded."
+            )
+        if found[name].layout != torch.strided or found[name].is_quantized:
+            raise RequestError(
+                f"{path} cannot be used: {name} is sparse or quantised; save it as an ordinary tensor of floats."
+            )
         if found[name].shape != tensor.shape:
             raise RequestError(
                 f"{path} holds weights of another width or another number of input channels than the backbone: "

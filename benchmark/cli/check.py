@@ -84,9 +84,17 @@ def _shortened(names: tuple[str, ...]) -> str:
 
 
 def notes(scenario: Scenario, tasks: tuple[Task, ...]) -> list[str]:
-    """What is unusual but no fault: counts that differ from the source's."""
+    """What is unusual but no fault: of the source, images in both splits, counts that differ from the papers'."""
+    from benchmark.data.overlap import shared_images
+
     found: list[str] = []
     for task in tasks:
+        found += [f"{task.name}: {note}." for note in task.notes]
+        if shared := shared_images(task.train.images, task.test.images):
+            found.append(
+                f"{task.name}: test images that are training images too, pixel for pixel: {shared:,} of "
+                f"{len(task.test):,}."
+            )
         classes = scenario.classes[task.index - 1]
         if classes and len(task.class_names) != classes:
             found.append(f"{task.name} has {len(task.class_names)} classes, {classes} in the papers.")

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.cli.options import add_plugin, plugins_of
 from benchmark.errors import RequestError
+
+if TYPE_CHECKING:
+    from benchmark.run.export import StoredRun
+    from results.schema import TaskRow
 
 EPILOGUE = """\
 example:
@@ -15,7 +21,7 @@ example:
 then, with torch and safetensors alone:
   from methods import load_task
   network = load_task(backbone, "task.st")
-  logits = network(network.normalise(images))
+  logits = network(network.normalise(images))   uint8 (n, channels, height, width) of any size
   network.switch("other.st")                  one pass over the masked weights
   network.prepare("task.st", "other.st")      from here on switching between them takes under a millisecond
 """
@@ -39,12 +45,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="default: results/runs"
     )
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR", help="where the test images are; default: as when the run was made"
+    )
     add_plugin(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the files. Raises RequestError: no such run or task, weights not kept, no place to write."""
+    """Write the files and hold them to the record; exit code 1 where they do not agree.
+
+    Raises:
+        RequestError: no such run or task, weights not kept, no place to write.
+    """
     folder = find_run(args.source, args.results)
     plugins_of(args.plugin)
     from benchmark.run.export import export_backbone, export_task, read_run, task_row
@@ -58,11 +71,36 @@ def run(args: argparse.Namespace) -> int:
             export_backbone(stored, args.backbone_to)
     except OSError as error:
         raise RequestError(f"{error.filename or args.to} cannot be written ({error.strerror}).") from error
+    code = _verify(stored, row, args)
+    if code:
+        return code
     size = args.to.stat().st_size / 1024
     print(f"{args.to}: task {row.index} {row.name}, {size:.1f} KiB, accuracy {row.accuracy_at_end:.4f}")
     if args.backbone_to:
         print(f"{args.backbone_to}: the backbone {stored.spec.backbone['name']} of {stored.record.run_id}")
     return 0
+
+
+def _verify(stored: StoredRun, row: TaskRow, args: argparse.Namespace) -> int:
+    """Say how the exported file does on the test images; 1, and the file is removed, where that is not the record."""
+    from benchmark.run.verify import images_of, verify
+
+    try:
+        task = images_of(stored, row, args.data_root)
+    except RequestError as error:
+        print(f"not verified, since the test images are not at hand: {error}")
+        return 0
+    found = verify(stored, row, args.to, task)
+    if found.agrees:
+        print(f"verified: {found.right} of {found.images} test images right, the record has {found.recorded}")
+        return 0
+    args.to.unlink(missing_ok=True)
+    print(
+        f"error: the exported network answers {found.right} of {found.images} test images rightly, the record has "
+        f"{found.recorded}; {args.to} was removed. Are these the images of the run? Name them with --data-root.",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _require_places(*paths: Path | None) -> None:

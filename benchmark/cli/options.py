@@ -148,7 +148,7 @@ def _config_value(path: Path, name: str, value: Any) -> Any:
     if name in ("method", "seed", "plugin"):
         return [str(item) for item in value] if isinstance(value, list) else [str(value)]
     if name in ("weights", "data_root", "results"):
-        return path.parent / str(value)
+        return path.parent / os.path.expanduser(str(value))
     if name in numbers:
         if not isinstance(value, int) or isinstance(value, bool):
             raise RequestError(f"{path}: {name} must be a whole number, not {value!r}.")

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
-from benchmark.data.folders import images_below, subfolders
 from benchmark.data.images import EXACT, Encoded, Preparation, decode_into
 from benchmark.data.tasks import SPLITS, LabelledTask, write_sliced
+from benchmark.data.walk import Walk, subfolders
 from benchmark.errors import RequestError
 from benchmark.scenarios.cifar100_20 import SUPERCLASSES
 from benchmark.scenarios.contract import Progress
@@ -71,7 +71,8 @@ def find(data_root: Path | None, help_text: str) -> Found:
         if all(parquet.values()):
             return Found("parquet", folder, parquet)
         if all((folder / split).is_dir() and SUPERCLASSES.keys() & set(subfolders(folder / split)) for split in SPLITS):
-            images = {split: tuple(images_below(folder / split)) for split in SPLITS}
+            walk = Walk()
+            images = {split: tuple(walk.images_below(folder / split, depth=2)) for split in SPLITS}
             return Found("folders", folder, images)
     raise RequestError(f"There is no CIFAR-100 in {data_root}: {help_text}")
 
@@ -106,8 +107,10 @@ def read_parquet(found: Found, split: str, progress: Progress) -> Raw:
     schema = parquet.read_schema(files[0])
     image = parquet.pick_column(files[0], schema, None, ("img", "image"), "image")
     fine = parquet.pick_column(files[0], schema, None, ("fine_label",), "label")
-    labels = np.concatenate([_whole_numbers(file, fine) for file in files])
     has_coarse = "coarse_label" in schema.names
+    for file in files[1:]:
+        parquet.require_columns(file, (image, fine, *(("coarse_label",) if has_coarse else ())), files[0])
+    labels = np.concatenate([_whole_numbers(file, fine) for file in files])
     coarse = np.concatenate([_whole_numbers(file, "coarse_label") for file in files]) if has_coarse else None
     found_places = places(labels, coarse, str(files[0]))
     images = np.empty((len(labels), 3, 32, 32), dtype=np.uint8)

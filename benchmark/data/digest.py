@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def _status(file: Path) -> str:
         status = file.stat()
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
+        raise RequestError(f"{file} is no ordinary file; remove it.")
     return f"{file.name} {status.st_size} {status.st_mtime_ns}"
 
 

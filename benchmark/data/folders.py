@@ -1,57 +1,115 @@
-"""Images in folders: ``<root>/{train,test}/CLASS/*.jpg``, classes sorted by name as torchvision's ImageFolder does."""
+"""Images in folders: ``<root>/{train,test}/CLASS/*.jpg``, classes sorted by name as torchvision's ImageFolder does.
+
+Where there are only ``<root>/CLASS/*.jpg``, a share of every class can be drawn as its test images.
+"""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.tasks import SPLITS, Listing, TaskSource, check_listings
+from benchmark.data.tasks import SPLITS, Listing, TaskSource, check_listings, normal
+from benchmark.data.walk import EXTENSIONS, Walk, by_ending, loose_images, subfolders
 from benchmark.errors import RequestError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+SEED = 0  #: of the drawn test images
+
+ByClass = Mapping[str, Sequence[Path]]  #: image paths by class, classes and paths sorted
 
 
-def folder_source(root: Path) -> TaskSource:
-    """A task from a folder with ``train`` and ``test`` inside. Raises RequestError naming what is missing or wrong."""
-    listings: dict[str, Listing] = {}
-    files: list[Path] = []
-    for split in SPLITS:
-        folder = root / split
-        if not folder.is_dir():
-            raise RequestError(f"There is no folder {folder}; expected is {root}/{{train,test}}/CLASS/*.jpg.")
-        paths = {name: images_below(folder / name) for name in sorted(subfolders(folder))}
-        listings[split] = list_classes(folder, paths)
-        files += [path for name in paths for path in paths[name]]
+def folder_source(root: Path, share: float | None = None) -> TaskSource:
+    """A task from a folder with ``train`` and ``test`` inside; with ``share``, from a folder of class folders, of
+    which that share is test images. Raises RequestError naming what is missing or wrong."""
+    walk = Walk()
+    places = [_given(root, split) for split in SPLITS] if share is None else [root]
+    found = [_classes(place, walk) for place in places]
+    for place, paths in zip(places, found, strict=True):
+        _require_images(place, paths, walk)
+    by_split = dict(zip(SPLITS, found, strict=True)) if share is None else _drawn(root, found[0], share)
+    recorded = () if share is None else ("split", share, SEED)
+    where = "{}/{}" if share is None else "{} ({})"
+    listings = {split: _listing(where.format(root, split), paths) for split, paths in by_split.items()}
     check_listings(listings["train"], listings["test"])
-    return TaskSource(root.absolute(), tuple(files), listings.__getitem__, ("folders",))
+    composed = ("NFC",) if any(normal(name) != name for place in places for name in subfolders(place)) else ()
+    return TaskSource(
+        root.absolute(),
+        tuple(path for paths in found for images in paths.values() for path in images),
+        listings.__getitem__,
+        ("folders", *recorded, *composed),
+        recorded,
+        _notes(root, share, [path for place in places for path in loose_images(place)], walk.left_out),
+    )
 
 
-def list_classes(folder: Path, paths: dict[str, list[Path]]) -> Listing:
-    """A split from its image paths by class, in the order given. Raises RequestError when a class or all is empty."""
+def _notes(root: Path, share: float | None, loose: Sequence[Path], left_out: Sequence[Path]) -> tuple[str, ...]:
+    notes = []
+    if share is not None:
+        notes.append(f"{100 * share:g} % of every class in {root} are its test images, drawn with seed {SEED}")
+    if loose:
+        notes.append(f"images in no class folder were left out: {len(loose):,} (such as {loose[0]})")
+    if left_out:
+        notes.append(f"files whose ending is not that of an image were left out: {by_ending(left_out)}")
+    return tuple(notes)
+
+
+def _given(root: Path, split: str) -> Path:
+    """The folder of a split. Raises RequestError when it is not there, with what may be there instead."""
+    folder = root / split
+    if folder.is_dir():
+        return folder
+    told = f"There is no folder {folder}; expected is {root}/{{train,test}}/CLASS/*.jpg."
+    base = root / "train" if split == "test" else root
+    if base.is_dir() and not (root / "test").is_dir() and (names := sorted(subfolders(base))):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        told += (
+            f" {base} holds {shown}: if these are the classes, give the task folder: {base} and split: 0.2, and a "
+            "fifth of every class is taken as test images."
+        )
+    raise RequestError(told)
+
+
+def _classes(folder: Path, walk: Walk) -> ByClass:
+    """Image paths by class. Names that differ only in how their letters are composed (NFC, NFD) are one class."""
+    paths: dict[str, list[Path]] = {}
+    for name in sorted(subfolders(folder)):
+        paths.setdefault(normal(name), []).extend(walk.images_below(folder / name))
+    return {name: paths[name] for name in sorted(paths)}
+
+
+def _require_images(folder: Path, paths: ByClass, walk: Walk) -> None:
+    """Raises RequestError when there is no class, or a class without images."""
     if not paths:
         raise RequestError(f"{folder} holds no class folders; expected is {folder}/CLASS/*.jpg.")
     for name, images in paths.items():
         if not images:
-            raise RequestError(f"Class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}).")
+            others = walk.left_out_below(folder / name)
+            only = f", only {by_ending(others)}" if others else ""
+            raise RequestError(f"Class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}){only}.")
+
+
+def _listing(where: str, paths: ByClass) -> Listing:
+    """A split from its image paths by class, in the order given."""
     labels = np.repeat(np.arange(len(paths), dtype=np.int64), [len(images) for images in paths.values()])
     flat = [path for images in paths.values() for path in images]
-    return Listing(str(folder), tuple(paths), labels, lambda: ((str(path), path) for path in flat))
+    return Listing(where, tuple(paths), labels, lambda: ((str(path), path) for path in flat))
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in ``folder``, hidden ones left out."""
-    with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+def _drawn(root: Path, whole: ByClass, share: float) -> dict[str, ByClass]:
+    """``share`` of every class, rounded, at least one image and never all, is test; by split.
 
-
-def images_below(folder: Path) -> list[Path]:
-    """Every image file below ``folder`` sorted by path, hidden ones left out."""
-    found = [
-        os.path.join(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-    ]
-    return [Path(path) for path in sorted(found)]
+    Drawn by numpy's frozen generator (MT19937) from ``SEED``, for every class afresh: a class that grows leaves the
+    others' split as it was. Raises RequestError when there is a split already, or a class too small for one.
+    """
+    if all((root / split).is_dir() for split in SPLITS):
+        raise RequestError(f"{root} holds train and test already: leave out split.")
+    parts: dict[str, dict[str, Sequence[Path]]] = {split: {} for split in SPLITS}
+    for name, images in whole.items():
+        if len(images) < 2:
+            raise RequestError(f"Class folder {root / name} holds 1 image, too few to split into train and test.")
+        count = min(max(int(share * len(images) + 0.5), 1), len(images) - 1)
+        test = set(np.random.RandomState(SEED).permutation(len(images))[:count].tolist())
+        parts["train"][name] = [path for at, path in enumerate(images) if at not in test]
+        parts["test"][name] = [path for at, path in enumerate(images) if at in test]
+    return dict(parts)

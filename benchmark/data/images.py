@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
@@ -25,7 +25,42 @@ CHUNK = 256  #: images decoded between two calls of ``progress``
 THREADS = min(8, os.cpu_count() or 1)
 THREADED_BYTES = 16 * 1024  #: encoded size from which Pillow spends its time outside Python's lock
 
-Encoded = bytes | Path
+SHOWN = 10  #: broken images named in an error
+
+Encoded = bytes | Path | None  #: an image's file or content; None: the source has a row for it, but no bytes
+
+#: EXIF's orientation -> what turns the image upright
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class BrokenImages(RequestError):
+    """Images that do not decode. ``faults``: a sentence for each, naming it; ``total``: images among them."""
+
+    def __init__(self, sentence: str, faults: Sequence[str] = (), total: int = 0) -> None:
+        super().__init__(sentence)
+        self.faults, self.total = tuple(faults), total
+
+
+def broken(faults: Sequence[str], total: int, advice: str = "") -> BrokenImages:
+    """The error that names the first ten of the ``faults`` among ``total`` images."""
+    told = faults[0]
+    if len(faults) > 1:
+        told = f"{len(faults):,} of {total:,} images are broken: {shortened(faults)}."
+    return BrokenImages(told + advice, faults, total)
+
+
+def shortened(faults: Sequence[str]) -> str:
+    """The first ten, and how many more there are."""
+    more = f"; and {len(faults) - SHOWN:,} more" if len(faults) > SHOWN else ""
+    return "; ".join(fault.rstrip(".") for fault in faults[:SHOWN]) + more
 
 
 @dataclass(frozen=True)
@@ -43,13 +78,17 @@ class Preparation:
 
 def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.uint8]:
     """One image, uint8 (channels, size, size). Raises RequestError naming ``name`` when it does not decode."""
+    if encoded is None:
+        raise RequestError(f"{name} has no image bytes.")
     try:
         with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
             seen = as_seen(image, preparation.channels)
         array = np.asarray(fit(seen, preparation.size, preparation.resize))
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, Image.DecompressionBombError) as error:
-        detail = "not an image that can be read" if isinstance(error, UnidentifiedImageError) else str(error)
-        raise RequestError(f"{name} does not decode: {detail.rstrip('.') or type(error).__name__}.") from error
+    except UnidentifiedImageError as error:
+        raise RequestError(f"{name} does not decode: not an image that can be read.") from error
+    except Exception as error:  # a decoder raises nearly anything on a damaged file
+        detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise RequestError(f"{name} does not decode: {detail}.") from error
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
@@ -58,7 +97,9 @@ def as_seen(image: Image.Image, channels: int) -> Image.Image:
 
     Raises ValueError for pixels that have no one meaning as 8 bit (floating point, 32-bit integers).
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    if (turn := _turn(image)) is not None:
+        image = image.transpose(turn)
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bit(image)
     elif image.has_transparency_data:
@@ -66,6 +107,17 @@ def as_seen(image: Image.Image, channels: int) -> Image.Image:
         white = Image.new("RGBA", colours.size, "white")
         image = Image.alpha_composite(white, colours)
     return image.convert("RGB" if channels == 3 else "L")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What EXIF's orientation asks for; None where it cannot be read.
+
+    The tags beside it are not looked at: they are often damaged where the pixels are whole.
+    """
+    try:
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as many kinds as there are ways to damage a tag
+        return None
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -100,17 +152,45 @@ def decode_into(
 ) -> None:
     """Decode (name, image) pairs into ``target``, uint8 (n, channels, size, size), in their order.
 
-    Large images are decoded by several threads. Raises RequestError naming the first image that does not decode.
+    Raises BrokenImages, at the end, naming those that do not decode.
     """
-    done, total = 0, len(target)
+    faults: list[str] = []
+    for place, image in enumerate(_decoded(encoded, len(target), preparation, what, progress)):
+        if isinstance(image, RequestError):
+            faults.append(str(image))
+        else:
+            target[place] = image
+    if faults:
+        raise broken(faults, len(target))
+
+
+def find_broken(
+    encoded: Iterable[tuple[str, Encoded]], total: int, preparation: Preparation, what: str, progress: Progress = silent
+) -> dict[int, str]:
+    """Places of the images that do not decode, with a sentence for each; nothing is kept of the others."""
+    decoded = enumerate(_decoded(encoded, total, preparation, what, progress))
+    return {place: str(image) for place, image in decoded if isinstance(image, RequestError)}
+
+
+def _decoded(
+    encoded: Iterable[tuple[str, Encoded]], total: int, preparation: Preparation, what: str, progress: Progress
+) -> Iterator[NDArray[np.uint8] | RequestError]:
+    """Every image or what is wrong with it, in order. Large ones are decoded by several threads."""
+
+    def attempt(pair: tuple[str, Encoded]) -> NDArray[np.uint8] | RequestError:
+        try:
+            return decode(pair[1], pair[0], preparation)
+        except RequestError as error:
+            return error
+
+    done = 0
     progress(what, done, total)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(THREADS)) if THREADS > 1 else None
         for chunk in _chunks(encoded):
             work = map if pool is None or _encoded_size(chunk[0][1]) < THREADED_BYTES else pool.map
-            for image in work(lambda pair: decode(pair[1], pair[0], preparation), chunk):
-                target[done] = image
-                done += 1
+            yield from work(attempt, chunk)
+            done += len(chunk)
             progress(what, done, total)
 
 
@@ -121,4 +201,9 @@ def _chunks(pairs: Iterable[tuple[str, Encoded]]) -> Iterator[list[tuple[str, En
 
 
 def _encoded_size(encoded: Encoded) -> int:
-    return len(encoded) if isinstance(encoded, bytes) else encoded.stat().st_size
+    if isinstance(encoded, Path):
+        try:
+            return encoded.stat().st_size
+        except OSError:  # told when it is decoded
+            return 0
+    return len(encoded or b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from benchmark.data.images import Encoded
-from benchmark.data.tasks import Listing, TaskSource
+from benchmark.data.tasks import Listing, TaskSource, normal
 from benchmark.errors import RequestError, did_you_mean
 
 IMAGE_COLUMNS = ("image", "img")
@@ -31,17 +32,37 @@ class Columns:
 
 
 def parquet_source(train: Sequence[Path], test: Sequence[Path], columns: Columns = Columns()) -> TaskSource:
-    """A task from its train and test files. Raises RequestError when one is absent."""
-    files = {"train": tuple(train), "test": tuple(test)}
-    for file in (*train, *test):
+    """A task from its train and test files, each file once. Raises RequestError when one is absent or in both."""
+    files = {"train": _once(train), "test": _once(test)}
+    every = (*files["train"], *files["test"])
+    for file in every:
         if not file.is_file():
             raise RequestError(f"There is no file {file}.")
+    learned = {os.path.realpath(file) for file in files["train"]}
+    for file in files["test"]:
+        if os.path.realpath(file) in learned:
+            raise RequestError(
+                f"{file} is among the training files and among the test files, so that what is learned would be "
+                "tested; name the training files with a narrower pattern, such as train-*.parquet."
+            )
+    absolute = tuple(file.absolute() for file in every)
+    root = absolute[0].parent
+    if not all(file.is_relative_to(root) for file in absolute):
+        root = Path(os.path.commonpath(absolute))
     return TaskSource(
-        root=train[0].absolute().parent,
-        files=tuple(file.absolute() for file in (*train, *test)),
+        root=root,
+        files=absolute,
         listing=lambda split: list_files(files[split], columns),
-        options=("parquet", len(train), columns.image, columns.label),
+        options=("parquet", len(files["train"]), columns.image, columns.label),
     )
+
+
+def _once(files: Sequence[Path]) -> tuple[Path, ...]:
+    """Every file the first time that it is named, under whatever name."""
+    named: dict[str, Path] = {}
+    for file in files:
+        named.setdefault(os.path.realpath(file), file)
+    return tuple(named.values())
 
 
 def list_files(files: Sequence[Path], columns: Columns = Columns()) -> Listing:
@@ -53,11 +74,16 @@ def list_files(files: Sequence[Path], columns: Columns = Columns()) -> Listing:
     schemas = [read_schema(file) for file in files]
     image = pick_column(files[0], schemas[0], columns.image, IMAGE_COLUMNS, "image")
     label = pick_column(files[0], schemas[0], columns.label, LABEL_COLUMNS, "label")
-    labels = np.concatenate([read_labels(file, label) for file in files])
+    for file in files[1:]:
+        require_columns(file, (image, label), files[0])
+    read = [read_labels(file, label) for file in files]
     names = class_names(files[0], schemas[0], label)
-    for file, schema in zip(files, schemas, strict=True):
+    for file, schema, found in zip(files, schemas, read, strict=True):
+        if found.dtype.kind != read[0].dtype.kind:
+            raise RequestError(f"Column {label!r} holds numbers in one of {files[0]} and {file}, texts in the other.")
         if class_names(file, schema, label) != names:
             raise RequestError(f"The class names in {file} differ from those in {files[0]}.")
+    labels = np.concatenate(read)
     where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     if not len(labels):
         raise RequestError(f"{where} holds no images.")
@@ -99,20 +125,29 @@ def pick_column(file: Path, schema: Any, named: str | None, usual: Sequence[str]
     )
 
 
+def require_columns(file: Path, names: Sequence[str], first: Path) -> None:
+    """Raises RequestError when ``file`` lacks a column of the ``first`` file of its split."""
+    there = read_schema(file).names
+    for name in names:
+        if name not in there:
+            raise RequestError(f"{file} has no column {name!r}, which {first} has; its columns are {', '.join(there)}.")
+
+
 def read_labels(file: Path, column: str) -> NDArray[Any]:
     """One column of whole numbers (n,) or of texts. Raises RequestError when it holds nulls or something else."""
     try:
         values = pq.read_table(file, columns=[column]).column(column)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise _broken(file, error) from error
     if values.null_count:
         raise RequestError(f"{file}: column {column!r} has {values.null_count} rows without a label.")
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    values = _without_views(values)
     if pa.types.is_integer(values.type):
         return np.asarray(values.to_numpy(), dtype=np.int64)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return np.asarray(values.to_pylist(), dtype=str)
+        return np.asarray([normal(text) for text in values.to_pylist()], dtype=str)
     raise RequestError(f"{file}: column {column!r} holds {values.type}, not whole numbers or names.")
 
 
@@ -129,19 +164,17 @@ def class_names(file: Path, schema: Any, label: str) -> tuple[str, ...] | None:
             return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{file}: the class names in its metadata cannot be read ({error!r}).") from error
-    return None if names is None else tuple(str(name) for name in names)
+    return None if names is None else tuple(normal(str(name)) for name in names)
 
 
 def read_images(files: Sequence[Path], column: str) -> Iterator[tuple[str, Encoded]]:
-    """(name, encoded image) of every row, file after file. Raises RequestError for a row without image bytes."""
+    """(name, encoded image; None: it has no bytes) of every row, file after file."""
     for file in files:
         row = 0
         try:
             with pq.ParquetFile(file) as opened:
                 for batch in opened.iter_batches(batch_size=ROWS, columns=[column]):
                     for value in _bytes_of(file, batch.column(column)):
-                        if value is None:
-                            raise RequestError(f"{file}, row {row} has no image bytes.")
                         yield f"{file}, row {row}", value
                         row += 1
         except (pa.ArrowException, OSError) as error:
@@ -151,9 +184,16 @@ def read_images(files: Sequence[Path], column: str) -> Iterator[tuple[str, Encod
 def _bytes_of(file: Path, values: Any) -> list[bytes | None]:
     if pa.types.is_struct(values.type) and values.type.get_field_index("bytes") >= 0:
         values = values.field("bytes")
+    values = _without_views(values)
     if not (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
         raise RequestError(f"{file}: the image column holds {values.type}, not encoded images.")
     return list(values.to_pylist())
+
+
+def _without_views(values: Any) -> Any:
+    """``string_view`` and ``binary_view`` (how polars and newer writers keep columns) as the ordinary types."""
+    ordinary = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(values.type))
+    return values if ordinary is None else values.cast(ordinary)
 
 
 def _broken(file: Path, error: Exception) -> RequestError:

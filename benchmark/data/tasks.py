@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
-from benchmark.data.images import Encoded, Preparation, decode_into
+from benchmark.data.images import BrokenImages, Encoded, Preparation, broken, decode_into, find_broken, shortened
 from benchmark.data.statistics import mean_and_std
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData, Split, Task
@@ -22,6 +24,7 @@ from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData, S
 SPLITS = ("train", "test")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ADVICE = " Repair or remove what is broken; skip_broken: true in a scenario file of your own leaves it out."
 
 #: Per-channel (mean, std), or None for those of the task's own training images.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]] | None
@@ -44,15 +47,31 @@ class Listing:
     labels: NDArray[np.int64]  #: (n,), indices into ``class_names``
     encoded: Callable[[], Iterator[tuple[str, Encoded]]]  #: n pairs (what to call it, image) in the labels' order
 
+    def without(self, places: Collection[int]) -> Listing:
+        """The same, the images at these places left out."""
+        return dataclasses.replace(
+            self,
+            labels=np.delete(self.labels, sorted(places)),
+            encoded=lambda: (pair for place, pair in enumerate(self.encoded()) if place not in places),
+        )
+
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Where one task's images come from. ``options``: what besides the files' content decides what is listed."""
+    """Where one task's images come from. ``options``: what besides the files' content decides what is listed;
+    ``recorded``: what of that the fingerprint tells too; ``notes``: what ``check`` should say of it."""
 
     root: Path
     files: tuple[Path, ...]
     listing: Callable[[str], Listing]  #: of "train" or "test"; raises RequestError for what is wrong in it
     options: tuple[object, ...] = ()
+    recorded: tuple[object, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def normal(name: str) -> str:
+    """A class name with its letters composed (Unicode NFC): ``e`` and an accent are ``é``, whoever wrote the file."""
+    return unicodedata.normalize("NFC", name)
 
 
 # --- one entry per task -----------------------------------------------------------------------------------------------
@@ -66,17 +85,26 @@ def read_task(
     normalisation: Normalisation,
     augmentation: Augmentation,
     progress: Progress,
+    skip_broken: bool = False,
 ) -> tuple[Task, str]:
-    """One task and its fingerprint, decoded on first use. Raises RequestError naming the file and the fault."""
+    """One task and its fingerprint, decoded on first use. Raises RequestError naming the files and the fault.
+
+    ``skip_broken``: images that do not decode are left out and told in the task's notes.
+    """
     content = content_digest(source.root, source.files, progress)
-    key = key_of(content, source.options, preparation.size, preparation.resize, preparation.channels)
+    options = (*source.options, "skip broken") if skip_broken else source.options
+    key = key_of(content, options, preparation.size, preparation.resize, preparation.channels)
     kind = "".join(letter if letter.isalnum() else "_" for letter in name)[:40]
-    entry = open_or_build(kind, key, lambda create: _build_task(create, name, source, preparation, progress))
-    class_names = tuple(entry.meta["class_names"])
+    build = _build_without_broken if skip_broken else _build_task
+    entry = open_or_build(kind, key, lambda create: build(create, name, source, preparation, progress))
+    class_names = tuple(normal(class_name) for class_name in entry.meta["class_names"])
     mean, std = normalisation or (tuple(entry.meta["mean"]), tuple(entry.meta["std"]))
     splits = [Split(entry.arrays[f"{split}_images"], np.array(entry.arrays[f"{split}_labels"])) for split in SPLITS]
-    task = Task(index, name, class_names, splits[0], splits[1], mean, std, augmentation)
-    return task, _sha256([name, class_names, sorted(entry.digests.items())])
+    notes = source.notes
+    if left_out := entry.meta.get("left_out"):
+        notes = (*notes, f"broken images were left out, {len(left_out):,} in all: {shortened(left_out)}")
+    task = Task(index, name, class_names, splits[0], splits[1], mean, std, augmentation, notes, preparation.resize)
+    return task, _sha256([name, class_names, sorted(entry.digests.items()), *source.recorded])
 
 
 def _build_task(
@@ -84,11 +112,43 @@ def _build_task(
 ) -> dict[str, Any]:
     listings = {split: source.listing(split) for split in SPLITS}
     check_listings(listings["train"], listings["test"])
+    return _write_task(create, name, listings, preparation, progress)
+
+
+def _build_without_broken(
+    create: Create, name: str, source: TaskSource, preparation: Preparation, progress: Progress
+) -> dict[str, Any]:
+    """As ``_build_task``; every image is decoded once before, to know how many there are."""
+    listings = {split: source.listing(split) for split in SPLITS}
+    check_listings(listings["train"], listings["test"])
+    left_out: list[str] = []
+    for split, listing in listings.items():
+        what = f"looking for broken images in {name} {split}"
+        faults = find_broken(listing.encoded(), len(listing.labels), preparation, what, progress)
+        listings[split] = listing.without(faults)
+        left_out += faults.values()
+    try:
+        check_listings(listings["train"], listings["test"])
+    except RequestError as error:
+        raise RequestError(f"{error} Broken images were left out: {shortened(left_out)}.") from error
+    return {**_write_task(create, name, listings, preparation, progress), "left_out": left_out}
+
+
+def _write_task(
+    create: Create, name: str, listings: Mapping[str, Listing], preparation: Preparation, progress: Progress
+) -> dict[str, Any]:
+    """Decode both splits into the entry; returns its meta. Raises BrokenImages for the broken ones of both."""
     shape = (preparation.channels, preparation.size, preparation.size)
     images = {split: create(f"{split}_images", (len(it.labels), *shape), np.uint8) for split, it in listings.items()}
+    faults: list[str] = []
     for split, listing in listings.items():
         create(f"{split}_labels", listing.labels.shape, np.int64)[:] = listing.labels
-        decode_into(images[split], listing.encoded(), preparation, f"decoding {name} {split}", progress)
+        try:
+            decode_into(images[split], listing.encoded(), preparation, f"decoding {name} {split}", progress)
+        except BrokenImages as error:
+            faults += error.faults
+    if faults:
+        raise broken(faults, sum(len(listing.labels) for listing in listings.values()), ADVICE)
     mean, std = mean_and_std(images["train"])
     return {"class_names": list(listings["train"].class_names), "mean": mean, "std": std}
 

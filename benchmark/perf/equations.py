@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
-import numpy as np
 import torch
 
 from benchmark.data.locate import data_root
 from benchmark.errors import RequestError
 from benchmark.perf.contenders import OnePass, labels, session
-from benchmark.perf.rounds import Series, interleaved
+from benchmark.perf.rounds import Series, interleaved, paired_ratio
 from benchmark.perf.surroundings import device_name, surroundings
 from benchmark.perf.workload import Workload, read_pixels
 from benchmark.plan.spec import RunSpec
@@ -25,8 +24,6 @@ from benchmark.run.preflight import usable
 from benchmark.scenarios.registry import load_scenario
 from methods.engine import fast
 from results.atomic import write_text
-
-BOOTSTRAPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -93,10 +90,8 @@ def _by_equations(one_pass: OnePass) -> OnePass:
 
 def compared(method: str, equations: Series, fast_path: Series) -> Comparison:
     """The two series of one method, paired by round."""
-    ratios = np.array(fast_path.ratios_to(equations))
-    draws = np.random.default_rng(0).choice(ratios, (BOOTSTRAPS, len(ratios)))
-    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
-    return Comparison(method, equations.median, fast_path.median, float(np.median(ratios)), float(low), float(high))
+    ratio = paired_ratio(fast_path, equations)
+    return Comparison(method, equations.median, fast_path.median, ratio.median, ratio.low, ratio.high)
 
 
 def as_text(found: Iterable[Comparison]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from benchmark.perf.contenders import Contender, NotAvailable, OnePass, Session, fine_tuning
 from benchmark.perf.floor import Rates, count_step
 from benchmark.perf.memory import with_peak
-from benchmark.perf.rounds import Series, interleaved
+from benchmark.perf.rounds import Ratio, Series, interleaved, paired_ratio
 from benchmark.perf.shares import PARTS, shares
 
 Say = Callable[[str], None]
@@ -23,7 +22,6 @@ class Row:
     Attributes:
         ratio_to_finetune: to full fine-tuning with the same optimizer in the same round; None for what cannot be
             compared (another network).
-        ratio_lowest, ratio_highest: range of that ratio over rounds.
         bn_policy: "" for peers.
         shares: fraction of a step by part, {} where it was not instrumented.
         trained: numbers that a step updates; None for peers.
@@ -36,9 +34,7 @@ class Row:
     bn_policy: str
     batch_size: int
     times: Series
-    ratio_to_finetune: float | None
-    ratio_lowest: float | None
-    ratio_highest: float | None
+    ratio_to_finetune: Ratio | None
     ratio_of_lowest: float | None
     shares: dict[str, float]
     peak_bytes: int
@@ -90,7 +86,8 @@ def _discard(contender: Contender) -> None:
 def _row(contender: Contender, series: dict[str, Series], one_pass: OnePass, peak: int, rates: Rates) -> Row:
     times, workload = series[contender.name], contender.workload
     yardstick = series.get(fine_tuning(workload, contender.optimizer).name)
-    ratios = times.ratios_to(yardstick) if yardstick and "no BN" not in contender.name else ()
+    comparable = yardstick is not None and "no BN" not in contender.name
+    ratio = paired_ratio(times, yardstick) if yardstick and comparable else None
     parts: dict[str, float] = {}
     step = None
     if isinstance(one_pass, Session):
@@ -103,10 +100,8 @@ def _row(contender: Contender, series: dict[str, Series], one_pass: OnePass, pea
         workload.spec.bn_policy if contender.kind == "method" else "",
         workload.batch_size,
         times,
-        statistics.median(ratios) if ratios else None,
-        min(ratios, default=None),
-        max(ratios, default=None),
-        times.lowest / yardstick.lowest if ratios and yardstick else None,
+        ratio,
+        times.lowest / yardstick.lowest if yardstick and comparable else None,
         {part: parts[part] for part in PARTS} if parts else {},
         peak,
         step.trained if step else None,

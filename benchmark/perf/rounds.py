@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from benchmark.perf.contenders import OnePass
 
 WARM_UP_PASSES = 2
+BOOTSTRAPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,23 @@ class Series:
     def ratios_to(self, other: Series) -> tuple[float, ...]:
         """Round by round: this contender's time over the other's in the same round."""
         return tuple(mine / theirs for mine, theirs in zip(self.milliseconds, other.milliseconds, strict=True))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The median of paired ratios, with its 95 % bootstrap interval over rounds."""
+
+    median: float
+    low: float
+    high: float
+
+
+def paired_ratio(mine: Series, other: Series) -> Ratio:
+    """One contender's time over another's, round by round: the one definition of a ratio of times here."""
+    ratios = np.array(mine.ratios_to(other))
+    draws = np.random.default_rng(0).choice(ratios, (BOOTSTRAPS, len(ratios)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
 def interleaved(

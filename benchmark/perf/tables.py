@@ -12,9 +12,10 @@ from benchmark.perf.shares import PARTS
 
 COLUMNS = (
     "method", "kind", "optimizer", "bn_policy", "batch_size", "ms_per_step", "ms_lowest", "ms_highest",
-    "images_per_second", "ratio_to_finetune", "ratio_lowest", "ratio_highest", "ratio_of_lowest",
+    "images_per_second", "ratio_to_finetune", "interval_low", "interval_high", "ratio_of_lowest",
     *(f"share_{part}" for part in PARTS),
     "peak_memory_bytes", "trained_numbers", "flops_per_step", "least_bytes_per_step", "floor_ms", "times_floor",
+    "rounds_ms",
 )  # fmt: skip
 
 #: what holds for every line of a table
@@ -39,17 +40,29 @@ def as_csv(rows: Sequence[Row], setting: Mapping[str, object]) -> str:
             "" if value is None else f"{value:.6g}" if isinstance(value, float) else value
             for value in (
                 row.name, row.kind, row.optimizer, row.bn_policy, row.batch_size, row.times.median, row.times.lowest,
-                row.times.highest, row.images_per_second, row.ratio_to_finetune, row.ratio_lowest, row.ratio_highest,
-                row.ratio_of_lowest, *shares, row.peak_bytes, row.trained, row.flops, row.traffic_bytes, row.floor_ms,
-                row.times.median / row.floor_ms if row.floor_ms else None, *(setting[name] for name in SETTING),
+                row.times.highest, row.images_per_second, *ratio(row), row.ratio_of_lowest, *shares, row.peak_bytes,
+                row.trained, row.flops, row.traffic_bytes, row.floor_ms,
+                row.times.median / row.floor_ms if row.floor_ms else None,
+                ";".join(f"{ms:.5g}" for ms in row.times.milliseconds), *(setting[name] for name in SETTING),
             )
         )  # fmt: skip
     return text.getvalue()
 
 
+def ratio(row: Row) -> tuple[float | None, float | None, float | None]:
+    """The ratio to fine-tuning and its interval, for a line of the CSV."""
+    found = row.ratio_to_finetune
+    return (None, None, None) if found is None else (found.median, found.low, found.high)
+
+
+def _ratio_as_text(row: Row) -> tuple[str, str]:
+    found = row.ratio_to_finetune
+    return ("", "") if found is None else (f"{found.median:.3f}", f"{found.low:.3f}-{found.high:.3f}")
+
+
 def as_text(rows: Sequence[Row]) -> str:
     """A table of fixed width, shares in percent of a step."""
-    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to finetune", "range"]
+    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to finetune", "95 % interval"]
     heads += [*(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]
     lines = [heads]
     for row in rows:
@@ -61,8 +74,10 @@ def as_text(rows: Sequence[Row]) -> str:
                 f"{row.times.median:.2f}",
                 f"{row.times.lowest:.2f}-{row.times.highest:.2f}",
                 f"{row.images_per_second:.0f}",
-                "" if row.ratio_to_finetune is None else f"{row.ratio_to_finetune:.3f}",
-                "" if row.ratio_lowest is None else f"{row.ratio_lowest:.2f}-{row.ratio_highest:.2f}",
+                "" if row.ratio_to_finetune is None else f"{row.ratio_to_finetune.median:.3f}",
+                ""
+                if row.ratio_to_finetune is None
+                else f"{row.ratio_to_finetune.low:.3f}-{row.ratio_to_finetune.high:.3f}",
                 *("" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS),
                 f"{row.peak_bytes / 2**20:.0f}",
                 "" if row.trained is None else f"{row.trained:,}",

@@ -83,7 +83,12 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
                 f"There is no setting {key!r}.{did_you_mean(key, keys)} Settings are backbone.*, protocol.*, mask.*, "
                 "run.* and <method>.*; 'python -m benchmark list settings' shows them."
             )
-        result[key] = _typed(key, value, keys[key].default)
+        known = keys[key]
+        if known.about.kind is not None and known.default is None:
+            empty = value is None or str(value).strip().lower() in ("none", "null", "")
+            result[key] = None if empty else _typed(key, value, known.about.kind())
+        else:
+            result[key] = _typed(key, value, known.default)
         try:
             check_knob(keys[key].about, result[key])
         except OutOfBounds as error:

@@ -12,7 +12,7 @@ from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.spec import BACKBONE, RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import BN_POLICIES, Card
-from methods.engine.knobs import MaskSettings, Settings, TrainSettings
+from methods.engine.knobs import MaskSettings, Settings, TrainSettings, knobs_of
 from methods.registry import GROUPS, METHODS, reference
 
 SELECTIONS = ("validation", "last", "legacy-test")
@@ -176,9 +176,10 @@ def _spec(request: Request, scenario: Scenario, card: Card, seed: int, weights_s
 
 
 def resolved_settings(spec: RunSpec) -> Settings:
-    """The spec's settings as the method's dataclass."""
+    """The spec's settings as the method's dataclass; knobs that are younger than the spec do as was done then."""
     kind = type(METHODS[spec.method].settings)
-    return kind(**_tuples(spec.settings))
+    before = {name: about.was for name, about in knobs_of(kind).items() if about.was is not None}
+    return kind(**{**before, **_tuples(spec.settings)})
 
 
 def scratch_settings(spec: RunSpec) -> TrainSettings:
@@ -224,7 +225,7 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
 
 def _rate_sum(settings: Mapping[str, Any]) -> float:
     """Sum over epochs of the learning rate (Adam moves a score by about the rate each step)."""
-    epochs, rate = settings["epochs"], settings["lr"]
+    epochs, rate = settings["epochs"], settings.get("mask_lr") or settings["lr"]
     if settings["schedule"] == "cosine":
         return float(rate * epochs / 2)
     if settings["schedule"] == "step":

@@ -133,7 +133,8 @@ class RunSpec:
             if value[name] is None:
                 continue
             for knob, about in knobs_of(kind).items():
-                if about.since > 1 and value[name].pop(knob, getattr(kind, knob)) != getattr(kind, knob):
+                before = getattr(kind, knob) if about.was is None else about.was
+                if about.since > 1 and value[name].pop(knob, before) != before:
                     return None
         return value
 

@@ -22,7 +22,8 @@ from benchmark.plan.spec import RunSpec
 from benchmark.run.checkpoint import CheckpointError, read_tensors, write_tensors
 from benchmark.run.store import RunFolder
 from methods.engine.batchnorm import COUNTER
-from methods.engine.layout import FlatLayout, arrange, layout_of, weight_layers
+from methods.engine.layers import weight_layers
+from methods.engine.layout import FlatLayout, arrange, layout_of
 from methods.engine.packing import pack_bits
 from methods.engine.parts import BACKBONE, BITS, OVERRIDE, SCALES, VALUES
 from methods.engine.restore import masked_weights, shared_backbone
@@ -187,6 +188,7 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
         mean=metadata["mean"],
         std=metadata["std"],
         image_size=chosen["image_size"],
+        resize=metadata.get("resize"),
         backbone={key: chosen[key] for key in ("name", "width", "channels")},
         backbone_sha256=tensors_sha256(shared) if set(shared) - brought else None,
         run_id=run.record.run_id,

@@ -22,7 +22,7 @@ from benchmark.run.compiling import compiling_apart
 from benchmark.run.store import cache_path, locked
 from benchmark.run.tensors import PreparedTask
 from methods.engine.parts import OVERRIDE, tensors_of
-from methods.engine.state import EpochReport
+from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
 from results.atomic import TEMPORARY_SUFFIX, write_json
 
@@ -104,29 +104,33 @@ class References:
     def goal(self, experience: Any, task: PreparedTask) -> float:
         """CPG's goal: what the reference method reaches on the images to select on; from the cache where it is there.
 
-        The reference is ``scratch``, or ``finetune`` where the backbone is pretrained.
+        The reference trains from scratch, or from the backbone where that is pretrained. Which of its epochs counts is
+        the setting ``goal_epoch``.
         """
-        path = self._goal_path(task)
+        path, epoch = self._goal_path(task), str(self.spec.settings.get("goal_epoch", "best"))
         with self._alone(path, "the accuracy goal"):
-            found = read_goal(path, data_mark(task))
+            found = read_goal(path, data_mark(task), epoch)
             if found is not None:
                 return found
             clock = Stopwatch(self.synchronise)
             strategy = self._reference(clock, "goal", task, self.spec.backbone["pretrained"])
             self._train(strategy, clock, experience, task, path)
             assert strategy.progress is not None
-            accuracy = float(strategy.progress.done["train"]["selection"])
-            self._write_goal(task, accuracy, "trained for it")
+            goals = self._write_goal(task, strategy.progress, "trained for it")
             _unfinished(path).unlink(missing_ok=True)
-        return accuracy
+        return goals[epoch]
 
-    def keep_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
+    def keep_goal(self, task: PreparedTask, progress: Progress, origin: str) -> None:
         """Keep a goal for the runs to come; ``origin``: who found it. A run that is making the same one writes it."""
         with suppress(BlockingIOError), locked(self._goal_path(task).with_suffix(".lock")):
-            self._write_goal(task, accuracy, origin)
+            self._write_goal(task, progress, origin)
 
-    def _write_goal(self, task: PreparedTask, accuracy: float, origin: str) -> None:
-        write_json(self._goal_path(task), {"accuracy": accuracy, "from": origin, "data": data_mark(task)})
+    def _write_goal(self, task: PreparedTask, progress: Progress, origin: str) -> dict[str, float]:
+        """What the reference's best and its last epoch reached."""
+        goals = {"best": float(progress.done["train"]["selection"]), "last": float(progress.curve[-1]["selection"])}
+        facts = {"accuracy": goals["best"], "last": goals["last"], "from": origin, "data": data_mark(task)}
+        write_json(self._goal_path(task), facts)
+        return goals
 
     def _goal_path(self, task: PreparedTask) -> Path:
         index = task.task.index
@@ -231,11 +235,12 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f"{path.stem}.unfinished")
 
 
-def read_goal(path: Path, mark: str) -> float | None:
-    """The accuracy in a goal file, None where there is none that can be read or it is of other images."""
+def read_goal(path: Path, mark: str, epoch: str = "best") -> float | None:
+    """The accuracy of the reference's "best" or "last" epoch in a goal file, None where there is none that can be read
+    or it is of other images."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return float(found["accuracy"]) if found.get("data") == mark else None
+        return float(found["accuracy" if epoch == "best" else epoch]) if found.get("data") == mark else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

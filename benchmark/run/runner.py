@@ -189,7 +189,7 @@ class Runner:
         sets_goals = self.card.reference == FROM_SCRATCH and not self.spec.backbone["pretrained"]
         if sets_goals and self.spec.selection != "last":
             with self.clock("save"):
-                self.references.keep_goal(self.tasks[index], progress.done["train"]["selection"], self.folder.run_id)
+                self.references.keep_goal(self.tasks[index], progress, self.folder.run_id)
         self._measure(index, "learned" if met else "goal missed")
 
     def _measure(self, index: int, status: str) -> None:
@@ -236,7 +236,13 @@ class Runner:
     def _save_task(self, index: int) -> None:
         """What the task adds; with the first task the shared tensors, where these will not change any more."""
         task = self.tasks[index].task
-        metadata = {"name": task.name, "class_names": task.class_names, "mean": task.mean, "std": task.std}
+        metadata = {
+            "name": task.name,
+            "class_names": task.class_names,
+            "mean": task.mean,
+            "std": task.std,
+            "resize": {"how": task.resize, "size": task.test.images.shape[-1]},
+        }
         learned = self.strategy.learned[index - 1]
         self._write(self.folder.task(index), learned, metadata)
         self.done.learned_sha256[task.name] = tensors_sha256(tensors_of(learned))

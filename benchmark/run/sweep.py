@@ -159,7 +159,7 @@ def _tidy(jobs: Sequence[Job]) -> None:
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
     from benchmark.plan.request import warnings_of
 
-    found: dict[str, None] = {}
+    found = {f"{task.name}: {note}": None for task in data.tasks for note in task.notes}
     for job in jobs:
         spec = job.spec
         images = min(len(task.train) for task in data.tasks)

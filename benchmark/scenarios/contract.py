@@ -57,6 +57,8 @@ class Task:
     mean: tuple[float, ...]  #: per channel, of pixels scaled to [0, 1]
     std: tuple[float, ...]
     augmentation: Augmentation = Augmentation()
+    notes: tuple[str, ...] = ()  #: what ``check`` says of its source: files left out, a drawn split
+    resize: str = "short-side"  #: how images were brought to their stored size (``benchmark.data.images``)
 
 
 @dataclass(frozen=True)

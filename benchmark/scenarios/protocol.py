@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.scenarios.yaml_values import known_keys, section
+from benchmark.scenarios.yaml_values import as_number, known_keys, section
 
 
 def checked_settings(settings: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
@@ -39,6 +39,7 @@ def _value(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, bool) or isinstance(value, bool):
         fits = isinstance(default, bool) and isinstance(value, bool)
     elif isinstance(default, float):
+        value = as_number(value)
         fits, value = isinstance(value, int | float), float(value) if isinstance(value, int | float) else value
     else:
         fits = isinstance(value, type(default))

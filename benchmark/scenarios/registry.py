@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 from benchmark.errors import RequestError, did_you_mean
@@ -31,7 +32,7 @@ def load_scenario(name: str) -> Scenario:
     if name.endswith((".yaml", ".yml")):
         from benchmark.scenarios.user import load_user_scenario
 
-        return load_user_scenario(Path(name))
+        return load_user_scenario(Path(os.path.expanduser(name)))
     raise RequestError(
         f"There is no scenario {name!r}.{did_you_mean(name, SCENARIOS)} Known are {', '.join(SCENARIOS)}, "
         "and a path to a YAML file of your own."

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
 from benchmark.scenarios.protocol import checked_settings
-from benchmark.scenarios.yaml_values import choice, flag, known_keys, load_mapping, numbers, section, text, whole
+from benchmark.scenarios.yaml_values import (
+    as_number,
+    choice,
+    flag,
+    known_keys,
+    load_mapping,
+    numbers,
+    path_of,
+    plain_name,
+    section,
+    text,
+    title,
+    whole,
+)
 
 if TYPE_CHECKING:
     from benchmark.data.images import Preparation
@@ -33,8 +46,9 @@ KEYS = (
     "batch_size",
     "eval_batch_size",
     "settings",
+    "skip_broken",
 )
-TASK_KEYS = ("name", "folder", "train", "test", "image_column", "label_column", "augmentation")
+TASK_KEYS = ("name", "folder", "split", "train", "test", "image_column", "label_column", "augmentation")
 BACKBONE_OPTIONS = ("width",)
 AUGMENTATION_KEYS = ("crop_padding", "flip", "random_resized_crop", "cutout")
 STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, under random_resized_crop: 256 for 224
@@ -42,13 +56,18 @@ STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, un
 
 @dataclass(frozen=True)
 class UserTask:
-    """One task as the file names it: a ``folder``, or parquet files (or patterns) for ``train`` and ``test``."""
+    """One task as the file names it: a ``folder``, or parquet files for ``train`` and ``test``.
+
+    ``split``: the share of the folder that is test; ``train``, ``test``: paths or patterns relative to ``base``.
+    """
 
     name: str
     augmentation: Augmentation
     folder: Path | None
-    train: tuple[Path, ...]
-    test: tuple[Path, ...]
+    split: float | None
+    base: Path
+    train: tuple[str, ...]
+    test: tuple[str, ...]
     image_column: str | None
     label_column: str | None
 
@@ -60,7 +79,7 @@ def load_user_scenario(path: Path) -> Scenario:
 
     content, where = load_mapping(path), str(path)
     known_keys(content, KEYS, where)
-    name = text(content, "name", where, path.stem)
+    name = plain_name(text(content, "name", where, path.stem), where)
     image_size = whole(content, "image_size", where)
     channels = whole(content, "channels", where, 3)
     if channels not in (1, 3):
@@ -69,7 +88,7 @@ def load_user_scenario(path: Path) -> Scenario:
     tasks = _tasks(content, path, augmentation)
     resize = choice(content, "resize", where, RESIZE_MODES, SHORT_SIDE)
     normalisation = _normalisation(content, channels, where)
-    weights = path.parent / Path(text(content, "weights", where)).expanduser() if "weights" in content else None
+    weights = path_of(content, "weights", where, path.parent) if "weights" in content else None
     if weights is not None and not weights.is_file():
         raise RequestError(f"{where}: there is no weights file {weights}.")
     backbone = choice(content, "backbone", where, known_backbones())
@@ -81,7 +100,7 @@ def load_user_scenario(path: Path) -> Scenario:
         summary=text(content, "summary", where, f"{len(tasks)} tasks of {path.name}"),
         task_names=tuple(task.name for task in tasks),
         classes=(0,) * len(tasks),
-        read=functools.partial(_read, tasks, preparations, normalisation),
+        read=functools.partial(_read, tasks, preparations, normalisation, flag(content, "skip_broken", where)),
         backbone=backbone,
         image_size=image_size,
         channels=channels,
@@ -100,6 +119,7 @@ def _read(
     tasks: Sequence[UserTask],
     preparations: Sequence[Preparation],
     normalisation: Normalisation,
+    skip_broken: bool,
     data_root: Path | None,
     indices: Sequence[int],
     progress: Progress,
@@ -116,6 +136,7 @@ def _read(
             normalisation,
             tasks[index - 1].augmentation,
             progress,
+            skip_broken,
         )
         for index in indices
     ]
@@ -126,10 +147,12 @@ def _source(task: UserTask) -> TaskSource:
     if task.folder is not None:
         from benchmark.data.folders import folder_source
 
-        return folder_source(task.folder)
+        return folder_source(task.folder, task.split)
     from benchmark.data.parquet import Columns, parquet_source
+    from benchmark.data.patterns import matching
 
-    return parquet_source(_matching(task.train), _matching(task.test), Columns(task.image_column, task.label_column))
+    train, test = matching(task.base, task.train), matching(task.base, task.test)
+    return parquet_source(train, test, Columns(task.image_column, task.label_column))
 
 
 def _preparation(task: UserTask, plain: Preparation) -> Preparation:
@@ -161,37 +184,43 @@ def _task(entry: Mapping[str, Any], base: Path, augmentation: Augmentation, wher
     has_folder, has_files = "folder" in entry, "train" in entry or "test" in entry
     if has_folder == has_files:
         raise RequestError(f"{where}: name either a folder, or train and test parquet files.")
+    if has_files and "split" in entry:
+        raise RequestError(f"{where}: split belongs to a folder; parquet files name train and test themselves.")
     for column in ("image_column", "label_column"):
         if has_folder and column in entry:
             raise RequestError(f"{where}: {column} belongs to parquet files, not to a folder.")
     return UserTask(
-        name=text(entry, "name", where),
+        name=title(text(entry, "name", where), where),
         augmentation=_augmentation(section(entry, "augmentation", where), augmentation, f"{where}, augmentation"),
-        folder=base / Path(text(entry, "folder", where)).expanduser() if has_folder else None,
-        train=_paths(entry, "train", base, where) if has_files else (),
-        test=_paths(entry, "test", base, where) if has_files else (),
+        folder=path_of(entry, "folder", where, base) if has_folder else None,
+        split=_share(entry, where) if "split" in entry else None,
+        base=base,
+        train=_paths(entry, "train", where) if has_files else (),
+        test=_paths(entry, "test", where) if has_files else (),
         image_column=text(entry, "image_column", where) if "image_column" in entry else None,
         label_column=text(entry, "label_column", where) if "label_column" in entry else None,
     )
 
 
-def _paths(entry: Mapping[str, Any], key: str, base: Path, where: str) -> tuple[Path, ...]:
+def _share(entry: Mapping[str, Any], where: str) -> float:
+    """``split``: the share of every class that is test, above 0 and below 1."""
+    share = as_number(entry["split"])
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise RequestError(f"{where}: split must be the share of test images, such as 0.2, not {entry['split']!r}.")
+    return float(share)
+
+
+def _paths(entry: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     """One path, a pattern such as ``train-*.parquet``, or a list of these; patterns are resolved when read."""
     value = entry.get(key)
     named = [value] if isinstance(value, str) else value
-    if not isinstance(named, list) or not named or not all(isinstance(item, str) and item for item in named):
+    if not isinstance(named, list) or not named or not all(_is_path(item) for item in named):
         raise RequestError(f"{where}: {key} must be a parquet file or a list of them, not {value!r}.")
-    return tuple(base / Path(item).expanduser() for item in named)
+    return tuple(named)
 
 
-def _matching(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
-        if not found:
-            raise RequestError(f"There is no file {path}.")
-        files += found
-    return files
+def _is_path(item: Any) -> bool:
+    return isinstance(item, str) and bool(item) and "\0" not in item
 
 
 def _backbone_options(content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -200,10 +229,10 @@ def _backbone_options(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "width" in content:
         options["width"] = content["width"]
     known_keys(options, BACKBONE_OPTIONS, f"{where}, backbone_options")
-    width = options.get("width", 1.0)
+    width = as_number(options.get("width", 1.0))
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
         raise RequestError(f"{where}: width must be a number above 0, not {width!r}.")
-    return options
+    return options | {"width": width} if "width" in options else options
 
 
 def _augmentation(given: Mapping[str, Any], base: Augmentation, where: str) -> Augmentation:

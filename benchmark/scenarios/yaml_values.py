@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
+
+NAME_LENGTH, TITLE_LENGTH = 80, 120  #: characters of a scenario's and of a task's name
+#: YAML 1.1 reads ``2e-4`` as a text, since it has no point; people and YAML 1.2 mean a number.
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
 def load_mapping(path: Path) -> Mapping[str, Any]:
@@ -83,10 +90,52 @@ def section(mapping: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     return value
 
 
+def as_number(value: Any) -> Any:
+    """``2e-4``, which YAML 1.1 reads as a text, as the number it is; anything else as it is."""
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def plain_name(value: str, where: str) -> str:
+    """A scenario's name, which becomes part of folder names. Raises RequestError unless it is a plain one."""
+    plain = all(letter.isalnum() or letter in "._- " for letter in value) and ".." not in value
+    if not plain or value != value.strip(" ") or value.startswith((".", "-")) or len(value.encode()) > NAME_LENGTH:
+        raise RequestError(
+            f"{where}: name (by default the file's) must be at most {NAME_LENGTH} letters, digits, '.', '_', '-' and "
+            f"spaces, since folders are called after it, not {shown(value)}."
+        )
+    return value
+
+
+def title(value: str, where: str) -> str:
+    """A task's name. Raises RequestError when it holds control characters or is too long to be read."""
+    if not value.isprintable() or len(value) > TITLE_LENGTH:
+        raise RequestError(
+            f"{where}: name must be at most {TITLE_LENGTH} characters that can be printed, not {shown(value)}."
+        )
+    return value
+
+
+def shown(value: str) -> str:
+    """A text for a message, quoted, its middle left out where it is long."""
+    return repr(value) if len(value) <= 60 else f"{value[:50]!r}… ({len(value)} characters)"
+
+
+def path_of(mapping: Mapping[str, Any], key: str, where: str, base: Path) -> Path:
+    """A path relative to ``base``; ``~`` is the home folder."""
+    value = text(mapping, key, where)
+    if "\0" in value:
+        raise RequestError(f"{where}: {key} must be a path, not {value!r}.")
+    return base / os.path.expanduser(value)
+
+
 def numbers(mapping: Mapping[str, Any], key: str, where: str, count: int) -> tuple[float, ...]:
     """A list of ``count`` numbers."""
     value = mapping.get(key)
-    is_list = isinstance(value, list) and len(value) == count
-    if not is_list or any(isinstance(item, bool) or not isinstance(item, int | float) for item in value or ()):
+    items = [as_number(item) for item in value] if isinstance(value, list) else []
+    if len(items) != count or not all(_is_finite(item) for item in items):
         raise RequestError(f"{where}: {key} must be a list of {count} numbers, not {value!r}.")
-    return tuple(float(item) for item in value or ())
+    return tuple(float(item) for item in items)
+
+
+def _is_finite(item: Any) -> bool:
+    return isinstance(item, int | float) and not isinstance(item, bool) and math.isfinite(item)

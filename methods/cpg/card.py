@@ -34,6 +34,14 @@ class CPGSettings(WeightSettings):
     initial_prune: float = knob(0.5, "share of a pretrained backbone that is freed before the first task", below=1)
     goal_tolerance: float = knob(0.0, "how far below the goal still counts as met, a fraction", at_most=1)
 
+    goal_epoch: str = knob(
+        "last",
+        "the reference's epoch whose accuracy is the goal: its last, as pruned networks count with theirs, or its best",
+        choices=("last", "best"),
+        since=2,
+        was="best",
+    )
+
     SCALED: ClassVar[tuple[str, ...]] = (
         "milestones",
         "pick_milestone",

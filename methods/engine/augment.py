@@ -33,6 +33,25 @@ def centre_crop(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size]
 
 
+def resized(images: Tensor, size: int, how: str) -> Tensor:
+    """uint8 (n, c, height, width) -> (n, c, size, size), by the rule that a scenario's images were stored with.
+
+    Args:
+        how: "exact": squashed; "short-side": the shorter side to ``size``, then the central square.
+
+    Bilinear with antialiasing, as torchvision does on tensors; Pillow's may differ by a grey level.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) == (size, size):
+        return images
+    short = min(height, width)
+    wanted = (size, size) if how == "exact" else (size * height // short, size * width // short)
+    if wanted != (height, width):
+        scaled = functional.interpolate(images.float(), wanted, mode="bilinear", antialias=True, align_corners=False)
+        images = scaled.round_().clamp_(0, 255).to(torch.uint8)
+    return centre_crop(images, size)
+
+
 def crop_and_flip(images: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Random crop of the images' own size after zero padding, and a flip with probability 1/2, in one gather."""
     count, _, height, width = images.shape

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from methods.engine.layout import weight_layers
+from methods.engine.layers import weight_layers
 
 AS_GIVEN, SIGNED_CONSTANT, RANDOM = "as given", "signed constant", "random"
 

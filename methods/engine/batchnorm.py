@@ -20,6 +20,16 @@ __all__ = ["BN_POLICIES", "COUNTER", "FROZEN", "PER_TASK", "bn_set", "loose_buff
 COUNTER = "num_batches_tracked"
 
 
+def own_state(backbone: nn.Module) -> nn.Module:
+    """The backbone itself, tensors that its layers keep in plain attributes made buffers: state like any other."""
+    for module in backbone.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor):
+                delattr(module, name)
+                module.register_buffer(name, value)
+    return backbone
+
+
 def normalises(module: nn.Module) -> bool:
     """A BN layer, or another one that has buffers of its own and no weight to mask."""
     return isinstance(module, _BatchNorm) or (bool(module._buffers) and not isinstance(module, nn.Conv2d | nn.Linear))

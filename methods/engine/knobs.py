@@ -36,6 +36,8 @@ class Knob:
     below: float | None = None
     at_most: float | None = None
     since: int = 1  #: the version of the record's naming that first knew the knob
+    was: Any = None  #: what runs before that did; None: the default
+    kind: type | None = None  #: of its values, where the default is None
 
 
 def knob(
@@ -49,12 +51,15 @@ def knob(
     below: float | None = None,
     at_most: float | None = None,
     since: int = 1,
+    was: Any = None,
+    kind: type | None = None,
 ) -> Any:
     """A dataclass field with its help and bounds; of a tuple every item is bounded.
 
-    Knobs that come after a release say ``since=2``: runs named before them keep their names.
+    Knobs that come after a release say ``since=2``: runs named before them keep their names; and ``was``, where those
+    runs did something else than the default.
     """
-    about = Knob(help, unit, choices, at_least, above, below, at_most, since)
+    about = Knob(help, unit, choices, at_least, above, below, at_most, since, was, kind)
     return field(default=default, metadata={"knob": about})
 
 
@@ -157,6 +162,8 @@ class MaskedSettings(Settings):
 
     epochs: int = knob(30, "length of the main training phase", "epochs", above=0)
     lr: float = knob(1e-4, "Adam's rate for mask scores and a BN set per task")
+    mask_lr: float | None = knob(None, "Adam's rate for mask scores; none: lr", kind=float, since=2)
+    bn_lr: float | None = knob(None, "Adam's rate for a BN set per task; none: lr", kind=float, since=2)
     head_lr: float = knob(1e-4, "Adam's rate for the task's head")
     schedule: str = knob("step", "step is the papers', cosine the KSM release's (with lr 2e-4)", choices=SCHEDULES)
     milestones: tuple[int, ...] = knob((15,), "epochs after which the rate falls by gamma", "epochs")

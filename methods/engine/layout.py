@@ -8,7 +8,7 @@ size; layers of equal unit size lie side by side, so that one broadcast multipli
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.engine.knobs import HIDDEN_LINEAR, UNITS
+from methods.engine.layers import computed_weights, unmasked_weights, weight_layers
 
 #: input channels per unit of the release's group-wise masks
 GROUP_CHANNELS = 8
@@ -169,15 +170,6 @@ class FlatLayout:
         return sums
 
 
-def weight_layers(backbone: nn.Module) -> list[tuple[str, nn.Module]]:
-    """(parameter name, module) of every convolution and linear layer, first and 1x1 ones included."""
-    return [
-        (f"{name}.weight" if name else "weight", module)
-        for name, module in backbone.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    ]
-
-
 def _unit_size(module: nn.Module, units: str, hidden_linear: str) -> int | None:
     """Elements per mask unit of one layer; None: the layer is not masked."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
@@ -196,7 +188,9 @@ def _unit_size(module: nn.Module, units: str, hidden_linear: str) -> int | None:
     return channels * height * width
 
 
-def layout_of(backbone: nn.Module, units: str = "element", hidden_linear: str = "element") -> FlatLayout:
+def layout_of(
+    backbone: nn.Module, units: str = "element", hidden_linear: str = "element", leave_out: Collection[str] = ()
+) -> FlatLayout:
     """The layout of a backbone's convolution and linear weights.
 
     Args:
@@ -204,22 +198,33 @@ def layout_of(backbone: nn.Module, units: str = "element", hidden_linear: str = 
         units: what shares a mask number in a convolution: "element", "kernel", "group" (blocks of the largest
             number of input channels up to eight that divides them) or "channel" (per output channel).
         hidden_linear: for linear layers inside the backbone: "element", "unit" (per output) or "frozen" (no mask).
+        leave_out: names of weights that are not to be masked.
 
     Raises:
-        ValueError: an unknown name, or a backbone without a layer to mask.
+        ValueError: an unknown name, a layer whose weight is no parameter, or a backbone without a layer to mask.
     """
     if units not in UNITS:
         raise ValueError(f"mask units {units!r} are unknown; choose one of {', '.join(UNITS)}")
     if hidden_linear not in HIDDEN_LINEAR:
         raise ValueError(f"hidden_linear {hidden_linear!r} is unknown; choose one of {', '.join(HIDDEN_LINEAR)}")
+    if computed := computed_weights(backbone):
+        raise ValueError(
+            f"the weight of {', '.join(computed)} is worked out from other tensors in every pass (a parametrization, "
+            "weight or spectral normalisation, or pruning) and cannot be masked; remove it first, for example with "
+            "torch.nn.utils.parametrize.remove_parametrizations or torch.nn.utils.prune.remove"
+        )
     sized = [
         (size, name, module.weight.shape)
         for name, module in weight_layers(backbone)
-        if (size := _unit_size(module, units, hidden_linear)) is not None and isinstance(module.weight, Tensor)
+        if name not in leave_out
+        and (size := _unit_size(module, units, hidden_linear)) is not None
+        and isinstance(module.weight, Tensor)
     ]
     if not sized:
         spared = " (mask.hidden_linear=frozen spares its linear ones)" if weight_layers(backbone) else ""
-        raise ValueError(f"the backbone has no convolution or linear layer to mask{spared}")
+        others = unmasked_weights(backbone, (name for name, _ in weight_layers(backbone)))
+        kinds = f"; {', '.join(others[:3])} are of layers that get no mask" if others and not spared else ""
+        raise ValueError(f"the backbone has no convolution or linear layer to mask{spared}{kinds}")
     return arrange((name, shape, size) for size, name, shape in sorted(sized, key=lambda item: item[0]))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from methods.card import Card
 from methods.engine import masks, values
 from methods.engine.knobs import MaskedSettings, MaskSettings
+from methods.engine.layers import warn_of_unmasked
 from methods.engine.layout import FlatLayout, layout_of
 from methods.engine.optimise import Group, Optimizers, Schedule
 from methods.engine.packing import pack_bits
@@ -47,6 +48,7 @@ class MaskedBackbone(TaskStrategy):
         self.mask = preset if mask is None else mask
         masks.check(self.mask)
         self.layout = layout_of(self.view.backbone, self.mask.units, self.mask.hidden_linear)
+        warn_of_unmasked(self.view.backbone, self.layout.names, "they stay as the backbone has them")
         self._frozen: Tensor | None = None
 
     @property
@@ -81,9 +83,10 @@ class MaskedBackbone(TaskStrategy):
         settings: MaskedSettings = self.settings
         schedule = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
         trained = {name: tensor for name, tensor in self.current.items() if tensor.requires_grad}
-        head = [tensor for name, tensor in trained.items() if name.startswith("head.")]
-        rest = [tensor for name, tensor in trained.items() if not name.startswith("head.")]
-        groups = [Group(rest, "adam", settings.lr, schedule), Group(head, "adam", settings.head_lr, schedule)]
+        rates: dict[float, list[Tensor]] = {}
+        for name, tensor in trained.items():
+            rates.setdefault(_rate_of(name, settings), []).append(tensor)
+        groups = [Group(tensors, "adam", rate, schedule) for rate, tensors in rates.items()]
         return Plan("train", settings.epochs, Optimizers(groups))
 
     def training_tensors(self) -> dict[str, Tensor]:
@@ -120,3 +123,11 @@ class MaskedBackbone(TaskStrategy):
     def mask_of(self, kept: Mapping[str, Tensor]) -> masks.Mask | None:
         """See ``TaskStrategy.mask_of``; the initial task has none."""
         return stored_mask(kept, self.layout) if BITS in kept else None
+
+
+def _rate_of(name: str, settings: MaskedSettings) -> float:
+    """Adam's rate for a tensor of the task: scores, head, or BN set."""
+    if name.startswith("head."):
+        return settings.head_lr
+    own = settings.mask_lr if name == SCORES else settings.bn_lr
+    return settings.lr if own is None else own

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from methods.card import Card
 from methods.engine import batchnorm
 from methods.engine.knobs import TrainSettings
-from methods.engine.layout import FlatLayout, weight_layers
+from methods.engine.layers import weight_layers
+from methods.engine.layout import FlatLayout
 from methods.engine.masks import Mask
 from methods.engine.network import TaskView
 from methods.engine.parts import (
@@ -54,6 +55,7 @@ class Method:
     bn_policy: str
     scratch: TrainSettings  #: of task 1's network
     view: TaskView  #: the network that trains and evaluates
+    fixed: frozenset[str]  #: parameters that the given backbone had frozen (``requires_grad=False``)
     device: torch.device
     optimizer: Any
     task_count: int | None
@@ -159,11 +161,13 @@ class Method:
         backbone = self.view.backbone
         return batchnorm.bn_set(backbone) if self.bn_trains else batchnorm.loose_buffers(backbone)
 
-    @staticmethod
-    def own_copies(tensors: Mapping[str, Tensor]) -> Snapshot:
-        """Copies to override the backbone's tensors with; floating-point parameters are trainable, statistics not."""
+    def own_copies(self, tensors: Mapping[str, Tensor]) -> Snapshot:
+        """Copies to override the backbone's tensors with; parameters are trainable unless the backbone had them
+        frozen, statistics are not."""
         return {
-            OVERRIDE + name: tensor.detach().clone().requires_grad_(isinstance(tensor, nn.Parameter))
+            OVERRIDE + name: tensor.detach()
+            .clone()
+            .requires_grad_(isinstance(tensor, nn.Parameter) and name not in self.fixed)
             for name, tensor in tensors.items()
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from methods.engine.model_state import Learned, is_own, load_model_tensors, model_tensors
 
 #: where a tensor hangs: a module's own table of parameters or buffers, and the key in it
 Place = tuple[MutableMapping[str, Any], str]
@@ -44,11 +47,40 @@ class TaskView(nn.Module):
         self._replaced: Mapping[str, Tensor] = {}
         self._head: tuple[Tensor, Tensor] | None = None
         self._places: dict[str, list[Place]] = {}
+        #: the strategy whose learned tasks are in ``state_dict``; None: the backbone alone
+        self.learned_by: Learned | None = None
 
     def look_through(self, replaced: Mapping[str, Tensor], weight: Tensor, bias: Tensor) -> None:
         """Use these tensors from now on: ``replaced`` by name in the backbone, ``weight`` (classes, features)."""
         self._replaced = replaced
         self._head = (weight, bias)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.learned_by is not None:
+            for name, tensor in model_tensors(self.learned_by).items():
+                destination[prefix + name] = tensor
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        own = {name[len(prefix) :]: item for name, item in state_dict.items() if is_own(name[len(prefix) :])}
+        if self.learned_by is not None:
+            others = {name: item for name, item in state_dict.items() if name[len(prefix) :] not in own}
+            super()._load_from_state_dict(others, prefix, *rest)
+            load_model_tensors(self.learned_by, own)
+        else:
+            super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TaskView:
+        """The network as it looks now, with tensors of its own; it no longer follows the strategy."""
+        copied = TaskView(copy.deepcopy(self.backbone, memo))
+        copied.autocasts = self.autocasts
+        copied._replaced = {name: tensor.detach().clone() for name, tensor in self._replaced.items()}
+        if self._head is not None:
+            weight, bias = self._head
+            copied._head = weight.detach().clone(), bias.detach().clone()
+        copied.training = self.training
+        memo[id(self)] = copied
+        return copied
 
     @contextmanager
     def _with_replacements(self) -> Iterator[None]:
@@ -62,8 +94,9 @@ class TaskView(nn.Module):
             yield
         finally:
             for members, key, own, replacement in originals:
-                if members[key] is not replacement:  # a layer put a new tensor where its buffer was
-                    replacement.data.copy_(members[key].detach())
+                left = members[key]
+                if left is not replacement and left is not None:  # a layer put a new tensor where its buffer was
+                    replacement.data.copy_(left.detach())
                 members[key] = own
 
     def _find(self, name: str) -> list[Place]:

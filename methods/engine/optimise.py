@@ -62,6 +62,8 @@ class Optimizers(torch.optim.Optimizer):
         self.groups = [group for group in groups if len(group.tensors)]
         self.members = [_optimizer(kind, self.groups) for kind in OPTIMIZERS if _of(kind, self.groups)]
         ordered = [group for kind in OPTIMIZERS for group in _of(kind, self.groups)]
+        #: whose rate, 1 unless a script's scheduler changes it, multiplies all rates
+        self.handle: torch.optim.Optimizer | None = None
         self.schedules = [(group.lr, group.schedule) for group in ordered]
         super().__init__([tensor for group in ordered for tensor in group.tensors], {})
         self.param_groups = [entry for member in self.members for entry in member.param_groups]
@@ -69,8 +71,9 @@ class Optimizers(torch.optim.Optimizer):
 
     def set_rates(self, epoch: int, fraction: float = 0.0) -> None:
         """Put each group's learning rate where its schedule has it."""
+        scale = 1.0 if self.handle is None else float(self.handle.param_groups[0]["lr"])
         for entry, (lr, schedule) in zip(self.param_groups, self.schedules, strict=True):
-            entry["lr"] = lr * schedule.factor(epoch, fraction)
+            entry["lr"] = lr * schedule.factor(epoch, fraction) * scale
 
     @property
     def per_iteration(self) -> bool:

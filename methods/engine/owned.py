@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from methods.engine import batchnorm
+from methods.engine.layers import warn_of_unmasked
 from methods.engine.layout import FlatLayout, layout_of
 from methods.engine.masks import Mask
 from methods.engine.optimise import Group, Schedule
@@ -40,7 +41,8 @@ class OwnedWeights(TaskStrategy):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.layout = layout_of(self.view.backbone)
+        self.layout = layout_of(self.view.backbone, leave_out=self.fixed)
+        warn_of_unmasked(self.view.backbone, self.layout.names, "every task keeps its own")
         self.weights = self.layout.flatten(dict(self.view.backbone.named_parameters())).requires_grad_()
         self.owner = torch.zeros(self.layout.elements, dtype=torch.int16, device=self.device)
         #: biases and BN set that the next task starts from, by name in the backbone
@@ -92,7 +94,9 @@ class OwnedWeights(TaskStrategy):
         parameters = dict(backbone.named_parameters())
         self.state.current = self.new_head(task.classes)
         for name in self.latest if self.bn_trains else batchnorm.loose_buffers(backbone):
-            self.current[OVERRIDE + name] = self.latest[name].clone().requires_grad_(name in parameters)
+            self.current[OVERRIDE + name] = (
+                self.latest[name].clone().requires_grad_(name in parameters and name not in self.fixed)
+            )
 
     def training_tensors(self) -> dict[str, Tensor]:
         """Every weight, pruned ones being zero, and the task's biases and BN set."""

@@ -12,7 +12,10 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor, nn
 
 from methods.engine import batchnorm
+from methods.engine.avalanche_plugins import acting
+from methods.engine.experiences import class_count, task_label
 from methods.engine.knobs import TrainSettings
+from methods.engine.layers import require_usable
 from methods.engine.method import Method
 from methods.engine.network import TaskView
 from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT, Parts, tensors_of
@@ -20,6 +23,9 @@ from methods.engine.state import EpochReport, LearningTask, Phase, Progress, Tas
 from methods.engine.streams import Streams
 from methods.engine.tensor_data import TensorImages
 from methods.engine.trainer import Trainer
+
+#: logit of a class that a task never saw
+UNKNOWN_CLASS = -1e4
 
 #: random streams of a task, by name
 STREAMS = ("order", "augmentation", "noise")
@@ -81,10 +87,15 @@ class TaskStrategy(Method, SupervisedTemplate):
         self.settings = own if train_epochs is None else own.with_epochs(train_epochs)
         default = TrainSettings() if train_epochs is None else TrainSettings().with_epochs(train_epochs)
         self.scratch = default if scratch is None else scratch
-        view = TaskView(copy.deepcopy(backbone).to(device), precision, compile_backbone)
+        fixed = frozenset(name for name, tensor in backbone.named_parameters() if not tensor.requires_grad)
+        require_usable(backbone)
+        own_backbone = batchnorm.own_state(copy.deepcopy(backbone)).to(device)
+        view = TaskView(own_backbone, precision, compile_backbone)
+        #: a script's scheduler may change its rate, which multiplies those of every phase
+        rate_handle = torch.optim.SGD([torch.zeros(1, device=device, requires_grad=True)], lr=1.0)
         super().__init__(
             model=view,
-            optimizer=torch.optim.SGD([torch.zeros(1, device=device, requires_grad=True)], lr=0.0),
+            optimizer=rate_handle,
             criterion=nn.CrossEntropyLoss() if criterion is None else criterion,
             train_mb_size=train_mb_size,
             train_epochs=self.settings.epochs,
@@ -95,6 +106,9 @@ class TaskStrategy(Method, SupervisedTemplate):
             eval_every=eval_every,
         )
         self.view = view
+        view.learned_by = self
+        self.rate_handle = rate_handle
+        self.fixed = fixed
         self.streams = Streams(seed)
         self.task_count = task_count
         self.pretrained = pretrained
@@ -122,6 +136,10 @@ class TaskStrategy(Method, SupervisedTemplate):
         if getattr(self.experience, "task_images", None) is None:
             super().make_train_dataloader(**kwargs)
 
+    def _before_training(self, **kwargs: Any) -> None:
+        self.plugins: list[Any] = acting(self.plugins, type(self).__name__)
+        super()._before_training(**kwargs)
+
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         self.learn_task(self._learning_task(experience))
 
@@ -143,22 +161,37 @@ class TaskStrategy(Method, SupervisedTemplate):
         self._viewed = None
 
     def _learning_task(self, experience: Any) -> LearningTask:
-        label = int(experience.task_label)
+        label = task_label(experience)
         if label in self.learned:
-            raise ValueError(f"task {label} was already learned; these methods learn a task once")
+            raise ValueError(
+                f"task {label} was already learned, and these methods learn a task once; in a class-incremental stream "
+                "all experiences have label 0: give each its own (task_incremental_benchmark)"
+            )
+        if self.task_count is not None and len(self.learned) >= self.task_count:
+            raise ValueError(
+                f"{type(self).__name__} was told of {self.task_count} tasks (task_count) and has learned them all; "
+                "pass the number of tasks that there will be"
+            )
         if self.progress is not None and self.progress.task != label:
             self.state.progress = None
-        classes = max(int(item) for item in experience.classes_in_this_experience) + 1
-        return LearningTask(label, len(self.learned) + 1, classes, getattr(experience, "task_images", None))
+        return LearningTask(
+            label, len(self.learned) + 1, class_count(experience), getattr(experience, "task_images", None)
+        )
 
     def _before_eval_exp(self, **kwargs: Any) -> None:
         super()._before_eval_exp(**kwargs)
         assert self.experience is not None
-        self.look_at(int(self.experience.task_label), max(self.experience.classes_in_this_experience) + 1)
+        self.look_at(task_label(self.experience), class_count(self.experience))
 
     def forward(self) -> Any:
-        """Logits of the current mini-batch, through the task that is being trained or evaluated."""
-        return self.view(self.mb_x)
+        """Logits of the current mini-batch, through the task that is being trained or evaluated.
+
+        In evaluation a label beyond the task's classes gets a logit that is never the highest: it counts as wrong.
+        """
+        logits = self.view(self.mb_x)
+        if not self.is_training and (missing := int(self.mb_y.max()) + 1 - logits.shape[1]) > 0:
+            return nn.functional.pad(logits, (0, missing), value=UNKNOWN_CLASS)
+        return logits
 
     # ------------------------------------------------------------------ looking through a task
 

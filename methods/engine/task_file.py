@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from methods.engine.augment import centre_crop
+from methods.engine.augment import centre_crop, resized
 from methods.engine.batchnorm import COUNTER
 from methods.engine.layout import FlatLayout, arrange
 from methods.engine.parts import BACKBONE, BITS, HEAD_BIAS, HEAD_WEIGHT, overrides
@@ -61,9 +61,9 @@ def describe(layout: FlatLayout | None, **about: Any) -> dict[str, Any]:
 
     Args:
         layout: of the masks; None where the task has none.
-        about: ``name``, ``class_names``, ``mean``, ``std``, ``image_size``, ``backbone`` (what it is called and its
-            width), ``backbone_sha256`` (of the one that belongs to it; None: the file brings all weights itself), and
-            whatever else is worth knowing.
+        about: ``name``, ``class_names``, ``mean``, ``std``, ``image_size``, ``resize`` (``how`` and to which ``size``),
+            ``backbone`` (what it is called and its width), ``backbone_sha256`` (of the one that belongs to it; None: the
+            file brings all weights itself), and whatever else is worth knowing.
     """
     slots = layout.slots if layout is not None else ()
     layers = [(slot.name, list(slot.shape), slot.unit_size) for slot in slots]
@@ -198,8 +198,17 @@ class TaskNetwork(nn.Module):
         return tuple(self._current().about["class_names"])
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 (n, c, h, w) -> float32 as the network wants it: central crop of its size, the task's normalisation."""
+        """Decoded images, uint8 (n, c, h, w) -> float32 as the network wants them: resized by the rule that the task
+        was trained with, central crop, the task's normalisation.
+
+        Raises:
+            ValueError: they have another number of channels.
+        """
         about = self._current().about
+        if images.shape[1] != len(about["mean"]):
+            raise ValueError(f"the images have {images.shape[1]} channels, the task wants {len(about['mean'])}")
+        if rule := about.get("resize"):  # absent from files of earlier versions, whose images come resized
+            images = resized(images, rule["size"], rule["how"])
         std = torch.tensor(about["std"], dtype=torch.float64)
         scale = (1 / (255 * std)).float().to(images.device)[:, None, None]
         shift = (-torch.tensor(about["mean"], dtype=torch.float64) / std).float().to(images.device)[:, None, None]

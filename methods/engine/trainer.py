@@ -34,6 +34,7 @@ class Learner(Protocol):
     plugins: list[Any]
     dataloader: Any
     optimizer: Any
+    rate_handle: torch.optim.Optimizer
     mbatch: Any
     mb_output: Any
     mb_y: Any
@@ -135,6 +136,10 @@ class Trainer:
         while fitting.epoch < plan.epochs and not learner._stop_training:
             if plan.patience is not None and fitting.since_best >= plan.patience:
                 break
+            with learner.phase(plan.phase):
+                events("before_training_epoch")
+            if learner._stop_training:
+                break
             self._epoch(task, plan, fitting, events)
             if learner.checkpoint:
                 learner.checkpoint()
@@ -142,8 +147,7 @@ class Trainer:
         if best := state.remembered.pop(BEST, None):
             learner.put_back(best)
         progress.fitting = None
-        # release the optimizer's moments; the next phase brings its own
-        learner.optimizer = torch.optim.SGD([torch.zeros(1, device=learner.device, requires_grad=True)], lr=0.0)
+        learner.optimizer = learner.rate_handle  # releases the phase's moments; the next phase brings its own
         kept = fitting.train if fitting.best_epoch is None else fitting.best_train
         return Fitted(kept, fitting.best, fitting.epoch, fitting.best_epoch)
 
@@ -156,7 +160,6 @@ class Trainer:
         learner, progress = self._learner, self._learner.state.progress
         assert progress is not None
         with learner.phase(plan.phase):
-            events("before_training_epoch")
             trained = self.one_pass(task, plan, fitting.epoch, events)
             events("after_training_epoch")
         if not math.isfinite(trained.loss):
@@ -200,6 +203,7 @@ class Trainer:
     def one_pass(self, task: LearningTask, plan: Plan, epoch: int, events: Events) -> Pass:
         """One pass over the training images."""
         learner, optimizers = self._learner, plan.optimizers
+        optimizers.handle = learner.rate_handle
         optimizers.set_rates(epoch)
         batchnorm.set_modes(learner.view, training=True, bn_trains=learner.bn_trains)
         tally = Tally(learner.device)

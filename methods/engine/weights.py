@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from methods.engine.knobs import TrainSettings
-from methods.engine.layout import weight_layers
+from methods.engine.layers import weight_layers
 from methods.engine.optimise import Group, Optimizers, Schedule
 from methods.engine.parts import OVERRIDE
 from methods.engine.state import Snapshot

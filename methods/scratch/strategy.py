@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from methods.engine.batchnorm import own_state
 from methods.engine.parts import Parts
 from methods.engine.state import LearningTask, Snapshot
 from methods.engine.strategy import TaskStrategy
@@ -37,7 +38,7 @@ class Scratch(TaskStrategy):
 
     def begin(self, task: LearningTask) -> None:
         """A whole new network."""
-        fresh = self.make_backbone().to(self.device) if self.make_backbone else self.view.backbone
+        fresh = own_state(self.make_backbone()).to(self.device) if self.make_backbone else self.view.backbone
         self.state.current = self.own_copies(all_tensors(fresh)) | self.new_head(task.classes)
 
     def shared(self) -> Snapshot:

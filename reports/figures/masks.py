@@ -45,26 +45,20 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
     each = 0.75 + min(0.22 * tall, 0.6 + 0.06 * tall)
     columns = max(len(cells) for cells in rows)
     figure, axes = blank(len(rows), columns, height=1.2 + each * len(rows))
-    low = 100 * min(float(np.nanmin(ones)) for *_, ones, _ in found)
-    top = 100 * max(0.05, *(float(np.nanmax(soft)) for *_, soft in found))
-    images: dict[bool, AxesImage] = {}
+    shown: list[AxesImage] = []
     for row, cells in enumerate(rows):
         for side, axis in enumerate(axes[columns * row : columns * (row + 1)]):
             if side >= len(cells):
                 axis.set_axis_off()
                 continue
             cell = cells[side]
-            limits = (0.0, top) if cell.soft else (low, 100.0)
-            scale: dict[str, Any] = {"cmap": "cividis", "vmin": limits[0], "vmax": limits[1]}
-            images[cell.soft] = axis.imshow(100 * cell.ratio, aspect="auto", interpolation="nearest", **scale)
+            scale: dict[str, Any] = {"cmap": "cividis", "vmin": 0.0, "vmax": 100.0}
+            shown.append(axis.imshow(100 * cell.ratio, aspect="auto", interpolation="nearest", **scale))
             axis.set_title(cell.title, fontsize=8.5)
             lowest = all(side >= len(below) for below in rows[row + 1 :])
             _ticks(axis, cell.layers, cell.tasks, name_tasks=not cell.soft, name_layers=lowest)
-    for soft, shown in images.items():  # one bar each: all pictures of a kind share its scale
-        bar = figure.colorbar(
-            shown, ax=axes[int(soft) :: columns], location="bottom", pad=0.02, aspect=40, fraction=0.05
-        )
-        bar.set_label(f"percent {'soft values' if soft else 'ones'}", fontsize=8)
+    bar = figure.colorbar(shown[0], ax=axes, location="bottom", pad=0.02, aspect=60, fraction=0.05)
+    bar.set_label("percent of the layer's mask units", fontsize=8)
     words = [
         "{}: {:.1f} percent ones, {:.1f} percent soft values".format(item.label, *_overall(item)) for item, *_ in found
     ]
@@ -73,7 +67,7 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             key=f"{panel.slug}-mask-ratios",
             title=panel.paper.masks_title,
             caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
-            "rest is zero; one colour scale for the ones of all methods, one for all soft values.",
+            "rest is zero.",
             alt=f"Of all mask units: {'; '.join(words)}.",
             figure=figure,
         )

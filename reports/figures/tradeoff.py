@@ -12,6 +12,7 @@ from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
 from reports.naming import short
+from reports.soundness import signs, signs_in_words
 from reports.statistics import Interval
 from reports.style import MUTED
 from reports.tables.ranking import Ranked, main_hardware, ranking
@@ -60,16 +61,17 @@ def tradeoff(panel: Panel) -> list[Drawing]:
     figure, axes = blank(rows, columns, height=3.9 * rows, width=10.0 if columns > 1 else 7.0, sharey="row")
     words = []
     for place, (label, placed) in enumerate(kinds):
-        front = _draw(axes[place], placed)
+        front = _draw(panel, axes[place], placed)
         words.append(f"{label.splitlines()[0]}: on the Pareto front are {', '.join(front)}.")
         if zoomed:
-            _draw(axes[columns + place], [item for item in placed if item.ranked.accuracy.mean >= floor])
+            _draw(panel, axes[columns + place], [item for item in placed if item.ranked.accuracy.mean >= floor])
             axes[columns].set_title(f"The same, within {ZOOM:g} points of the best")
             axes[columns].set_ylim(100 * floor - 0.6, 100 * ranked[0].accuracy.mean + 0.6)  # whiskers may leave it
         axes[columns * (rows - 1) + place].set_xlabel(label)
     for row in range(rows):
         axes[row * columns].set_ylabel("Mean accuracy in percent")
     legend(figure, axes[0])
+    marked = signs_in_words(panel, [item.configuration for item in ranked])
     return [
         Drawing(
             key=f"{panel.slug}-tradeoff",
@@ -77,7 +79,8 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             caption="Up and to the left is better. Dashed: the Pareto front; methods on it (ringed) are beaten "
             "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised"
             + (doubts_in_brief(panel.configurations, hardware) if hardware else "")
-            + ".",
+            + "."
+            + (f" {marked}: see the remarks under the ranking." if marked else ""),
             alt=" ".join(words),
             figure=figure,
         )
@@ -98,10 +101,11 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
     return front
 
 
-def _draw(axis: Axes, placed: Sequence[Placed]) -> list[str]:
+def _draw(panel: Panel, axis: Axes, placed: Sequence[Placed]) -> list[str]:
     """Draw the methods and their front; the labels of those on it."""
     for item in placed:
         shown: dict[str, Any] = drawn_as(item.ranked.configuration)
+        shown["label"] = f"{shown['label']} {signs(panel, item.ranked.configuration)}".rstrip()
         shown |= {"linestyle": "none", "markersize": 7, "alpha": 0.9, "elinewidth": 0.8}
         shown |= {
             "xerr": (item.cost.half_width or 0) * item.scale,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reports.numbers import signed
-from reports.steps import PARTS, StepRow, Steps
+from reports.steps import PARTS, StepRow, Steps, over
 
 
 def why(steps: Steps) -> tuple[str, ...]:
@@ -25,15 +25,14 @@ def _why(rows: Sequence[StepRow], size: int) -> Iterator[str]:
             continue
         differences = ", ".join(f"{part} {signed(ksm.parts[part] - piggyback.parts[part], 2)}" for part in PARTS)
         yield (
-            f"KSM over Piggyback, BN {policy} in both, batch {size}: {ksm.ms / piggyback.ms:.2f}× "
+            f"KSM over Piggyback, BN {policy} in both, batch {size}: {over(ksm, piggyback)} "
             f"({ksm.ms:.3g} and {piggyback.ms:.3g} ms; by part, ms: {differences})."
         )
     ours, theirs = found.get(("ksm", "per-task")), found.get(("piggyback", "frozen"))
     if ours is None or theirs is None:
         return
     yield (
-        f"Each with the BN policy of its own code (KSM per-task, Piggyback frozen), batch {size}: "
-        f"{ours.ms / theirs.ms:.2f}×."
+        f"Each with the BN policy of its own code (KSM per-task, Piggyback frozen), batch {size}: {over(ours, theirs)}."
     )
     if ours.ms >= theirs.ms and ours.trained and theirs.trained:
         yield (

@@ -11,6 +11,7 @@ from reports.naming import task_title
 from reports.papers.card import PaperTable
 from reports.published import Note, PublishedTable
 from reports.setting import departure_remark, incomparable, why_not_run
+from reports.soundness import names, remarks, signs, unjudged
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
 
@@ -45,8 +46,12 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     table = panel.paper.initial_tasks.printed if proposed else None
     starts = sorted(set(family) | ({int(row) for row in table.values} if table else set()))
     names = {task.index: task_title(task.name) for task in panel.tasks}
-    reasons = {start: incomparable(panel, item) for start, item in family.items()}
-    columns = tuple(Axis(str(start), f"From task {start}", incomparable=reasons.get(start, "")) for start in starts)
+    columns = tuple(
+        _column(panel, family[start], str(start), f"From task {start}")
+        if start in family
+        else Axis(str(start), f"From task {start}")
+        for start in starts
+    )
     cells: dict[tuple[str, str], Cell] = {}
     for start, column in zip(starts, columns, strict=True):
         _fill(cells, panel, column, family[start].accuracy if start in family else {}, table, str(start))
@@ -66,6 +71,7 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
         cells=cells,
         higher_is_better=True,
         remarks=departure_remark(panel) + (_notes(table) if table else ()),
+        signs=remarks(panel, list(family.values())),
         missing=tuple(f"initial task {start} (no run of it in this setting among the records)" for start in absent),
         published_name=table.name if table else "",
     )
@@ -83,7 +89,7 @@ def _by_method(
     cells: dict[tuple[str, str], Cell] = {}
     columns = []
     for item in chosen:
-        column = Axis(item.label, item.label, method=item.facts.title, incomparable=incomparable(panel, item))
+        column = _column(panel, item, item.label, item.label, item.facts.title)
         columns.append(column)
         _fill(cells, panel, column, item.accuracy, table, item.method)
     present = {item.method for item in chosen}
@@ -106,8 +112,20 @@ def _by_method(
         cells=cells,
         higher_is_better=True,
         remarks=(departure_remark(panel) + _notes(table)) if table else (),
+        signs=remarks(panel, chosen),
         missing=why_not_run(panel, compared, failed),
         published_name=table.name if table else "",
+    )
+
+
+def _column(panel: Panel, item: Configuration, key: str, title: str, method: str = "") -> Axis:
+    return Axis(
+        key,
+        title,
+        method=method,
+        incomparable=unjudged(panel, item) or incomparable(panel, item),
+        sign=signs(panel, item),
+        mark=names(panel, item),
     )
 
 

@@ -66,7 +66,14 @@ class Axis:
     hint: str = ""  #: a few words that explain it
     method: str = ""  #: of a column: the method's printed name, under which papers have it
     incomparable: str = ""  #: of a column: why none of its values can agree with a published one
+    sign: str = ""  #: of a column: stands behind its title, what it means in ``Grid.signs``
+    mark: str = ""  #: the sign in words, for the CSV
     ranked: bool = True  #: False: its cells cover different tasks, so none of them is the best
+
+    @property
+    def signed(self) -> str:
+        """The title and its sign."""
+        return f"{self.title} {self.sign}".rstrip()
 
     @property
     def printed(self) -> str:
@@ -92,6 +99,7 @@ class Grid:
     rounding: float = PUBLISHED_ROUNDING  #: half a unit of the last printed digit
     counted: bool = False  #: a count, not a statistic
     remarks: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()  #: what the columns' signs mean, a line each
     missing: tuple[str, ...] = ()  #: published columns that were not run, with the reason
     published_name: str = ""  #: "table 1 of the KSM paper"; empty without published numbers
 

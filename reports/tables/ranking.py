@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from reports import soundness
 from reports.configuration import TASK_1_NETWORK, Configuration
 from reports.doubts import doubts_in_brief
 from reports.grouping import Panel
@@ -142,14 +143,14 @@ def ranking_sheet(panel: Panel) -> Sheet:
         title="Ranking",
         caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds.",
         headings=tuple(headings),
-        lines=tuple(_line(item, has_scratch, has_last) for item in ranked),
-        remarks=tuple(remarks),
+        lines=tuple(_line(panel, item, has_scratch, has_last) for item in ranked),
+        remarks=(*soundness.remarks(panel, [item.configuration for item in ranked]), *remarks),
     )
 
 
-def _line(item: Ranked, has_scratch: bool, has_last: bool) -> Line:
+def _line(panel: Panel, item: Ranked, has_scratch: bool, has_last: bool) -> Line:
     entries = [
-        interval_entry(item.accuracy, 100, 1),
+        _accuracy(panel, item),
         *([interval_entry(item.last_epoch, 100, 1)] if has_last else []),
         _behind(item),
         interval_entry(item.forgetting, 100, 1),
@@ -161,6 +162,13 @@ def _line(item: Ranked, has_scratch: bool, has_last: bool) -> Line:
         Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
     ]
     return Line(Entry(item.configuration.label), tuple(entries))
+
+
+def _accuracy(panel: Panel, item: Ranked) -> Entry:
+    """The mean accuracy, with the signs of what is wrong with it."""
+    entry, of = interval_entry(item.accuracy, 100, 1), item.configuration
+    text = f"{entry.text} {soundness.signs(panel, of)}".rstrip()
+    return replace(entry, text=text, hint=soundness.hint(panel, of), mark=soundness.names(panel, of))
 
 
 def _behind(item: Ranked) -> Entry:

@@ -18,7 +18,7 @@ class Entry:
     bold: bool = False
     kind: str = ""  #: "holds", "fails", "agrees", "missing", …: how it is coloured
     hint: str = ""
-    mark: str = ""  #: ends the text ("*"); a column of its own in the CSV
+    mark: str = ""  #: the sign that ends the text ("*"), or what it means; a column of its own in the CSV
 
 
 @dataclass(frozen=True)

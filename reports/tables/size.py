@@ -9,6 +9,7 @@ from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.numbers import decimals_for
 from reports.setting import departure_remark, why_not_run
+from reports.soundness import names, remarks, signs, unjudged
 from reports.statistics import mean_interval
 from reports.tables.grid import Axis, Cell, Grid
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry
@@ -30,7 +31,16 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     for item in panel.configurations:
         measured = size_by_rule(item)
         if measured:
-            columns.append(Axis(item.label, item.label, method=item.facts.title))
+            columns.append(
+                Axis(
+                    item.label,
+                    item.label,
+                    method=item.facts.title,
+                    incomparable=unjudged(panel, item),
+                    sign=signs(panel, item),
+                    mark=names(panel, item),
+                )
+            )
             for rule in RULES:
                 printed = table.get(item.method, rule) if table else None
                 cells[rule, item.label] = Cell(measured.get(rule, {}), printed)
@@ -58,6 +68,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
         rounding=1.0,
         counted=True,
         remarks=(departure_remark(panel) + tuple(note.text for note in table.notes)) if table else (),
+        signs=remarks(panel, [item for item in panel.configurations if size_by_rule(item)]),
         missing=why_not_run(panel, expected, failed),
         published_name=table.name if table else "",
     )

@@ -10,8 +10,9 @@ from reports.tables.sheet import Entry, Heading, Line, Sheet, missing
 
 ABOUT = (
     "Milliseconds per training step: median and range over rounds in which every contender has its turn; parts from a "
-    "separate, instrumented pass. The ratio is to full fine-tuning with the same optimizer in the same round. The "
-    "floor is the larger of arithmetic and memory traffic at the rates that the device reaches."
+    "separate, instrumented pass. The ratio is to full fine-tuning with the same optimizer in the same round: median "
+    "over rounds and, where every round was kept, its 95 % interval. The floor is the larger of arithmetic and memory "
+    "traffic at the rates that the device reaches."
 )
 
 
@@ -20,7 +21,7 @@ def steps_sheet(steps: Steps, methods: Methods | None = None) -> Sheet:
     methods = methods or Methods()
     headings = [Heading("Contender", numeric=False), Heading("BN", numeric=False), Heading("Optimizer", numeric=False)]
     headings += [Heading("Batch"), Heading("Step", "ms"), Heading("Range", "ms"), Heading("To fine-tuning")]
-    headings += [Heading("Range", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
+    headings += [Heading("95 % interval", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
     headings += [Heading("Numbers trained"), Heading("Peak memory", "MiB"), Heading("Floor", "ms")]
     return Sheet(
         key=steps.key,
@@ -48,7 +49,7 @@ def _entries(row: StepRow) -> tuple[Entry, ...]:
         _number(row.ms, 2),
         Entry(f"{row.lowest:.2f} to {row.highest:.2f}"),
         _number(row.ratio, 3),
-        Entry(f"{row.ratio_lowest:.2f} to {row.ratio_highest:.2f}") if row.ratio_lowest else missing(),
+        Entry(f"{row.interval[0]:.2f} to {row.interval[1]:.2f}") if row.interval else missing(),
         *(_number(row.parts.get(part), 2) for part in PARTS),
         _number(row.trained, 0),
         _number(row.peak_memory / 2**20 if row.peak_memory else None, 0),

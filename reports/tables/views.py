@@ -17,7 +17,7 @@ def measured(grid: Grid) -> Sheet:
     """Mean ± 95 % t-interval over seeds; the best of a row in bold where the statistics allow it."""
     columns = grid.measured_columns
     rows = tuple(row for row in grid.rows if any(grid.cell(row, column).samples for column in columns))
-    remarks = [*grid.remarks, *(f"Not run: {reason}" for reason in grid.missing)]
+    remarks = [*grid.signs, *grid.remarks, *(f"Not run: {reason}" for reason in grid.missing)]
     if any(len(cell.samples) == 1 for cell in grid.cells.values()):
         remarks.append("Numbers without ± rest on one seed: no interval can be given.")
     return Sheet(
@@ -26,7 +26,7 @@ def measured(grid: Grid) -> Sheet:
         caption=grid.caption,
         headings=(
             Heading(grid.row_title, numeric=False),
-            *(Heading(column.title, _seeds(grid, column)) for column in columns),
+            *(Heading(column.signed, _seeds(grid, column)) for column in columns),
         ),
         lines=tuple(
             Line(_head(row), tuple(_measured_entry(grid, row, column) for column in columns), row.summary)
@@ -91,12 +91,12 @@ def difference(grid: Grid) -> Sheet:
         key=f"{grid.key}-difference",
         title=grid.title,
         caption=f"{what} ({grid.unit if not _as_ratio(grid) else 'ratio'}). {rule}",
-        headings=(Heading(grid.row_title, numeric=False), *(Heading(column.title) for column in columns)),
+        headings=(Heading(grid.row_title, numeric=False), *(Heading(column.signed) for column in columns)),
         lines=tuple(
             Line(_head(row), tuple(_difference_entry(grid, row, c, silent) for c in columns), row.summary)
             for row in rows
         ),
-        remarks=tuple(f"Not run: {reason}" for reason in grid.missing),
+        remarks=(*grid.signs, *(f"Not run: {reason}" for reason in grid.missing)),
         view="difference",
         view_title="Difference",
     )

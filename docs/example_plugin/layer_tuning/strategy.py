@@ -1,7 +1,7 @@
 """The method: what a task starts from. Training, keeping and restoring are what ``TaskStrategy`` does by itself."""
 
 from layer_tuning.card import CARDS
-from methods.engine.layout import weight_layers
+from methods.engine.layers import weight_layers
 from methods.engine.state import LearningTask
 from methods.engine.strategy import TaskStrategy
 
