@@ -110,9 +110,10 @@ def items(parts: Mapping[str, Part], task: int | None) -> list[StoredItem]:
 
 
 def head_parts(tensors: Mapping[str, Tensor]) -> Parts:
-    """The entries of ``tensors`` that make a task's head."""
+    """The entries of ``tensors`` that make a task's head, the weight first, wherever they come from."""
     purpose = "the task's classifier"
-    return {name: Part(item, "head", purpose) for name, item in tensors.items() if name.startswith("head.")}
+    names = sorted((name for name in tensors if name.startswith("head.")), key=lambda name: (name != HEAD_WEIGHT, name))
+    return {name: Part(tensors[name], "head", purpose) for name in names}
 
 
 def own_parts(tensors: Mapping[str, Tensor], purpose: str) -> Parts:

@@ -189,7 +189,7 @@ class TaskStrategy(Method, SupervisedTemplate):
         In evaluation a label beyond the task's classes gets a logit that is never the highest: it counts as wrong.
         """
         logits = self.view(self.mb_x)
-        if not self.is_training and (missing := int(self.mb_y.max()) + 1 - logits.shape[1]) > 0:
+        if not self.view.training and (missing := int(self.mb_y.max()) + 1 - logits.shape[1]) > 0:
             return nn.functional.pad(logits, (0, missing), value=UNKNOWN_CLASS)
         return logits
 

@@ -62,8 +62,8 @@ def describe(layout: FlatLayout | None, **about: Any) -> dict[str, Any]:
     Args:
         layout: of the masks; None where the task has none.
         about: ``name``, ``class_names``, ``mean``, ``std``, ``image_size``, ``resize`` (``how`` and to which ``size``),
-            ``backbone`` (what it is called and its width), ``backbone_sha256`` (of the one that belongs to it; None: the
-            file brings all weights itself), and whatever else is worth knowing.
+            ``backbone`` (what it is called and its width), ``backbone_sha256`` (of the one that belongs to it; None:
+            the file brings all weights itself), and whatever else is worth knowing.
     """
     slots = layout.slots if layout is not None else ()
     layers = [(slot.name, list(slot.shape), slot.unit_size) for slot in slots]
