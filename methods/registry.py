@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -103,6 +104,8 @@ def _built_in() -> Iterator[tuple[str, Card]]:
 
 def _installed() -> Iterator[tuple[str, Any]]:
     """(source, what it gives): a card, cards, or the error that stood in the way."""
+    if not _some_installed():
+        return
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=ENTRY_POINTS):
@@ -111,6 +114,21 @@ def _installed() -> Iterator[tuple[str, Any]]:
             yield f"{package} ({entry.name})", entry.load()
         except Exception as error:
             yield f"{package} ({entry.name})", error
+
+
+def _some_installed() -> bool:
+    """Some distribution on the path names the group. A look at their files: ``importlib.metadata`` takes longer to
+    import than ``list`` may take."""
+    for folder in map(Path, sys.path):
+        if folder.is_file():  # an archive, for ``importlib.metadata`` to look into
+            return True
+        for file in folder.glob("*-info/entry_points.txt"):
+            try:
+                if ENTRY_POINTS.encode() in file.read_bytes():
+                    return True
+            except OSError:
+                continue
+    return False
 
 
 def _named(modules: Iterable[str]) -> Iterator[tuple[str, Any]]:
