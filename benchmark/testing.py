@@ -103,12 +103,22 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
     torch.set_num_threads(1)
     try:
         shared: list[str] = []
+        under_way: dict[int, Any] = {}
         runner = Runner(spec, _options(results, plugins=tuple(plugins)), folder, lambda event: None)
         emit = runner.emit
 
         def hear(event: dict[str, Any]) -> None:
-            if event["type"] == "task-end":
+            if event["type"] == "task-start":
+                _note_before_keeping(runner, under_way)
+            elif event["type"] == "task-end":
                 shared.append(tensors_sha256(runner.strategy.shared()))
+                for label, before in under_way.items():
+                    after = runner.strategy.logits(label, _compared(runner, label))
+                    if not torch.equal(after, before):
+                        raise BrokenContract(
+                            f"{name}: what task {event['name']} keeps does not restore what it trained"
+                        )
+                under_way.clear()
             emit(event)
 
         runner.emit = hear
@@ -118,14 +128,39 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
             raise BrokenContract(f"{name}, BN {spec.bn_policy}: the shared tensors changed after task 1")
         _check_size(name, record)
         expected = {}
-        for index, prepared in runner.tasks.items():
-            test = prepared.test.first(min(len(prepared.test), COMPARED))
+        for index in runner.tasks:
+            test = _compared(runner, index - 1)
             expected[f"images{index}"] = (test.images if test.rows is None else test.images[test.rows]).contiguous()
             expected[f"logits{index}"] = runner.strategy.logits(index - 1, test).contiguous()
         save_file(expected, folder.path / _LOGITS)
     finally:
         torch.set_num_threads(threads)
     return folder.path
+
+
+def _compared(runner: Any, label: int) -> Any:
+    """The first test images of a task."""
+    test = runner.tasks[label + 1].test
+    return test.first(min(len(test), COMPARED))
+
+
+def _note_before_keeping(runner: Any, under_way: dict[int, Any]) -> None:
+    """Have the logits of the network that the next task trained put into ``under_way``, just before it is kept."""
+    import torch
+
+    from methods.engine import batchnorm
+
+    strategy, keep = runner.strategy, type(runner.strategy)._keep
+
+    def noting(task: Any) -> Any:
+        batchnorm.set_modes(strategy.view, training=False, bn_trains=False)
+        strategy._look_at_current()
+        batches = _compared(runner, task.label).evaluation_batches(strategy.eval_mb_size)
+        with torch.no_grad():
+            under_way[task.label] = torch.cat([strategy.view(batch) for batch, _ in batches])
+        return keep(strategy, task)
+
+    strategy._keep = noting
 
 
 def _check_size(name: str, record: RunRecord) -> None:
@@ -202,6 +237,8 @@ def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str
     spec = spec_of(name)
     often = {"checkpoint_seconds": 0.0, "plugins": tuple(plugins)}
     calm = _carry_out(executor, Job(spec, _options(results / "calm", **often)))
+    if calm is None or not calm.finished:
+        raise BrokenContract(f"{name}: the run failed: {calm.error if calm else 'no record'}")
     job, kills = Job(spec, _options(results / "killed", **often)), 0
     record = _carry_out(executor, job, kill_after=after)
     while record is None or not record.finished:
@@ -211,8 +248,6 @@ def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str
         record = _carry_out(executor, job, kill_after=after)
     if not kills:
         raise BrokenContract(f"{name}: the run has ended before its {after}th epoch; it could not be killed")
-    if calm is None or not calm.finished:
-        raise BrokenContract(f"{name}: the run failed: {calm.error if calm else 'no record'}")
     for what, one, other in (
         ("accuracies", calm.accuracy_matrix, record.accuracy_matrix),
         ("curves", [row.curve for row in calm.tasks], [row.curve for row in record.tasks]),

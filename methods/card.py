@@ -26,6 +26,11 @@ FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 BN_POLICIES = (FROZEN, PER_TASK)
 
 
+#: what a backbone starts from (``methods.engine.backbones``)
+AS_GIVEN, SIGNED_CONSTANT, RANDOM = "as given", "signed constant", "random"
+INITIAL_BACKBONES = (AS_GIVEN, SIGNED_CONSTANT, RANDOM)
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a method cannot do without; the suite provides it."""
@@ -33,7 +38,7 @@ class Needs:
     task1_network: bool = True  #: starts from the network that task 1 trains, unless the backbone is pretrained
     goal: bool = False  #: an accuracy goal for every task (argument ``goal_for``)
     fresh_backbone: bool = False  #: a newly initialised backbone for every task (argument ``make_backbone``)
-    backbone: str = "as given"  #: a key of ``methods.engine.backbones.INITIAL``; others than "as given" never train
+    backbone: str = AS_GIVEN  #: one of ``INITIAL_BACKBONES``; others than "as given" never train
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Promises:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """What a method adds to the common part of the published size formula (``benchmark.size``)."""
+    """What a method adds to the common part of the published size formula (``benchmark.measure.size``)."""
 
     whole_networks: bool = False  #: a whole network for every task, in place of the common part
     owner_index: bool = False  #: for every weight the task that owns it, or none
@@ -89,7 +94,7 @@ class Card:
     promises: Promises = Promises()
     size_rule: SizeRule | None = None  #: None: no published size follows a rule for this method
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: scenario -> knobs of its source
-    restore: str = "methods.engine.restore:own_tensors"  #: "module:function", see there; needs no Avalanche
+    restore: str = ""  #: "module:function" of the kind in ``methods.engine.restore``; empty: by whether it has masks
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``
     lower_bound: bool = False  #: what starts from the same backbone should not stay below it
@@ -101,7 +106,12 @@ class Card:
 
     def load_restore(self) -> Callable[..., Any]:
         """The function that turns what is stored back into a network; imports torch."""
-        return _resolved(self.restore)  # type: ignore[no-any-return]
+        usual = "masked_weights" if self.mask is not None else "own_tensors"
+        return _resolved(self.restore or f"methods.engine.restore:{usual}")  # type: ignore[no-any-return]
+
+    def starts_from_task1(self, pretrained: bool) -> bool:
+        """The method's first task is the task-1 network: neither the backbone nor the method brings weights."""
+        return self.needs.task1_network and not pretrained and self.needs.backbone == AS_GIVEN
 
     @property
     def section(self) -> str:

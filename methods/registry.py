@@ -7,6 +7,7 @@ cannot be used is left out with a warning that names it; nothing else suffers.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -15,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from methods.card import BN_POLICIES, FROM_PRETRAINED, FROM_SCRATCH, FROZEN, PER_TASK, Card
-from methods.engine.knobs import check_settings
+from methods.card import BN_POLICIES, FROM_PRETRAINED, FROM_SCRATCH, FROZEN, INITIAL_BACKBONES, PER_TASK, Card
+from methods.engine.knobs import MaskedSettings, Settings, check_settings
 
 __all__ = ["ENTRY_POINTS", "FROZEN", "GROUPS", "METHODS", "PER_TASK", "PluginWarning", "reference", "use_plugins"]
 
@@ -112,7 +113,7 @@ def _installed() -> Iterator[tuple[str, Any]]:
         package = entry.dist.name if entry.dist else entry.value
         try:
             yield f"{package} ({entry.name})", entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield f"{package} ({entry.name})", error
 
 
@@ -135,20 +136,22 @@ def _named(modules: Iterable[str]) -> Iterator[tuple[str, Any]]:
     for module in modules:
         try:
             yield module, importlib.import_module(module).CARDS
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             yield module, error
 
 
 def _usable(source: str, given: Any, taken: Mapping[str, Card]) -> dict[str, Card]:
     """The cards of one plug-in, none where any of them cannot be used."""
     try:
-        if isinstance(given, Exception):
+        if isinstance(given, BaseException):
             raise given
         cards = (given,) if isinstance(given, Card) else tuple(given)
         for card in cards:
             _check(card, taken)
-    except Exception as error:
-        reason = str(error) or type(error).__name__
+    except (Exception, SystemExit) as error:
+        reason = (
+            f"it ends the program ({error})" if isinstance(error, SystemExit) else str(error) or type(error).__name__
+        )
         warnings.warn(f"the plug-in {source} is left out: {reason}", PluginWarning, stacklevel=2)
         return {}
     return {card.name: card for card in cards}
@@ -167,6 +170,24 @@ def _check(card: Any, taken: Mapping[str, Card]) -> None:
         raise ValueError(f"{card.name!r} is the name of a group of methods")
     if any(group in taken or group == "all" for group in card.groups):
         raise ValueError(f"{card.name} is in a group that has the name of a method, or of all")
+    if card.reference:
+        raise ValueError(f"{card.name} claims to train the networks that other methods start from (reference)")
+    if card.needs.backbone not in INITIAL_BACKBONES:
+        raise ValueError(
+            f"{card.name} needs the backbone {card.needs.backbone!r}, none of {', '.join(INITIAL_BACKBONES)}"
+        )
+    for target in (card.strategy, card.restore):
+        if target and not re.fullmatch(r"[\w.]+:\w+", target):
+            raise ValueError(f"{card.name} names {target!r}, which is no module:name")
+    kind = MaskedSettings if card.mask is not None else Settings
+    if not isinstance(card.settings, kind):
+        raise TypeError(f"the settings of {card.name} are {type(card.settings).__name__}, no {kind.__name__}")
+    for scenario, knobs in card.protocols.items():
+        if unknown := [name for name in knobs if not hasattr(card.settings, name)]:
+            raise ValueError(f"{card.name} sets {unknown[0]!r} for {scenario}, which is none of its knobs")
+        check_settings(dataclasses.replace(card.settings, **knobs))
+    if card.mask is not None:
+        check_settings(card.mask)
     if card.bn_policy not in BN_POLICIES:
         raise ValueError(f"{card.name} has the BN policy {card.bn_policy!r}, none of {', '.join(BN_POLICIES)}")
     check_settings(card.settings)

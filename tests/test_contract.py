@@ -86,12 +86,13 @@ def test_contract_notices_a_backbone_that_moves(monkeypatch: pytest.MonkeyPatch,
     from methods.head_only.strategy import HeadOnly
 
     def keep(self: Any, task: Any) -> Any:
-        with torch.no_grad():  # a buffer that no logit depends on
+        with torch.no_grad():
             self.view.backbone.features[1].bias.add_(1)
         return self.own_kept()
 
     monkeypatch.setattr(HeadOnly, "keep", keep)
     monkeypatch.setattr("benchmark.run.promise.Promise.hold", lambda self: None)
+    monkeypatch.setattr("benchmark.testing._note_before_keeping", lambda runner, under_way: None)
     with pytest.raises(BrokenContract, match="the shared tensors changed after task 1"):
         check_run("head-only", tmp_path)
 
@@ -118,3 +119,66 @@ def test_contract_notices_a_file_that_is_not_what_was_learned(
     save_file(expected, copy / "logits.safetensors")
     with pytest.raises(BrokenContract, match="comes back with other logits"):
         check_reload([copy])
+
+
+def test_contract_notices_parts_that_do_not_restore_what_was_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A mask that is stored and never applied."""
+    import dataclasses
+
+    from methods.ksm.strategy import KSM
+
+    card = dataclasses.replace(METHODS["ksm"], restore="methods.engine.restore:own_tensors")
+    monkeypatch.setattr(KSM, "card", card)
+    with pytest.raises(BrokenContract, match="what task .* keeps does not restore what it trained"):
+        check_run("ksm", tmp_path, overrides={"ksm.lr": 5e-3})
+
+
+def test_a_method_on_random_weights_never_trains_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import dataclasses
+
+    from safetensors.torch import load_file
+
+    from methods.card import SIGNED_CONSTANT, Needs
+    from methods.ksm.strategy import KSM
+
+    card = dataclasses.replace(METHODS["ksm"], needs=Needs(backbone=SIGNED_CONSTANT))
+    monkeypatch.setattr(KSM, "card", card)
+    monkeypatch.setitem(METHODS._cards(), "ksm", card)
+    folder = check_run("ksm", tmp_path)
+    shared = load_file(folder / "tasks" / "shared.safetensors")
+    weights = shared["backbone.features.0.weight"]
+    assert torch.allclose(weights.abs(), torch.full_like(weights, (2 / 9) ** 0.5))
+    assert 0.3 < (weights > 0).float().mean() < 0.7
+
+
+def test_a_run_that_forgot_while_it_was_away_does_not_finish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed after its second task, with the stored backbone changed before it goes on."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+    from small_runs import small_options, small_spec
+
+    from benchmark.run.runner import run
+    from benchmark.run.store import run_folder
+
+    class Killed(BaseException):
+        pass
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["type"] == "task-end" and event["position"] == 2:
+            raise Killed
+
+    spec, options = small_spec("piggyback"), small_options(tmp_path)
+    torch.set_num_threads(1)
+    with pytest.raises(Killed):
+        run(spec, options, stop)
+    path = run_folder(tmp_path, *spec.ids).backbone
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    tensors["backbone.features.0.weight"] = tensors["backbone.features.0.weight"] * 1.5
+    save_file(tensors, path, metadata=metadata)
+    record = run(spec, options, lambda event: None)
+    assert record is not None and not record.finished
+    assert "after the run was interrupted the logits of" in (record.error or "")

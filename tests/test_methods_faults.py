@@ -49,15 +49,15 @@ class Norm(nn.Module):
 
 
 class WritesAlways(nn.Module):
-    """Counts the batches that it has seen, evaluation included, and lets no one see it."""
+    """Counts the batches that it has seen, evaluation included, and lets it be seen; a buffer that is not saved."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen += 1
-        return images
+        return images * (1 + 0.01 * self.seen)
 
 
 class Net(nn.Module):
@@ -108,6 +108,97 @@ def test_a_buffer_that_did_not_change_is_not_stored(name: str, stream: tuple[lis
     strategy = make_strategy(name, epochs=1, backbone=net(constant))
     learn(strategy, stream[0][:2])
     assert not [key for key in strategy.learned[1] if "table" in key]
+
+
+@pytest.mark.parametrize("name", ["ksm", "finetune", "packnet", "finetune-sequential"])
+def test_a_buffer_that_evaluation_writes_and_nobody_saves(name: str, stream: tuple[list[Any], list[Any]]) -> None:
+    experiences, test = stream
+    strategy = make_strategy(name, epochs=2, backbone=net(WritesAlways()))
+    learn(strategy, experiences[:1])
+    before = strategy.logits(0, test[0])
+    assert torch.equal(strategy.logits(0, test[0]), before)  # looking changes nothing
+    assert (
+        strategy.view.backbone.between[0].seen == 12 or name == "packnet"
+    )  # two epochs: five batches, and one to select on
+    learn(strategy, experiences[1:])
+    if name != "finetune-sequential":
+        assert torch.equal(strategy.logits(0, test[0]), before)
+
+
+def test_state_that_no_task_can_have_for_itself_is_refused() -> None:
+    class Listed(nn.Identity):
+        def __init__(self) -> None:
+            super().__init__()
+            self.history = [torch.zeros(3)]
+
+    with pytest.raises(ValueError, match=r"between\.0\.history holds tensors in a list"):
+        make_strategy("ksm", backbone=net(Listed()))
+
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", None)
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.mean is None:
+                self.mean = images.detach().mean()
+            return images - self.mean
+
+    experiences, _ = tiny_stream(1)
+    with pytest.raises(ValueError, match=r"made between\.0\.mean in its first pass"):
+        learn(make_strategy("ksm", epochs=1, backbone=net(Late())), experiences)
+
+    class Growing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(1))
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen = torch.cat([self.seen, self.seen[:1]])
+            return images
+
+    with pytest.raises(ValueError, match="changes the shape of its state"):
+        learn(make_strategy("ksm", epochs=1, backbone=net(Growing())), experiences)
+
+
+def test_a_task_that_was_given_up_leaves_nothing_to_the_next(stream: tuple[list[Any], list[Any]]) -> None:
+    experiences, test = stream
+    interrupted, calm = make_strategy("cpg", epochs=2), make_strategy("cpg", epochs=2)
+    learn(interrupted, experiences[:1])
+    learn(calm, experiences[:1])
+
+    def stop(report: Any) -> None:
+        if report.key == "retrain":
+            raise KeyboardInterrupt
+
+    before = interrupted.snapshot() | {"owner": interrupted.owner.clone()}
+    interrupted.listener = stop
+    with pytest.raises(KeyboardInterrupt):
+        learn(interrupted, experiences[1:2])
+    interrupted.listener = None
+    with torch.no_grad():  # its shared weights are as the aborted task left them; only the state is looked at here
+        interrupted.weights.copy_(before["weights"])
+        interrupted.owner.copy_(before["owner"])
+    learn(interrupted, experiences[2:])
+    learn(calm, experiences[2:])
+    assert torch.equal(interrupted.logits(2, test[2]), calm.logits(2, test[2]))
+
+
+def test_buffers_of_other_types_are_sized_by_their_own_bits(stream: tuple[list[Any], list[Any]]) -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(3, dtype=torch.int64))
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training:
+                self.seen += 1
+            return images
+
+    strategy = make_strategy("head-only", epochs=1, backbone=net(Counts()), bn_policy="per-task")
+    learn(strategy, stream[0][:2])
+    (item,) = [item for item in strategy.storage() if item.task == 1 and item.dtype == "int64"]
+    assert (item.count, item.bits) == (3, 64)
 
 
 def test_spectral_normalisations_vectors_belong_to_the_task(stream: tuple[list[Any], list[Any]]) -> None:
@@ -248,8 +339,28 @@ def test_state_dict_of_the_model_is_all_that_was_learned(name: str, stream: tupl
 def test_state_dict_of_another_method_is_refused(stream: tuple[list[Any], list[Any]]) -> None:
     strategy = make_strategy("packnet", epochs=1)
     learn(strategy, stream[0][:1])
-    with pytest.raises(ValueError, match="of another method"):
+    with pytest.raises(ValueError, match="the state is of packnet or of other masks, the strategy is ksm"):
         make_strategy("ksm", epochs=1).model.load_state_dict(strategy.model.state_dict())
+    masked = make_strategy("ksm", epochs=1)
+    learn(masked, stream[0][:2])
+    with pytest.raises(ValueError, match="the strategy is piggyback"):
+        make_strategy("piggyback", epochs=1).model.load_state_dict(masked.model.state_dict())
+    nameless = {name: item for name, item in masked.model.state_dict().items() if name != "about"}
+    with pytest.raises(ValueError, match="no method that says its name"):
+        masked.model.load_state_dict(nameless)
+    assert list(masked.learned) == [0, 1]
+
+
+def test_a_state_put_back_can_learn_the_task_again_that_it_lacks(stream: tuple[list[Any], list[Any]]) -> None:
+    strategy = make_strategy("ksm", epochs=2)
+    learn(strategy, stream[0][:1])
+    after_one = copy.deepcopy(strategy.model.state_dict())
+    learn(strategy, stream[0][1:2])
+    expected = strategy.logits(1, stream[1][1])
+    strategy.model.load_state_dict(after_one)
+    assert list(strategy.learned) == [0]
+    learn(strategy, stream[0][1:2])
+    assert torch.equal(strategy.logits(1, stream[1][1]), expected)
 
 
 @pytest.mark.parametrize("name", METHODS_OF_EACH_KIND)

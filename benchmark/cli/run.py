@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_options, complete, device_of, options_of, request_of
+from benchmark.cli.options import add_options, complete, device_of, options_of, plugins_of, request_of
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _repeat(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the record cannot be repeated, or what was asked for is not its repetition.
     """
-    from benchmark.plan.repeat import identical, read, verdict
+    from benchmark.plan.repeat import identical, plugins_of_record, read, verdict
     from benchmark.run.store import run_folder
     from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
@@ -122,7 +122,9 @@ def _repeat(args: argparse.Namespace) -> int:
     if given := [name for name in _OF_THE_RECORD if getattr(args, name) is not None]:
         options = ", ".join("--" + name.replace("_", "-") for name in given)
         raise RequestError(f"--from-record repeats a run as it was: leave out {options}.")
+    plugins_of(args.plugin)
     record, spec = read(args.from_record)
+    args.plugin = [*(args.plugin or ()), *plugins_of_record(record)]
     before = record.provenance.get("options") or {}
     if args.scenario is None:
         args.scenario = before.get("scenario_source") or spec.scenario

@@ -44,7 +44,9 @@ def run_equations(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     warnings.filterwarnings("ignore", message="No loggers specified")
     masked = {name: spec for name, spec in labels(specs).items() if spec.mask is not None}
     if not masked:
-        raise RequestError("--equations compares masks, and none of the methods asked for has any; add --method ksm.")
+        raise RequestError(
+            "--equations compares masks, and none of the methods asked for has any; name one in --method."
+        )
     keep_freed_blocks()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -62,7 +62,7 @@ def _ratio_as_text(row: Row) -> tuple[str, str]:
 
 def as_text(rows: Sequence[Row]) -> str:
     """A table of fixed width, shares in percent of a step."""
-    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to finetune", "95 % interval"]
+    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to fine-tuning", "95 % interval"]
     heads += [*(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]
     lines = [heads]
     for row in rows:
@@ -74,10 +74,7 @@ def as_text(rows: Sequence[Row]) -> str:
                 f"{row.times.median:.2f}",
                 f"{row.times.lowest:.2f}-{row.times.highest:.2f}",
                 f"{row.images_per_second:.0f}",
-                "" if row.ratio_to_finetune is None else f"{row.ratio_to_finetune.median:.3f}",
-                ""
-                if row.ratio_to_finetune is None
-                else f"{row.ratio_to_finetune.low:.3f}-{row.ratio_to_finetune.high:.3f}",
+                *_ratio_as_text(row),
                 *("" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS),
                 f"{row.peak_bytes / 2**20:.0f}",
                 "" if row.trained is None else f"{row.trained:,}",

@@ -12,7 +12,7 @@ from benchmark.plan.request import SELECTIONS, mask_settings, resolved_settings,
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation
 from methods.card import BN_POLICIES
-from methods.registry import METHODS
+from methods.registry import METHODS, use_plugins
 from methods.settings import MaskSettings, TrainSettings
 from results.reader import read_record
 from results.schema import MaskStatistic, RunRecord, SchemaError
@@ -38,6 +38,7 @@ def read(path: Path) -> tuple[RunRecord, RunSpec]:
     """
     try:
         record = read_record(path)
+        use_plugins(plugins_of_record(record))
         check_fields(RunSpec, record.spec)
         spec = RunSpec.from_json(record.spec)
         check_fields(_Before, record.provenance.get("options") or {})
@@ -47,6 +48,12 @@ def read(path: Path) -> tuple[RunRecord, RunSpec]:
         reason = f"its spec lacks {error}" if isinstance(error, KeyError) else str(error)
         raise RequestError(f"{path} cannot be repeated: {reason}.") from error
     return record, spec
+
+
+def plugins_of_record(record: RunRecord) -> tuple[str, ...]:
+    """Modules that the run took methods from."""
+    named = (record.provenance.get("options") or {}).get("plugins") or ()
+    return tuple(str(module) for module in named)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
         steps = max(1, -(-train_images // spec.protocol["batch_size"]))
         reach = steps * _rate_sum(spec.settings)
         distance = abs(spec.mask["initial"] - spec.mask["threshold"]) - spec.mask.get("initial_spread", 0.0)
-        if reach <= distance:
+        if spec.mask.get("keep", "threshold") == "threshold" and reach <= distance:
             found.append(
                 f"{spec.method}: epochs x steps x learning rate = {reach:.4f} is too small for any mask score to cross "
                 f"the threshold ({distance:.4f} away): every mask will keep everything. Train longer or raise "
@@ -225,7 +225,8 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
 
 def _rate_sum(settings: Mapping[str, Any]) -> float:
     """Sum over epochs of the learning rate (Adam moves a score by about the rate each step)."""
-    epochs, rate = settings["epochs"], settings.get("mask_lr") or settings["lr"]
+    epochs, own = settings["epochs"], settings.get("mask_lr")
+    rate = settings["lr"] if own is None else own
     if settings["schedule"] == "cosine":
         return float(rate * epochs / 2)
     if settings["schedule"] == "step":

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from methods.engine.knobs import MaskSettings, Settings, knobs_of
@@ -16,7 +16,7 @@ from methods.registry import METHODS, reference
 BACKBONE: dict[str, Any] = {"width": 1.0}
 
 #: the field of the task-1 network's settings
-_TASK_1 = "scratch"
+TASK_1 = "scratch"
 
 #: fields of the names that runs had before names held departures from defaults only, see ``RunSpec.first_id``
 _OF_THE_METHOD = ("method", "settings", "mask", "bn_policy", "task_names", "task_indices")
@@ -59,10 +59,12 @@ class RunSpec:
         return f"{self.scenario}-{self.method}-s{self.seed}-{digest(self._departures())}"
 
     def _departures(self) -> dict[str, Any]:
-        card = METHODS[self.method]
+        card, trainer = METHODS[self.method], reference(self.backbone["pretrained"])
         value = {**self._hashed(), "version": card.version}
+        if trainer.version != 1:
+            value["version of task 1"] = trainer.version
         value["settings"] = _unlike(self.settings, card.settings)
-        value[_TASK_1] = _unlike(self.scratch, reference(self.backbone["pretrained"]).settings)
+        value[TASK_1] = _unlike(self.scratch, trainer.settings)
         value["backbone"] = {
             key: item for key, item in value["backbone"].items() if key not in BACKBONE or item != BACKBONE[key]
         }
@@ -97,7 +99,9 @@ class RunSpec:
     @property
     def first_id(self) -> str | None:
         """The id that this run had when names held every knob, None where it could not have been named then."""
-        value = self._first()
+        if METHODS[self.method].version != 1:
+            return None
+        value = self._first("settings", TASK_1, "mask")
         return None if value is None else f"{self.scenario}-{self.method}-s{self.seed}-{digest(value)}"
 
     @property
@@ -108,7 +112,7 @@ class RunSpec:
     @property
     def first_initial_key(self) -> str | None:
         """``initial_key`` of that time."""
-        value = self._first()
+        value = self._first(TASK_1)
         if value is None:
             return None
         for name in _OF_THE_METHOD:
@@ -117,24 +121,23 @@ class RunSpec:
 
     def first_goal_key(self, task: int) -> str | None:
         """``goal_key`` of that time."""
-        value = self._first()
+        value = self._first(TASK_1)
         if value is None:
             return None
         for name in (*_OF_THE_METHOD, "initial_task"):
             del value[name]
         return f"{self.scenario}-goal{task}-s{self.seed}-{digest(value)}"
 
-    def _first(self) -> dict[str, Any] | None:
-        card, value = METHODS[self.method], self._hashed()
-        if card.version != 1:
+    def _first(self, *parts: str) -> dict[str, Any] | None:
+        """What was hashed then; None where a knob of these parts does something that was not done then."""
+        trainer, value = reference(self.backbone["pretrained"]), self._hashed()
+        if trainer.version != 1:
             return None
-        kinds = (("settings", card.settings), (_TASK_1, reference(self.backbone["pretrained"]).settings))
-        for name, kind in (*kinds, ("mask", MaskSettings())):
-            if value[name] is None:
-                continue
-            for knob, about in knobs_of(kind).items():
-                before = getattr(kind, knob) if about.was is None else about.was
-                if about.since > 1 and value[name].pop(knob, before) != before:
+        kinds = {"settings": METHODS[self.method].settings, TASK_1: trainer.settings, "mask": MaskSettings()}
+        for part in parts:
+            for knob, about in knobs_of(kinds[part]).items() if value[part] is not None else ():
+                before = getattr(kinds[part], knob) if about.was is None else about.was
+                if about.since > 1 and value[part].pop(knob, before) != before:
                     return None
         return value
 
@@ -174,7 +177,6 @@ class RunOptions:
     workers: int = 1  #: runs at a time of the command that this run belongs to
     command: str = ""
     plugins: tuple[str, ...] = ()  #: modules whose methods are taken too
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON value."""
@@ -182,11 +184,13 @@ class RunOptions:
 
 
 def _unlike(values: Mapping[str, Any], default: Settings | MaskSettings) -> dict[str, Any]:
-    """The knobs that differ from their defaults; lists, as JSON has them, count as tuples."""
+    """The knobs that differ from their defaults; lists, as JSON has them, count as tuples. A knob that is younger than
+    the values did then what it says in ``was``."""
     usual = dataclasses.asdict(default)
+    before = {name: about.was for name, about in knobs_of(default).items() if about.was is not None}
     return {
         key: value
-        for key, value in values.items()
+        for key, value in {**before, **values}.items()
         if key not in usual or (tuple(value) if isinstance(value, list) else value) != usual[key]
     }
 

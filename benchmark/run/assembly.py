@@ -14,12 +14,12 @@ from torch import nn
 from benchmark.backbones.registry import build
 from benchmark.backbones.weights import load_weights
 from benchmark.plan.request import mask_settings, resolved_settings, scratch_settings
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.spec import TASK_1, RunOptions, RunSpec
 from benchmark.run.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
-from methods.card import FROM_SCRATCH
-from methods.engine.backbones import AS_GIVEN, INITIAL
+from methods.card import AS_GIVEN, FROM_SCRATCH
+from methods.engine.backbones import INITIAL
 from methods.engine.network import TaskView
 from methods.engine.streams import Streams
 from methods.registry import METHODS
@@ -76,7 +76,7 @@ def strategy_of(
     if (mask := mask_settings(spec)) is not None:
         extra["mask"] = mask
     if card.needs.task1_network:
-        extra |= dict(scratch=scratch_settings(spec))  # noqa: C408  the argument, not the method
+        extra[TASK_1] = scratch_settings(spec)
     if card.needs.fresh_backbone:
         extra["make_backbone"] = make_backbone
     if card.needs.goal:

@@ -34,6 +34,7 @@ class Done:
     written: dict[str, int] = field(default_factory=dict)  #: bytes by file name
     headers: dict[str, int] = field(default_factory=dict)  #: of which header
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: by task name, of the tensors that it adds
+    logits: dict[str, str] = field(default_factory=dict)  #: ``benchmark.run.promise.Promise.noted``
     sittings: int = 1
     made_on: list[dict[str, Any]] = field(default_factory=list)  #: what each sitting was carried out on
 

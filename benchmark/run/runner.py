@@ -24,11 +24,10 @@ from benchmark.run.record import clock_doubts, cuda_seconds, failed_record, fini
 from benchmark.run.reference import References, epoch_event
 from benchmark.run.resume import Done
 from benchmark.run.store import RunFolder, locked, run_folder
-from methods.card import FROM_SCRATCH
 from methods.engine.parts import Parts, described, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.engine.task_file import tensors_sha256
-from methods.registry import METHODS
+from methods.registry import METHODS, reference
 from results.atomic import write_json
 from results.schema import TRAINING_PHASES, RunRecord
 
@@ -162,7 +161,7 @@ class Runner:
 
     def _start(self) -> None:
         """The task-1 network, where this method starts from it."""
-        if not self.card.needs.task1_network or self.spec.backbone["pretrained"]:
+        if not self.card.starts_from_task1(self.spec.backbone["pretrained"]):
             return
         index = self.spec.initial_task
         self._tell({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
@@ -186,7 +185,7 @@ class Runner:
         progress: Progress = self.strategy.progress
         self.done.progresses.append(progress.to_json())
         met = progress.done.get("goal met", True)
-        sets_goals = self.card.reference == FROM_SCRATCH and not self.spec.backbone["pretrained"]
+        sets_goals = self.card is reference(pretrained=False) and not self.spec.backbone["pretrained"]
         if sets_goals and self.spec.selection != "last":
             with self.clock("save"):
                 self.references.keep_goal(self.tasks[index], progress, self.folder.run_id)
@@ -199,6 +198,7 @@ class Runner:
         with self.clock("eval"):
             accuracies = [self._accuracy(other) for other in [*(row["index"] for row in done.rows), index]]
             self.promise.note(index)
+            done.logits = self.promise.noted()
         padding: list[float | None] = [None] * (len(self.spec.task_indices) - len(accuracies))
         done.matrix.append([*accuracies, *padding])
         done.rows.append(
@@ -292,8 +292,7 @@ class Runner:
         if self.options.resume:
             found = resume.resume(self.folder, fresh, self.strategy, self.clock, self.device, self._say)
             if found is not None:
-                for row in found.rows:
-                    self.promise.note(row["index"])
+                self.promise.go_on([row["index"] for row in found.rows], found.logits)
                 self._saved_at = self.clock.wall_seconds
                 self._say(f"going on after {len(found.rows)} finished tasks")
                 return found

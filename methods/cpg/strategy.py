@@ -245,7 +245,7 @@ class CPG(OwnedWeights):
     # ------------------------------------------------------------------ checkpoints
 
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
-        """See ``TaskStrategy.load_shared``; what earlier tasks' weights were is no longer known."""
+        """See ``Method.load_shared``; what earlier tasks' weights were is no longer known."""
         super().load_shared(tensors)
         self._earlier = None
 

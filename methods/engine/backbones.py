@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from methods.card import AS_GIVEN, RANDOM, SIGNED_CONSTANT
 from methods.engine.layers import weight_layers
-
-AS_GIVEN, SIGNED_CONSTANT, RANDOM = "as given", "signed constant", "random"
 
 
 def as_given(backbone: nn.Module, generator: torch.Generator) -> None:

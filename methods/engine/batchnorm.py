@@ -21,8 +21,10 @@ COUNTER = "num_batches_tracked"
 
 
 def own_state(backbone: nn.Module) -> nn.Module:
-    """The backbone itself, tensors that its layers keep in plain attributes made buffers: state like any other."""
+    """The backbone itself, tensors that its layers keep in plain attributes made buffers, and buffers that would not be
+    saved made such that are: state like any other."""
     for module in backbone.modules():
+        module._non_persistent_buffers_set.clear()
         for name, value in list(vars(module).items()):
             if isinstance(value, Tensor):
                 delattr(module, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import Tensor, nn
 
@@ -59,7 +59,8 @@ def warn_of_unmasked(backbone: nn.Module, masked: Iterable[str], fate: str) -> N
 
 
 def require_usable(backbone: nn.Module) -> None:
-    """Raises ValueError for a backbone that cannot be copied: lazy layers, or weights computed by hooks."""
+    """Raises ValueError for a backbone that cannot be copied, or whose state cannot be kept per task: lazy layers,
+    weights computed by hooks, tensors in lists and mappings."""
     for name, parameter in backbone.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ValueError(
@@ -67,8 +68,28 @@ def require_usable(backbone: nn.Module) -> None:
             )
     for name, module in backbone.named_modules():
         for key, value in vars(module).items():
+            if not key.startswith("_") and any(isinstance(item, Tensor) for item in _items(value)):
+                raise ValueError(
+                    f"the backbone's {name}.{key} holds tensors in a {type(value).__name__}, where no task can have "
+                    "its own; register them as buffers"
+                )
             if isinstance(value, Tensor) and not value.is_leaf:
                 raise ValueError(
                     f"the backbone's {name}.{key} is computed from other tensors by a hook, as torch.nn.utils.prune "
                     "does; make it a parameter first, for example with torch.nn.utils.prune.remove"
                 )
+
+
+def _items(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple | set) else ()
+
+
+def require_no_new_state(backbone: nn.Module, before: Collection[str]) -> None:
+    """Raises ValueError where a forward pass has made a buffer that was not there before: it would be every task's."""
+    if made := sorted({name for name, _ in backbone.named_buffers()} - set(before)):
+        raise ValueError(
+            f"the backbone made {', '.join(made)} in its first pass, where no task can have its own: pass a batch "
+            "through the backbone first"
+        )

@@ -38,7 +38,6 @@ class MaskedBackbone(TaskStrategy):
         strategy="methods.engine.masked:MaskedBackbone",
         settings=MaskedSettings(),
         mask=MaskSettings(),
-        restore="methods.engine.restore:masked_weights",
     )
 
     def __init__(self, *, mask: MaskSettings | None = None, **arguments: Any) -> None:
@@ -59,12 +58,12 @@ class MaskedBackbone(TaskStrategy):
         return self._frozen
 
     def adopt(self, label: int, backbone: Snapshot, head: Snapshot) -> None:
-        """See ``TaskStrategy.adopt``."""
+        """See ``Method.adopt``."""
         super().adopt(label, backbone, head)
         self._frozen = None
 
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None:
-        """See ``TaskStrategy.load_shared``."""
+        """See ``Method.load_shared``."""
         super().load_shared(tensors)
         self._frozen = None
 
@@ -121,7 +120,7 @@ class MaskedBackbone(TaskStrategy):
         return kept
 
     def mask_of(self, kept: Mapping[str, Tensor]) -> masks.Mask | None:
-        """See ``TaskStrategy.mask_of``; the initial task has none."""
+        """See ``Method.mask_of``; the initial task has none."""
         return stored_mask(kept, self.layout) if BITS in kept else None
 
 

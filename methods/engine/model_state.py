@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from methods.engine.parts import BACKBONE, Parts, Tensors, described, read_parts, tensors_of
-from methods.engine.state import Snapshot
+from methods.card import Card
+from methods.engine.parts import BACKBONE, Parts, Tensors, described, read_parts, tensors_of, without_prefix
+from methods.engine.state import Snapshot, TaskState
 
 TASKS, SHARED, CURRENT, ABOUT = "tasks.", "shared.", "current.", "about"
 
@@ -23,8 +25,10 @@ TASKS, SHARED, CURRENT, ABOUT = "tasks.", "shared.", "current.", "about"
 class Learned(Protocol):
     """What is asked of a strategy."""
 
+    card: Card
     learned: dict[int, Parts]
     device: torch.device
+    state: TaskState
 
     def shared(self) -> Snapshot: ...
     def load_shared(self, tensors: Mapping[str, Tensor]) -> None: ...
@@ -41,41 +45,51 @@ def is_own(name: str) -> bool:
 def model_tensors(strategy: Learned) -> Tensors:
     """All that was learned, by name; empty before the first task."""
     found: Tensors = {}
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = {"method": strategy.card.name, "mask": _mask(strategy), "tasks": {}}
     for label, parts in strategy.learned.items():
         found |= {f"{TASKS}{label}.{name}": tensor for name, tensor in tensors_of(parts).items()}
-        about[str(label)] = described(parts)
+        about["tasks"][str(label)] = described(parts)
     shared = {name: tensor for name, tensor in strategy.shared().items() if not name.startswith(BACKBONE)}
     found |= {f"{SHARED}{name}": tensor.detach() for name, tensor in shared.items()}
     found |= {f"{CURRENT}{name}": tensor.detach() for name, tensor in strategy.mutable().items() if name not in shared}
-    if about:
-        found[ABOUT] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+    found[ABOUT] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
     return found
 
 
+def _mask(strategy: Any) -> dict[str, Any] | None:
+    mask = getattr(strategy, "mask", None)
+    return None if mask is None else asdict(mask)
+
+
 def load_model_tensors(strategy: Learned, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what ``model_tensors`` gave; of the task under way what has the names that it trains now.
+    """Put back what ``model_tensors`` gave; of the task under way what has the names that it trains now. A state of the
+    backbone alone leaves what was learned.
 
     Raises:
-        ValueError: the tensors are of another method.
+        ValueError: the tensors are of another method or of other masks.
     """
-    shared = {name.removeprefix(SHARED): item for name, item in tensors.items() if name.startswith(SHARED)}
-    own = {name for name in strategy.shared() if not name.startswith(BACKBONE)}
-    if shared.keys() != own:
-        raise ValueError("the state is of another method: it shares other tensors between tasks")
+    if not tensors:
+        return
     about = json.loads(tensors[ABOUT].cpu().numpy().tobytes()) if ABOUT in tensors else {}
+    own = {name for name in strategy.shared() if not name.startswith(BACKBONE)}
+    mask = json.loads(json.dumps(_mask(strategy)))
+    if about.get("method") != strategy.card.name or about.get("mask") != mask:
+        raise ValueError(
+            f"the state is of {about.get('method', 'no method that says its name')} or of other masks, the strategy is "
+            f"{strategy.card.name}"
+        )
     learned: dict[int, Parts] = {}
-    for label, facts in about.items():
-        prefix = f"{TASKS}{label}."
-        kept = {name.removeprefix(prefix): item for name, item in tensors.items() if name.startswith(prefix)}
+    for label, facts in about["tasks"].items():
+        kept = without_prefix(tensors, f"{TASKS}{label}.")
         moved = {name: tensor.detach().to(strategy.device, copy=True) for name, tensor in kept.items()}
         learned[int(label)] = read_parts(moved, facts)
     strategy.learned.clear()
     strategy.learned.update(learned)
-    if shared:
+    if shared := without_prefix(tensors, SHARED):
         strategy.load_shared({name: tensor.to(strategy.device) for name, tensor in shared.items()})
-    current = {name.removeprefix(CURRENT): item for name, item in tensors.items() if name.startswith(CURRENT)}
-    now = strategy.mutable()
+    current, now = without_prefix(tensors, CURRENT), strategy.mutable()
     if current and current.keys() == {name for name in now if name not in own}:
         strategy.put_back({name: current.get(name, tensor) for name, tensor in now.items()})
+    elif not strategy.state.current:
+        strategy.state = TaskState()
     strategy.forget_view()

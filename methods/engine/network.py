@@ -32,7 +32,7 @@ class TaskView(nn.Module):
     Args:
         backbone: images (n, c, h, w) -> features (n, d); its parameters are frozen in place.
         precision: "bf16": the backbone runs under autocast; head and logits are float32 in any case. "tf32" is a
-            setting of the process, see ``benchmark.runner``.
+            setting of the process, see ``benchmark.run.assembly``.
         compiled: compile the backbone in place (``nn.Module.compile``); names and bytes stay.
     """
 
@@ -71,7 +71,7 @@ class TaskView(nn.Module):
             super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TaskView:
-        """The network as it looks now, with tensors of its own; it no longer follows the strategy."""
+        """The network as it looks now, with tensors of its own; copied by itself it no longer follows the strategy."""
         copied = TaskView(copy.deepcopy(self.backbone, memo))
         copied.autocasts = self.autocasts
         copied._replaced = {name: tensor.detach().clone() for name, tensor in self._replaced.items()}
@@ -79,6 +79,7 @@ class TaskView(nn.Module):
             weight, bias = self._head
             copied._head = weight.detach().clone(), bias.detach().clone()
         copied.training = self.training
+        copied.learned_by = memo.get(id(self.learned_by))  # where the whole strategy is copied, its copy
         memo[id(self)] = copied
         return copied
 
@@ -86,6 +87,7 @@ class TaskView(nn.Module):
     def _with_replacements(self) -> Iterator[None]:
         """Inside, the backbone has the replacements where its own tensors hang."""
         originals: list[tuple[MutableMapping[str, Any], str, Tensor, Tensor]] = []
+        changed: list[str] = []
         try:
             for name, tensor in self._replaced.items():
                 for members, key in self._places.get(name) or self._find(name):
@@ -96,8 +98,13 @@ class TaskView(nn.Module):
             for members, key, own, replacement in originals:
                 left = members[key]
                 if left is not replacement and left is not None:  # a layer put a new tensor where its buffer was
-                    replacement.data.copy_(left.detach())
+                    if left.shape != replacement.shape:
+                        changed.append(f"{key} from {tuple(replacement.shape)} to {tuple(left.shape)}")
+                    else:
+                        replacement.data.copy_(left.detach())
                 members[key] = own
+        if changed:
+            raise ValueError(f"a layer changes the shape of its state ({changed[0]}), which no task can keep")
 
     def _find(self, name: str) -> list[Place]:
         """Every place of the tensor of that name; several where layers share it."""

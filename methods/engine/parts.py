@@ -30,7 +30,7 @@ class Part:
     Attributes:
         tensor: as it is written; numbers of less than eight bits are packed (``methods.engine.packing``).
         component: what it is called in the itemised size; parts of one component and purpose are one item.
-        bits: of each number.
+        bits: of each number; 0: the tensor's own.
         count: numbers, where packing hides it; None: the tensor's own.
         kind: of number, "float32" say; empty: the tensor's own.
     """
@@ -38,7 +38,7 @@ class Part:
     tensor: Tensor
     component: str
     purpose: str
-    bits: int = 32
+    bits: int = 0
     count: int | None = None
     kind: str = ""
 
@@ -46,6 +46,11 @@ class Part:
     def numbers(self) -> int:
         """How many numbers are stored."""
         return self.tensor.numel() if self.count is None else self.count
+
+    @property
+    def width(self) -> int:
+        """Bits of each number."""
+        return self.bits or 8 * self.tensor.element_size()
 
     @property
     def dtype(self) -> str:
@@ -57,7 +62,7 @@ class Part:
         return {
             "component": self.component,
             "purpose": self.purpose,
-            "bits": self.bits,
+            "bits": self.width,
             "count": self.numbers,
             "kind": self.dtype,
         }
@@ -104,7 +109,7 @@ def items(parts: Mapping[str, Part], task: int | None) -> list[StoredItem]:
     """The itemised size of these parts: one item per component, number format and purpose."""
     counts: dict[tuple[str, int, str, str], int] = {}
     for part in parts.values():
-        key = part.component, part.bits, part.dtype, part.purpose
+        key = part.component, part.width, part.dtype, part.purpose
         counts[key] = counts.get(key, 0) + part.numbers
     return [StoredItem(name, task, count, bits, dtype, why) for (name, bits, dtype, why), count in counts.items()]
 

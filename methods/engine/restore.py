@@ -7,7 +7,7 @@ tensors by name; ``layout`` says where masked or owned weights lie. Needs torch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -23,8 +23,6 @@ from methods.engine.values import decode_layer
 WEIGHTS, OWNER, POSITION, PICKS = "weights", "owner", "position", "mask.picks"
 #: prefix of the biases and the BN set that tasks go on from
 LATEST = "latest."
-
-Restore = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], FlatLayout | None], Tensors]
 
 
 class DamagedParts(ValueError):

@@ -15,7 +15,7 @@ from methods.engine import batchnorm
 from methods.engine.avalanche_plugins import acting
 from methods.engine.experiences import class_count, task_label
 from methods.engine.knobs import TrainSettings
-from methods.engine.layers import require_usable
+from methods.engine.layers import require_no_new_state, require_usable
 from methods.engine.method import Method
 from methods.engine.network import TaskView
 from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT, Parts, tensors_of
@@ -154,7 +154,9 @@ class TaskStrategy(Method, SupervisedTemplate):
             with self.streams.initialising(task.label):
                 self._begin(task)
             state.progress.trainable = self.trainable_parameters()
+        buffers = [name for name, _ in self.view.backbone.named_buffers()]
         self._learn(task)
+        require_no_new_state(self.view.backbone, buffers)
         with torch.no_grad():
             self.learned[task.label] = self._keep(task)
         self.state = TaskState(progress=state.progress)
@@ -173,7 +175,7 @@ class TaskStrategy(Method, SupervisedTemplate):
                 "pass the number of tasks that there will be"
             )
         if self.progress is not None and self.progress.task != label:
-            self.state.progress = None
+            self.state = TaskState()  # of a task before, finished or given up
         return LearningTask(
             label, len(self.learned) + 1, class_count(experience), getattr(experience, "task_images", None)
         )
@@ -202,12 +204,14 @@ class TaskStrategy(Method, SupervisedTemplate):
         created for it.
         """
         batchnorm.set_modes(self.view, training=False, bn_trains=False)
-        if self._viewed == label:
+        written = batchnorm.loose_buffers(self.view.backbone)  # perhaps in evaluation, too: each look begins afresh
+        if self._viewed == label and not written:
             return
         if label in self.learned:
             kept = tensors_of(self.learned[label])
             with torch.no_grad():
-                tensors = self.restored(kept)
+                tensors = {**written, **self.restored(kept)}
+                tensors |= {name: tensors[name].clone() for name in written}
             self.view.look_through(tensors, kept[HEAD_WEIGHT], kept[HEAD_BIAS])
             self._viewed = label
         elif self.progress is not None and self.progress.task == label and self.current:

@@ -25,7 +25,6 @@ KSM = Card(
     promises=Promises(frozen_backbone=True),
     size_rule=SizeRule(units="kernel", soft=True),
     protocols=MASKED_PROTOCOLS,
-    restore="methods.engine.restore:masked_weights",
     look=Look("#0a63a6", "#6cb3f0", "o"),
 )
 

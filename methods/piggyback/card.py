@@ -23,7 +23,6 @@ PIGGYBACK = Card(
     promises=Promises(frozen_backbone=True),
     size_rule=SizeRule(units="element"),
     protocols=MASKED_PROTOCOLS,
-    restore="methods.engine.restore:masked_weights",
     look=Look("#c65102", "#ff9a5a", "^"),
 )
 
