@@ -182,3 +182,59 @@ def test_a_run_that_forgot_while_it_was_away_does_not_finish(monkeypatch: pytest
     record = run(spec, options, lambda event: None)
     assert record is not None and not record.finished
     assert "after the run was interrupted the logits of" in (record.error or "")
+
+
+def test_what_later_tasks_change_is_written_anew_and_survives_a_kill(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A method that moves the heads of earlier tasks with every task, as LwF refits them; cut every second epoch."""
+    import dataclasses
+
+    from safetensors.torch import load_file
+    from small_runs import numbers, run_here, small_options, small_spec, stored
+
+    from benchmark.run.runner import run
+    from benchmark.run.store import run_folder
+    from methods.card import Promises
+    from methods.finetune.strategy import FineTune
+
+    def keep(self: Any, task: Any) -> Any:
+        for parts in self.learned.values():
+            part = parts["head.bias"]
+            parts["head.bias"] = dataclasses.replace(part, tensor=part.tensor + 1.0)
+        return self.own_kept()
+
+    card = dataclasses.replace(METHODS["finetune"], promises=Promises(no_forgetting=False))
+    monkeypatch.setattr(FineTune, "keep", keep)
+    monkeypatch.setattr(FineTune, "kept_changes", True)
+    monkeypatch.setattr(FineTune, "card", card)
+    monkeypatch.setitem(METHODS._cards(), "finetune", card)
+    spec = small_spec("finetune", epochs=3)
+    calm, _ = run_here(spec, small_options(tmp_path / "calm"))
+    first = load_file(run_folder(tmp_path / "calm", *spec.ids).task(1))["head.bias"]
+    assert first.min() > 1.5, "the first head was moved twice"
+
+    class Killed(BaseException):
+        pass
+
+    options, attempts = small_options(tmp_path / "runs", checkpoint_seconds=0.0), 0
+    while True:
+        epochs = 0
+
+        def stop(event: dict[str, Any]) -> None:
+            nonlocal epochs
+            epochs += event["type"] == "epoch"
+            if epochs == 2:
+                raise Killed
+
+        try:
+            record = run(spec, options, stop)
+            break
+        except Killed:
+            attempts += 1
+            assert attempts < 30
+    assert attempts > 2
+    assert record is not None and record.error is None
+    assert numbers(record) == numbers(calm)
+    assert record.learned_sha256 == calm.learned_sha256
+    assert stored(tmp_path / "runs" / record.run_id) == stored(tmp_path / "calm" / record.run_id)

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from methods.engine.method import KEPT
+from methods.engine.parts import described, read_parts, without_prefix
 from methods.engine.state import Progress
 from methods.engine.task_file import METADATA
 from results.atomic import write_bytes
@@ -74,6 +76,7 @@ def save_training(path: Path, strategy: Any, progress: Progress | None, facts: M
         "names": list(state),  # the file sorts them, but optimizers know tensors by their position
         "trainable": strategy.state.trainable(),
         "progress": progress.to_json() if progress is not None else None,
+        "kept": {str(label): described(parts) for label, parts in strategy.learned.items() if strategy.kept_changes},
     }
     write_tensors(path, state, metadata)
 
@@ -81,5 +84,10 @@ def save_training(path: Path, strategy: Any, progress: Progress | None, facts: M
 def load_training(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], strategy: Any) -> None:
     """Put back what ``save_training`` wrote."""
     progress = Progress.from_json(metadata["progress"]) if metadata["progress"] else None
-    ordered = {name: tensors[name] for name in metadata["names"]}
+    for label, about in metadata.get("kept", {}).items():
+        kept = without_prefix(tensors, f"{KEPT}{label}.")
+        strategy.learned[int(label)] = read_parts(
+            {name: tensor.to(strategy.device, copy=True) for name, tensor in kept.items()}, about
+        )
+    ordered = {name: tensors[name] for name in metadata["names"] if not name.startswith(KEPT)}
     strategy.load_training_state(ordered, metadata["trainable"], progress)

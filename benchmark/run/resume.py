@@ -63,7 +63,8 @@ def resume(
         try:
             found = Done(**metadata["done"])
             tensors, _ = read_tensors(path)
-            learned = {row["index"]: _read_parts(folder.task(row["index"]), device) for row in found.rows}
+            indices = [] if strategy.kept_changes else [row["index"] for row in found.rows]  # else: in the checkpoint
+            learned = {index: _read_parts(folder.task(index), device) for index in indices}
             shared = {} if strategy.shared_changes or not found.rows else read_tensors(folder.backbone)[0]
         except (CheckpointError, KeyError, TypeError) as error:
             say(f"{error}; it cannot be used")

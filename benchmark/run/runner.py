@@ -213,7 +213,8 @@ class Runner:
             }
         )
         with self.clock("save"):
-            self._save_task(index)
+            for other in [row["index"] for row in done.rows] if self.strategy.kept_changes else [index]:
+                self._save_task(other)
             self._save(None)
             seconds = self.clock.seconds[name]
             self.emit(
@@ -292,6 +293,9 @@ class Runner:
         if self.options.resume:
             found = resume.resume(self.folder, fresh, self.strategy, self.clock, self.device, self._say)
             if found is not None:
+                self.done = found
+                for row in found.rows if self.strategy.kept_changes else ():
+                    self._save_task(row["index"])  # a killed process may have been further
                 self.promise.go_on([row["index"] for row in found.rows], found.logits)
                 self._saved_at = self.clock.wall_seconds
                 self._say(f"going on after {len(found.rows)} finished tasks")

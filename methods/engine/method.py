@@ -39,6 +39,8 @@ from methods.engine.state import Fitted, LearningTask, Plan, Progress, Snapshot,
 from methods.engine.trainer import Trainer
 from methods.engine.weights import all_tensors, training_groups
 
+KEPT = "kept."  #: prefix, in a checkpoint, of what tasks keep, where later ones change it
+
 
 class Method:
     """The part of every strategy that a method's author reads, and may override."""
@@ -48,6 +50,8 @@ class Method:
     head_std: ClassVar[float | None] = None
     #: the backbone or other shared tensors change with every task, so every checkpoint holds them
     shared_changes: ClassVar[bool] = False
+    #: later tasks change what earlier ones keep: checkpoints hold it, and its files are written anew
+    kept_changes: ClassVar[bool] = False
     #: what a task's own tensors are called in the itemised size; None: by the BN policy
     own_purpose: ClassVar[str | None] = None
 
@@ -260,6 +264,9 @@ class Method:
         tensors = self.state.tensors()
         if hasattr(self.optimizer, "tensors"):
             tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
+        if self.kept_changes:
+            for label, parts in self.learned.items():
+                tensors |= {f"{KEPT}{label}.{name}": part.tensor for name, part in parts.items()}
         if self.shared_changes:
             tensors |= {f"shared.{name}": tensor.detach() for name, tensor in self.shared().items()}
         return tensors
