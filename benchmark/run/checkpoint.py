@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from methods.engine.method import KEPT
-from methods.engine.parts import described, read_parts, without_prefix
+from methods.engine.parts import KEPT, described, read_parts, without_prefix
 from methods.engine.state import Progress
 from methods.engine.task_file import METADATA
 from results.atomic import write_bytes

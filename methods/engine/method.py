@@ -24,6 +24,7 @@ from methods.engine.parts import (
     BACKBONE,
     HEAD_BIAS,
     HEAD_WEIGHT,
+    KEPT,
     OVERRIDE,
     MaskCount,
     Part,
@@ -38,8 +39,6 @@ from methods.engine.parts import (
 from methods.engine.state import Fitted, LearningTask, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
 from methods.engine.weights import all_tensors, training_groups
-
-KEPT = "kept."  #: prefix, in a checkpoint, of what tasks keep, where later ones change it
 
 
 class Method:
