@@ -141,3 +141,17 @@ def test_export_without_the_images_says_that_it_did_not_verify(
     assert answer.code == 0
     assert "not verified, since the test images are not at hand: " in answer.out
     assert (tmp_path / "one.st").exists()
+
+
+def test_export_imports_no_avalanche(run: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    repository = Path(__file__).resolve().parent.parent
+    code = (
+        "import sys; from benchmark.cli.main import main;"
+        f"code = main(['export', {str(run)!r}, '--task', 'one', '--to', {str(tmp_path / 'one.st')!r}]);"
+        "assert 'avalanche' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
