@@ -198,7 +198,7 @@ def reload(folders: Iterable[Path]) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from benchmark.run.export import backbone_tensors, export_task, read_run
+    from benchmark.run.export import export_task, read_run
     from methods.engine.task_file import load_task
 
     torch.set_num_threads(1)
@@ -207,7 +207,7 @@ def reload(folders: Iterable[Path]) -> None:
         use_plugins(options.get("plugins", ()))
         run = read_run(folder)
         expected = load_file(folder / _LOGITS)
-        run.network.load_state_dict(backbone_tensors(run), strict=False)
+        run.network.load_state_dict(run.backbone, strict=False)
         for row in run.record.tasks:
             export_task(run, row, folder / "task.exported")
             network = load_task(run.network, folder / "task.exported")

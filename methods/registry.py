@@ -148,6 +148,8 @@ def _usable(source: str, given: Any, taken: Mapping[str, Card]) -> dict[str, Car
         cards = (given,) if isinstance(given, Card) else tuple(given)
         for card in cards:
             _check(card, taken)
+        if len({card.name for card in cards}) < len(cards):
+            raise ValueError("it has two methods of one name")
     except (Exception, SystemExit) as error:
         reason = (
             f"it ends the program ({error})" if isinstance(error, SystemExit) else str(error) or type(error).__name__

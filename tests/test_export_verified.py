@@ -120,11 +120,17 @@ def test_export_that_does_not_keep_the_recorded_accuracy_is_refused(
     record = json.loads((copy / "result.json").read_text(encoding="utf-8"))
     record["tasks"][0]["accuracy_at_end"] = 0.25
     (copy / "result.json").write_text(json.dumps(record))
-    file = tmp_path / "one.st"
-    answer = command("export", copy, "--task", "one", "--to", file, MASKBENCH_CACHE=str(home / "cache"))
+    folder = tmp_path / "out"
+    file, backbone = folder / "one.st", folder / "net.st"
+    words = ("export", copy, "--task", "one", "--to", file, "--backbone-to", backbone)
+    answer = command(*words, MASKBENCH_CACHE=str(home / "cache"))
     assert answer.code == 1
     assert "the record has 5; " in answer.err
-    assert not file.exists()
+    assert list(folder.iterdir()) == []
+    file.write_bytes(b"an earlier export")
+    assert command(*words, MASKBENCH_CACHE=str(home / "cache")).code == 1
+    assert [path.name for path in folder.iterdir()] == ["one.st"]
+    assert file.read_bytes() == b"an earlier export"
 
 
 def test_export_without_the_images_says_that_it_did_not_verify(

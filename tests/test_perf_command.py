@@ -71,6 +71,20 @@ def test_perf_counts_the_same_forward_flops_for_twice_the_images_twice(measured:
     assert rows["finetune (adam)", "8"]["share_masks"] < rows["ksm", "8"]["share_masks"]
 
 
+def test_perf_compares_the_fast_path_with_the_equations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["perf", "--equations", "--method", "ksm,packnet", "--steps", "1", "--repeats", "2", "--threads", "1"]
+    before = torch.get_num_threads()
+    assert main([*words, "--batch-size", "8", "--set", "backbone.width=0.25", "--out", str(tmp_path)]) == 0
+    torch.set_num_threads(before)
+    (row,) = csv.DictReader((tmp_path / "equations.csv").open())  # PackNet has no masks
+    assert (row["method"], row["images"], row["hidden_linear"], row["rounds"]) == ("ksm", "real", "element", "2")
+    assert float(row["lowest"]) <= float(row["ratio"]) <= float(row["highest"])
+    assert (tmp_path / "equations.txt").read_text().startswith("digits, small_cnn at width 0.25, fp32, compile off\n")
+    capsys.readouterr()
+    assert main([*words, "--batch-size", "8,16"]) == 2
+    assert "--equations takes one batch size, not 8,16; give the command once for each." in capsys.readouterr().err
+
+
 def test_perf_uses_noise_where_a_scenario_has_no_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

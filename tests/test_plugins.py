@@ -147,6 +147,11 @@ def test_module_named_by_hand(command: Callable[..., Any], tmp_path: Path) -> No
             "CARDS = dataclasses.replace(KSM, name='k', settings=dataclasses.replace(KSM.settings, schedule='banana'))",
             "schedule must be one of step, cosine, constant",
         ),
+        (
+            "import dataclasses\nfrom methods.ksm.card import KSM\n"
+            "CARDS = [dataclasses.replace(KSM, name='k'), dataclasses.replace(KSM, name='k')]",
+            "it has two methods of one name",
+        ),
     ],
 )
 def test_broken_plugin_is_one_warning_that_names_it(

@@ -22,14 +22,14 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from benchmark.run.export import backbone_tensors, export_task, read_run
+from benchmark.run.export import export_task, read_run
 from methods import load_task
 
 torch.set_num_threads(1)
 for folder in map(Path, sys.argv[1:]):
     run = read_run(folder)
     expected = load_file(folder / "logits.safetensors")
-    run.network.load_state_dict(backbone_tensors(run), strict=False)
+    run.network.load_state_dict(run.backbone, strict=False)
     for row in run.record.tasks:
         export_task(run, row, folder / "task.exported")
         network = load_task(run.network, folder / "task.exported")

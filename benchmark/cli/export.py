@@ -61,19 +61,22 @@ def run(args: argparse.Namespace) -> int:
     folder = find_run(args.source, args.results)
     plugins_of(args.plugin)
     from benchmark.run.export import export_backbone, export_task, read_run, task_row
+    from results.atomic import replacing
 
     stored = read_run(folder)
     row = task_row(stored, args.task)
     _require_places(args.to, args.backbone_to)
     try:
-        export_task(stored, row, args.to)
+        with replacing(args.to) as draft:  # an earlier file stays where this one is refused
+            export_task(stored, row, draft)
+            _verify(stored, row, draft, args)
         if args.backbone_to:
             export_backbone(stored, args.backbone_to)
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         raise RequestError(f"{error.filename or args.to} cannot be written ({error.strerror}).") from error
-    code = _verify(stored, row, args)
-    if code:
-        return code
     size = args.to.stat().st_size / 1024
     print(f"{args.to}: task {row.index} {row.name}, {size:.1f} KiB, accuracy {row.accuracy_at_end:.4f}")
     if args.backbone_to:
@@ -81,26 +84,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(stored: StoredRun, row: TaskRow, args: argparse.Namespace) -> int:
-    """Say how the exported file does on the test images; 1, and the file is removed, where that is not the record."""
+class Refused(Exception):
+    """The exported network is not that of the record."""
+
+
+def _verify(stored: StoredRun, row: TaskRow, draft: Path, args: argparse.Namespace) -> None:
+    """Say how the exported file does on the test images. Raises Refused where that is not the record."""
     from benchmark.run.verify import images_of, verify
 
     try:
         task = images_of(stored, row, args.data_root)
     except RequestError as error:
         print(f"not verified, since the test images are not at hand: {error}")
-        return 0
-    found = verify(stored, row, args.to, task)
-    if found.agrees:
-        print(f"verified: {found.right} of {found.images} test images right, the record has {found.recorded}")
-        return 0
-    args.to.unlink(missing_ok=True)
-    print(
-        f"error: the exported network answers {found.right} of {found.images} test images rightly, the record has "
-        f"{found.recorded}; {args.to} was removed. Are these the images of the run? Name them with --data-root.",
-        file=sys.stderr,
-    )
-    return 1
+        return
+    found = verify(stored, row, draft, task)
+    if not found.agrees:
+        raise Refused(
+            f"the exported network answers {found.right} of {found.images} test images rightly, the record has "
+            f"{found.recorded}; {args.to} was not written. Are these the images of the run? Name them with --data-root."
+        )
+    print(f"verified: {found.right} of {found.images} test images right, the record has {found.recorded}")
 
 
 def _require_places(*paths: Path | None) -> None:

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         if args.equations:
             from benchmark.perf.equations import run_equations
 
-            return run_equations(specs, args)
+            return run_equations(specs, sizes, args)
         from benchmark.perf.steps import run_steps
 
         return run_steps(specs, sizes, args)

@@ -108,8 +108,9 @@ def read_parquet(found: Found, split: str, progress: Progress) -> Raw:
     image = parquet.pick_column(files[0], schema, None, ("img", "image"), "image")
     fine = parquet.pick_column(files[0], schema, None, ("fine_label",), "label")
     has_coarse = "coarse_label" in schema.names
+    columns = (image, fine, *(("coarse_label",) if has_coarse else ()))
     for file in files[1:]:
-        parquet.require_columns(file, (image, fine, *(("coarse_label",) if has_coarse else ())), files[0])
+        parquet.require_columns(file, parquet.read_schema(file), columns, files[0])
     labels = np.concatenate([_whole_numbers(file, fine) for file in files])
     coarse = np.concatenate([_whole_numbers(file, "coarse_label") for file in files]) if has_coarse else None
     found_places = places(labels, coarse, str(files[0]))

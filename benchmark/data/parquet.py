@@ -74,8 +74,8 @@ def list_files(files: Sequence[Path], columns: Columns = Columns()) -> Listing:
     schemas = [read_schema(file) for file in files]
     image = pick_column(files[0], schemas[0], columns.image, IMAGE_COLUMNS, "image")
     label = pick_column(files[0], schemas[0], columns.label, LABEL_COLUMNS, "label")
-    for file in files[1:]:
-        require_columns(file, (image, label), files[0])
+    for file, schema in zip(files, schemas, strict=True):
+        require_columns(file, schema, (image, label), files[0])
     read = [read_labels(file, label) for file in files]
     names = class_names(files[0], schemas[0], label)
     for file, schema, found in zip(files, schemas, read, strict=True):
@@ -125,12 +125,13 @@ def pick_column(file: Path, schema: Any, named: str | None, usual: Sequence[str]
     )
 
 
-def require_columns(file: Path, names: Sequence[str], first: Path) -> None:
+def require_columns(file: Path, schema: Any, names: Sequence[str], first: Path) -> None:
     """Raises RequestError when ``file`` lacks a column of the ``first`` file of its split."""
-    there = read_schema(file).names
     for name in names:
-        if name not in there:
-            raise RequestError(f"{file} has no column {name!r}, which {first} has; its columns are {', '.join(there)}.")
+        if name not in schema.names:
+            raise RequestError(
+                f"{file} has no column {name!r}, which {first} has; its columns are {', '.join(schema.names)}."
+            )
 
 
 def read_labels(file: Path, column: str) -> NDArray[Any]:

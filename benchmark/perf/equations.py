@@ -5,23 +5,17 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
-import torch
-
-from benchmark.data.locate import data_root
 from benchmark.errors import RequestError
 from benchmark.perf.contenders import OnePass, labels, session
 from benchmark.perf.rounds import Series, interleaved, paired_ratio
-from benchmark.perf.surroundings import device_name, surroundings
-from benchmark.perf.workload import Workload, read_pixels
+from benchmark.perf.setting import setting_of
+from benchmark.perf.surroundings import surroundings
+from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec
-from benchmark.run.allocator import keep_freed_blocks
-from benchmark.run.preflight import usable
-from benchmark.scenarios.registry import load_scenario
 from methods.engine import fast
 from results.atomic import write_text
 
@@ -39,46 +33,34 @@ class Comparison:
     highest: float
 
 
-def run_equations(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
-    """Measure, print, write ``equations.txt`` and ``equations.csv``; exit code 0. Raises RequestError: no masks."""
-    warnings.filterwarnings("ignore", message="No loggers specified")
+def run_equations(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Namespace) -> int:
+    """Measure, print, write ``equations.txt`` and ``equations.csv``; exit code 0.
+
+    Raises:
+        RequestError: no masks, or several batch sizes.
+    """
     masked = {name: spec for name, spec in labels(specs).items() if spec.mask is not None}
     if not masked:
         raise RequestError(
             "--equations compares masks, and none of the methods asked for has any; name one in --method."
         )
-    keep_freed_blocks()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = usable(args.device)
-    pixels = read_pixels(
-        load_scenario(args.scenario), data_root(args.data_root), device, required=args.data_root is not None
-    )
-    backbone = specs[0].backbone
-    lines = [f"{args.scenario}, {backbone['name']} at width {backbone['width']:g}, {args.precision}"]
-    lines += surroundings(device)
-    print("\n".join(lines), flush=True)
-    workload = Workload(pixels, specs[0], device, int(str(args.batch_size).split(",")[0]), args.steps)
+    if len(sizes) > 1:
+        raise RequestError(f"--equations takes one batch size, not {args.batch_size}; give the command once for each.")
+    setting = setting_of(specs, args)
+    workload = Workload(setting.pixels, specs[0], setting.device, sizes[0], args.steps)
     passes: dict[str, OnePass] = {}
     for name, spec in masked.items():
         passes[f"{name}, fast"] = session(workload.with_spec(spec))
         passes[f"{name}, equations"] = _by_equations(session(workload.with_spec(spec)))
     series = interleaved(passes, args.steps, args.repeats, workload.synchronise)
     found = [compared(name, series[f"{name}, equations"], series[f"{name}, fast"]) for name in masked]
-    lines += ["", as_text(found), "", f"{args.repeats} paired rounds of {args.steps} steps of {workload.batch_size}."]
-    print("\n".join(lines[3:]), flush=True)
+    lines = ["", as_text(found), "", f"{args.repeats} paired rounds of {args.steps} steps of {workload.batch_size}."]
+    print("\n".join(lines), flush=True)
     if args.out is not None:
-        write_text(args.out / "equations.txt", "\n".join([*lines, *surroundings(device)]) + "\n")
-        setting = {
-            "scenario": args.scenario,
-            "backbone": backbone["name"],
-            "width": backbone["width"],
-            "overrides": "; ".join(args.set or ()),
-            "device": device_name(device),
-            "threads": torch.get_num_threads() if device.type == "cpu" else "",
-            "rounds": args.repeats,
-        }
-        write_text(args.out / "equations.csv", as_csv(found, setting))
+        text = [*setting.lines, *lines, *surroundings(setting.device)]
+        write_text(args.out / "equations.txt", "\n".join(text) + "\n")
+        write_text(args.out / "equations.csv", as_csv(found, {**setting.columns, "rounds": args.repeats}))
+        print(f"written: {args.out}/equations.csv, equations.txt")
     return 0
 
 

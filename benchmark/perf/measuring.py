@@ -13,20 +13,15 @@ import dataclasses
 import io
 import statistics
 import tempfile
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from benchmark.data.locate import data_root
 from benchmark.perf.contenders import labels
-from benchmark.perf.surroundings import surroundings
+from benchmark.perf.surroundings import made_ready, surroundings
 from benchmark.plan.spec import RunOptions, RunSpec
-from benchmark.run.allocator import keep_freed_blocks
-from benchmark.run.preflight import usable
 from benchmark.run.runner import run
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
@@ -72,15 +67,12 @@ class Overhead:
 
 def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     """Measure, print, write ``measuring.csv``, ``measuring.txt`` and the pictures; exit code 0, 1 if a run fails."""
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    keep_freed_blocks()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    device = made_ready(args)
     root = data_root(args.data_root)
     load_scenario(args.scenario).read(root, specs[0].task_indices, silent)  # missing data come out here, as a sentence
     pairs: list[Pair] = []
     lines = [f"{args.scenario}: whole runs, everything measured over run.measure=minimal, {args.repeats} pairs each"]
-    lines += surroundings(usable(args.device))
+    lines += surroundings(device)
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(

@@ -9,7 +9,6 @@ import io
 import itertools
 import statistics
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +38,10 @@ class Point:
 
 def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     """Measure, print, write ``scale.csv``, ``scale.png`` and ``scale.svg``; exit code 0."""
-    import torch
-
-    from benchmark.perf.surroundings import surroundings
-    from benchmark.run.allocator import keep_freed_blocks
-    from benchmark.run.preflight import usable
+    from benchmark.perf.surroundings import made_ready, surroundings
     from results.atomic import write_text
 
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    keep_freed_blocks()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = usable(args.device)
+    device = made_ready(args)
     lines = [f"{args.tasks} synthetic tasks of {IMAGES} images, {CLASSES} classes, {SIDE} x {SIDE}, one epoch each"]
     lines += surroundings(device)
     print("\n".join(lines), flush=True)
@@ -120,7 +111,7 @@ def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
         evaluator=EvaluationPlugin(),
         precision=spec.precision,
         compile_backbone=spec.compile == "backbone",
-        **({} if mask is None else {"mask": dataclasses.replace(mask)}),
+        **({} if mask is None else {"mask": mask}),
     )
 
 

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections.abc import Sequence
 
-import torch
-
-from benchmark.data.locate import data_root
 from benchmark.perf.contenders import Contender, fine_tuning, labels, method, optimizer_of
 from benchmark.perf.floor import measured_rates
 from benchmark.perf.measurement import Row, measure
 from benchmark.perf.peers import peers
-from benchmark.perf.surroundings import device_name, surroundings
+from benchmark.perf.setting import setting_of
+from benchmark.perf.surroundings import surroundings
 from benchmark.perf.tables import as_csv, as_text, write_picture
-from benchmark.perf.workload import Workload, read_pixels
+from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec
-from benchmark.run.allocator import keep_freed_blocks
-from benchmark.run.preflight import usable
-from benchmark.scenarios.registry import load_scenario
 from methods.registry import reference
 from results.atomic import write_text
 
 
 def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Namespace) -> int:
     """Measure, print, write ``step.txt``, ``step.csv``, ``step.png`` and ``step.svg``; exit code 0."""
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    keep_freed_blocks()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = usable(args.device)
-    pixels = read_pixels(
-        load_scenario(args.scenario), data_root(args.data_root), device, required=args.data_root is not None
-    )
-    backbone = specs[0].backbone
-    title = (
-        f"{args.scenario}, {backbone['name']} at width {backbone['width']:g}, {args.precision}, compile {args.compile}"
-    )
-    lines = [title, *surroundings(device)]
-    if pixels.synthetic:
-        lines.append("images: noise of the scenario's shape, its data are not at hand")
-    print("\n".join(lines), flush=True)
+    setting = setting_of(specs, args)
+    device, pixels, lines = setting.device, setting.pixels, list(setting.lines)
     rows: list[Row] = []
     rates = measured_rates(Workload(pixels, specs[0], device, sizes[0], args.steps))
     lines.append(
@@ -54,27 +34,10 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
     _say("\n".join(lines[-5:]))
     if args.out is not None:
         write_text(args.out / "step.txt", "\n".join([*lines, *surroundings(device)]) + "\n")
-        setting = {
-            "scenario": args.scenario,
-            "backbone": backbone["name"],
-            "width": backbone["width"],
-            "precision": args.precision,
-            "compile": args.compile,
-            "device": device_name(device),
-            "hidden_linear": hidden_linear(specs),
-            "overrides": "; ".join(args.set or ()),
-            "images": "noise" if pixels.synthetic else "real",
-            "threads": torch.get_num_threads() if device.type == "cpu" else "",
-        }
-        write_text(args.out / "step.csv", as_csv(rows, setting))
-        write_picture(rows, title, args.out)
+        write_text(args.out / "step.csv", as_csv(rows, setting.columns))
+        write_picture(rows, setting.title, args.out)
         _say(f"written: {args.out}/step.csv, step.txt, step.png, step.svg")
     return 0
-
-
-def hidden_linear(specs: Sequence[RunSpec]) -> str:
-    """What the masks do with linear layers inside the backbone: it decides how many numbers a mask has."""
-    return next((str(spec.mask["hidden_linear"]) for spec in specs if spec.mask is not None), "")
 
 
 def contenders(specs: Sequence[RunSpec], workload: Workload, wanted_peers: str) -> list[Contender]:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import platform
-from pathlib import Path
+import warnings
 
 import torch
+
+from benchmark.measure.provenance import cpu_name
+from benchmark.run.allocator import keep_freed_blocks
+from benchmark.run.preflight import usable
+
+
+def made_ready(args: argparse.Namespace) -> torch.device:
+    """The device of ``--device``, with as many threads as ``--threads`` asks for, ready to be timed.
+
+    Raises:
+        RequestError: this torch does not see it.
+    """
+    warnings.filterwarnings("ignore", message="No loggers specified")
+    keep_freed_blocks()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device: torch.device = usable(args.device)
+    return device
 
 
 def surroundings(device: torch.device) -> list[str]:
@@ -20,12 +38,4 @@ def surroundings(device: torch.device) -> list[str]:
 
 def device_name(device: torch.device) -> str:
     """The card's or the processor's name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

@@ -90,7 +90,7 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[key] = _typed(key, value, known.default)
         try:
-            check_knob(keys[key].about, result[key])
+            check_knob(known.about, result[key])
         except OutOfBounds as error:
             raise RequestError(f"{key} {error}.") from None
     return result

@@ -12,7 +12,7 @@ from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.spec import BACKBONE, RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import BN_POLICIES, Card
-from methods.engine.knobs import MaskSettings, Settings, TrainSettings, knobs_of
+from methods.engine.knobs import MaskSettings, Settings, TrainSettings, done_before
 from methods.registry import GROUPS, METHODS, reference
 
 SELECTIONS = ("validation", "last", "legacy-test")
@@ -178,8 +178,7 @@ def _spec(request: Request, scenario: Scenario, card: Card, seed: int, weights_s
 def resolved_settings(spec: RunSpec) -> Settings:
     """The spec's settings as the method's dataclass; knobs that are younger than the spec do as was done then."""
     kind = type(METHODS[spec.method].settings)
-    before = {name: about.was for name, about in knobs_of(kind).items() if about.was is not None}
-    return kind(**{**before, **_tuples(spec.settings)})
+    return kind(**{**done_before(kind), **_tuples(spec.settings)})
 
 
 def scratch_settings(spec: RunSpec) -> TrainSettings:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from methods.engine.knobs import MaskSettings, Settings, knobs_of
+from methods.engine.knobs import MaskSettings, Settings, done_before, knobs_of
 from methods.registry import METHODS, reference
 
 #: ``backbone.*``: knobs of every backbone, with their defaults
@@ -18,8 +18,8 @@ BACKBONE: dict[str, Any] = {"width": 1.0}
 #: the field of the task-1 network's settings
 TASK_1 = "scratch"
 
-#: fields of the names that runs had before names held departures from defaults only, see ``RunSpec.first_id``
-_OF_THE_METHOD = ("method", "settings", "mask", "bn_policy", "task_names", "task_indices")
+#: what is hashed of the method alone: networks that several methods share are not named by it
+_OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices")
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,21 @@ class RunSpec:
     @property
     def initial_key(self) -> str:
         """Names the task-1 network: everything that changes it, nothing of the method that starts from it."""
-        value = self._departures()
-        for name in (*_OF_THE_METHOD, "version"):
-            value.pop(name, None)
-        return f"{self.scenario}-task{self.initial_task}-s{self.seed}-{digest(value)}"
+        return self._initial_key(self._departures())
 
     def goal_key(self, task: int) -> str:
         """Names the accuracy goal for ``task``: the run of it from scratch."""
-        value = self._departures()
-        for name in (*_OF_THE_METHOD, "version", "initial_task"):
-            value.pop(name, None)
-        return f"{self.scenario}-goal{task}-s{self.seed}-{digest(value)}"
+        return self._goal_key(task, self._departures())
+
+    def _initial_key(self, hashed: Mapping[str, Any]) -> str:
+        return self._key(f"task{self.initial_task}", hashed, _OF_THE_METHOD)
+
+    def _goal_key(self, task: int, hashed: Mapping[str, Any]) -> str:
+        return self._key(f"goal{task}", hashed, (*_OF_THE_METHOD, "initial_task"))
+
+    def _key(self, what: str, hashed: Mapping[str, Any], without: Collection[str]) -> str:
+        kept = {name: item for name, item in hashed.items() if name not in without}
+        return f"{self.scenario}-{what}-s{self.seed}-{digest(kept)}"
 
     # ------------------------------------------------------------------ the names of earlier records
 
@@ -113,20 +117,12 @@ class RunSpec:
     def first_initial_key(self) -> str | None:
         """``initial_key`` of that time."""
         value = self._first(TASK_1)
-        if value is None:
-            return None
-        for name in _OF_THE_METHOD:
-            del value[name]
-        return f"{self.scenario}-task{self.initial_task}-s{self.seed}-{digest(value)}"
+        return None if value is None else self._initial_key(value)
 
     def first_goal_key(self, task: int) -> str | None:
         """``goal_key`` of that time."""
         value = self._first(TASK_1)
-        if value is None:
-            return None
-        for name in (*_OF_THE_METHOD, "initial_task"):
-            del value[name]
-        return f"{self.scenario}-goal{task}-s{self.seed}-{digest(value)}"
+        return None if value is None else self._goal_key(task, value)
 
     def _first(self, *parts: str) -> dict[str, Any] | None:
         """What was hashed then; None where a knob of these parts does something that was not done then."""
@@ -187,10 +183,9 @@ def _unlike(values: Mapping[str, Any], default: Settings | MaskSettings) -> dict
     """The knobs that differ from their defaults; lists, as JSON has them, count as tuples. A knob that is younger than
     the values did then what it says in ``was``."""
     usual = dataclasses.asdict(default)
-    before = {name: about.was for name, about in knobs_of(default).items() if about.was is not None}
     return {
         key: value
-        for key, value in {**before, **values}.items()
+        for key, value in {**done_before(default), **values}.items()
         if key not in usual or (tuple(value) if isinstance(value, list) else value) != usual[key]
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class StoredRun:
         """A task's tensors and metadata as stored. Raises RequestError."""
         return _read(self.folder.task(index), self.spec)
 
+    @cached_property
     def layout(self) -> FlatLayout | None:
         """Where the masked or owned weights lie; None where the backbone has no weights of that kind."""
         mask = mask_settings(self.spec)
@@ -57,7 +59,22 @@ class StoredRun:
     def restored(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What makes the backbone the network of the task that kept this, by name there."""
         restore = METHODS[self.spec.method].load_restore()
-        return dict(restore(self.shared, kept, self.layout()))
+        return dict(restore(self.shared, kept, self.layout))
+
+    @cached_property
+    def backbone(self) -> dict[str, Tensor]:
+        """The shared backbone by parameter and buffer name, as the run left it.
+
+        Where tasks keep BN sets and biases of their own, those of the last task fill their places. A method that shares
+        nothing gives the empty network: its tasks bring every tensor themselves. Raises RequestError.
+        """
+        tensors = dict(self.network.state_dict())
+        shared = shared_backbone(self.shared, self.layout)
+        if shared:
+            kept, _ = self.task(self.record.tasks[-1].index)
+            restored = self.restored(kept)
+            tensors |= {name: item for name, item in restored.items() if name not in shared} | shared
+        return {name: tensor.detach() for name, tensor in tensors.items() if not name.endswith(COUNTER)}
 
 
 def read_run(folder: Path) -> StoredRun:
@@ -109,36 +126,18 @@ def task_row(run: StoredRun, wanted: str) -> TaskRow:
     )
 
 
-def backbone_tensors(run: StoredRun) -> dict[str, Tensor]:
-    """The shared backbone by parameter and buffer name, as the run left it.
-
-    Where tasks keep BN sets and biases of their own, those of the last task fill their places. A method that shares
-    nothing gives the empty network: its tasks bring every tensor themselves.
-    """
-    tensors = dict(run.network.state_dict())
-    shared = shared_backbone(run.shared, run.layout())
-    if shared:
-        kept, _ = run.task(run.record.tasks[-1].index)
-        restored = run.restored(kept)
-        tensors |= {name: item for name, item in restored.items() if name not in shared} | shared
-    return {name: tensor.detach() for name, tensor in tensors.items() if not name.endswith(COUNTER)}
-
-
-def task_tensors(
-    run: StoredRun, index: int, backbone: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], FlatLayout | None, bool]:
-    """What the task adds to ``backbone`` in the exported format: tensors, the layout of their mask (None: no mask), and
-    whether the mask selects weights."""
-    kept, _ = run.task(index)
+def task_tensors(run: StoredRun, kept: dict[str, Tensor]) -> tuple[dict[str, Tensor], FlatLayout | None, bool]:
+    """What a task that ``kept`` this adds to the backbone in the exported format: tensors, the layout of their mask
+    (None: no mask), and whether the mask selects weights."""
     exported = ("head.", OVERRIDE)
     masked = (BITS, VALUES, SCALES)
+    restored = run.restored(kept)
     if all(name.startswith(exported) or name in masked for name in kept):
-        layout = run.layout()
-        as_exported = masked_weights(_prefixed(backbone), kept, layout)
-        if _same(as_exported, run.restored(kept)):
-            return kept, layout if BITS in kept else None, False
+        as_exported = masked_weights(_prefixed(run.backbone), kept, run.layout)
+        if _same(as_exported, restored):
+            return kept, run.layout if BITS in kept else None, False
     head = {name: tensor for name, tensor in kept.items() if name.startswith("head.")}
-    return _difference(head, run.restored(kept), backbone)
+    return _difference(head, restored, run.backbone)
 
 
 def _difference(
@@ -174,9 +173,8 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
     """Write one task's file. Raises RequestError, OSError."""
-    shared = backbone_tensors(run)
-    tensors, layout, selects = task_tensors(run, row.index, shared)
-    _, metadata = run.task(row.index)
+    kept, metadata = run.task(row.index)
+    tensors, layout, selects = task_tensors(run, kept)
     brought = {name.removeprefix(OVERRIDE) for name in tensors}
     chosen = run.spec.backbone
     about = describe(
@@ -190,7 +188,7 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
         image_size=chosen["image_size"],
         resize=metadata.get("resize"),
         backbone={key: chosen[key] for key in ("name", "width", "channels")},
-        backbone_sha256=tensors_sha256(shared) if set(shared) - brought else None,
+        backbone_sha256=tensors_sha256(run.backbone) if set(run.backbone) - brought else None,
         run_id=run.record.run_id,
         method=run.spec.method,
         accuracy=row.accuracy_at_end,
@@ -202,4 +200,4 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
 def export_backbone(run: StoredRun, path: Path) -> None:
     """Write the shared backbone: a state dict without BN's batch counters. Raises RequestError, OSError."""
     about = {key: run.spec.backbone[key] for key in ("name", "width", "channels")}
-    write_tensors(path, backbone_tensors(run), {"backbone": about, "run_id": run.record.run_id})
+    write_tensors(path, run.backbone, {"backbone": about, "run_id": run.record.run_id})

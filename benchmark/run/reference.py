@@ -21,7 +21,7 @@ from benchmark.run.checkpoint import CheckpointError, load_training, read_tensor
 from benchmark.run.compiling import compiling_apart
 from benchmark.run.store import cache_path, locked
 from benchmark.run.tensors import PreparedTask
-from methods.engine.parts import OVERRIDE, tensors_of
+from methods.engine.parts import OVERRIDE, overrides, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
 from results.atomic import TEMPORARY_SUFFIX, write_json
@@ -226,8 +226,8 @@ def epoch_event(report: EpochReport, name: str, phase: str | None = None) -> dic
 
 
 def _initial(tensors: dict[str, Tensor], facts: dict[str, Any]) -> InitialNetwork:
-    backbone = {name.removeprefix(OVERRIDE): item for name, item in tensors.items() if name.startswith(OVERRIDE)}
-    return InitialNetwork(backbone, {k: v for k, v in tensors.items() if not k.startswith(OVERRIDE)}, facts)
+    head = {name: tensor for name, tensor in tensors.items() if not name.startswith(OVERRIDE)}
+    return InitialNetwork(overrides(tensors), head, facts)
 
 
 def _unfinished(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmark.errors import RequestError
-from benchmark.run.export import StoredRun, backbone_tensors
+from benchmark.run.export import StoredRun
 from benchmark.run.tensors import balanced_subset
 from benchmark.scenarios.contract import Task, silent
 from benchmark.scenarios.registry import load_scenario
@@ -50,7 +50,7 @@ def images_of(run: StoredRun, row: TaskRow, data_root: Path | None) -> Task:
 @torch.no_grad()
 def verify(run: StoredRun, row: TaskRow, file: Path, task: Task) -> Verified:
     """Evaluate an exported file on the task's test images."""
-    run.network.load_state_dict(backbone_tensors(run), strict=False)
+    run.network.load_state_dict(run.backbone, strict=False)
     network = load_task(run.network, file)
     rows = balanced_subset(task.test.labels, run.spec.test_limit)
     right = 0

@@ -8,7 +8,8 @@ in CPG's and KSM's code; epochs count passes over the data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
@@ -40,32 +41,23 @@ class Knob:
     kind: type | None = None  #: of its values, where the default is None
 
 
-def knob(
-    default: Any,
-    help: str,
-    unit: str = "",
-    *,
-    choices: tuple[str, ...] = (),
-    at_least: float | None = 0,
-    above: float | None = None,
-    below: float | None = None,
-    at_most: float | None = None,
-    since: int = 1,
-    was: Any = None,
-    kind: type | None = None,
-) -> Any:
-    """A dataclass field with its help and bounds; of a tuple every item is bounded.
+def knob(default: Any, help: str, unit: str = "", **about: Any) -> Any:
+    """A dataclass field with its help, unit and what else :class:`Knob` says of it; of a tuple every item is bounded.
 
     Knobs that come after a release say ``since=2``: runs named before them keep their names; and ``was``, where those
     runs did something else than the default.
     """
-    about = Knob(help, unit, choices, at_least, above, below, at_most, since, was, kind)
-    return field(default=default, metadata={"knob": about})
+    return field(default=default, metadata={"knob": Knob(help, unit, **about)})
 
 
 def knobs_of(settings: Any) -> dict[str, Knob]:
     """The knobs of a settings dataclass (or an instance of one), by name."""
     return {item.name: item.metadata["knob"] for item in dataclasses.fields(settings) if "knob" in item.metadata}
+
+
+def done_before(settings: Any) -> dict[str, Any]:
+    """What runs that are older than a knob did, by knob, where that is not the knob's default."""
+    return {name: about.was for name, about in knobs_of(settings).items() if about.was is not None}
 
 
 class OutOfBounds(ValueError):
@@ -87,16 +79,13 @@ def check_knob(about: Knob, value: Any) -> None:
 def _bounds(about: Knob, value: float) -> Iterable[tuple[bool, str]]:
     yield abs(value) < float("inf"), "a finite number"
     for bound, holds, words in (
-        (about.above, _greater, "above"),
-        (about.at_least if about.above is None else None, lambda a, b: a >= b, "a finite number of at least"),
-        (about.below, lambda a, b: a < b, "below"),
-        (about.at_most, lambda a, b: a <= b, "at most"),
+        (about.above, operator.gt, "above"),
+        (about.at_least if about.above is None else None, operator.ge, "a finite number of at least"),
+        (about.below, operator.lt, "below"),
+        (about.at_most, operator.le, "at most"),
     ):
         if bound is not None:
             yield holds(value, bound), f"{words} {bound:g}"
-
-
-_greater: Callable[[float, float], bool] = lambda a, b: a > b  # noqa: E731
 
 
 def check_settings(settings: Any) -> None:

@@ -26,6 +26,7 @@ from methods.engine.parts import (
     HEAD_WEIGHT,
     KEPT,
     OVERRIDE,
+    SHARED,
     MaskCount,
     Part,
     Parts,
@@ -35,6 +36,7 @@ from methods.engine.parts import (
     overrides,
     own_parts,
     tensors_of,
+    without_prefix,
 )
 from methods.engine.state import Fitted, LearningTask, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
@@ -267,7 +269,7 @@ class Method:
             for label, parts in self.learned.items():
                 tensors |= {f"{KEPT}{label}.{name}": part.tensor for name, part in parts.items()}
         if self.shared_changes:
-            tensors |= {f"shared.{name}": tensor.detach() for name, tensor in self.shared().items()}
+            tensors |= {f"{SHARED}{name}": tensor.detach() for name, tensor in self.shared().items()}
         return tensors
 
     def load_training_state(
@@ -279,11 +281,9 @@ class Method:
             trainable: names in ``current`` that required gradients.
             progress: the task's progress at that moment, None between tasks.
         """
-        prefix = "shared."
-        shared = {name.removeprefix(prefix): item for name, item in tensors.items() if name.startswith(prefix)}
-        if shared:
+        if shared := without_prefix(tensors, SHARED):
             self.load_shared({name: tensor.to(self.device) for name, tensor in shared.items()})
-        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(SHARED)}
         self.state = TaskState.from_tensors(own, list(trainable), progress, self.device)
         self.forget_view()
 

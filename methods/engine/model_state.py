@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from methods.card import Card
-from methods.engine.parts import BACKBONE, Parts, Tensors, described, read_parts, tensors_of, without_prefix
+from methods.engine.parts import BACKBONE, SHARED, Parts, Tensors, described, read_parts, tensors_of, without_prefix
 from methods.engine.state import Snapshot, TaskState
 
-TASKS, SHARED, CURRENT, ABOUT = "tasks.", "shared.", "current.", "about"
+TASKS, CURRENT, ABOUT = "tasks.", "current.", "about"
 
 
 class Learned(Protocol):

@@ -24,6 +24,7 @@ from methods.engine.pruning import FREE, prune_layers
 from methods.engine.restore import LATEST, OWNER, POSITION, WEIGHTS, visible
 from methods.engine.state import LearningTask, Snapshot
 from methods.engine.strategy import TaskStrategy
+from methods.engine.weights import all_tensors
 
 
 class OwnedWeights(TaskStrategy):
@@ -63,9 +64,7 @@ class OwnedWeights(TaskStrategy):
     def _task_specific(self) -> dict[str, Tensor]:
         """Everything in the backbone but the owned weights: biases and the BN set."""
         owned = set(self.layout.names)
-        backbone = self.view.backbone
-        every = {**dict(backbone.named_parameters()), **dict(backbone.named_buffers())}
-        return {name: tensor for name, tensor in every.items() if name not in owned}
+        return {name: tensor for name, tensor in all_tensors(self.view.backbone).items() if name not in owned}
 
     def position_of(self, task: LearningTask) -> int:
         """The task's number among the owners: pretrained weights are number 1, the first task then 2."""
@@ -146,7 +145,7 @@ class OwnedWeights(TaskStrategy):
         self.owner.copy_(tensors[OWNER])
         latest = without_prefix(tensors, LATEST)
         self.latest = {name: tensor.to(self.device, copy=True) for name, tensor in latest.items()}
-        self._viewed = None
+        self.forget_view()
 
     def keep(self, task: LearningTask) -> Parts:
         """The head, biases and BN set, and the task's position among the owners."""

@@ -16,8 +16,8 @@ from torch import Tensor
 OVERRIDE = "override."
 #: prefix of the backbone's own tensors among what tasks share
 BACKBONE = "backbone."
-#: prefix, in a checkpoint, of what tasks keep, where later ones change it
-KEPT = "kept."
+#: prefixes, in a checkpoint, of what tasks share and of what they keep, where later ones change it
+SHARED, KEPT = "shared.", "kept."
 HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"
 BITS, VALUES, SCALES = "mask.bits", "mask.values", "mask.scales"
 

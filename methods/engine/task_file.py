@@ -28,6 +28,7 @@ from methods.engine.batchnorm import COUNTER
 from methods.engine.layout import FlatLayout, arrange
 from methods.engine.parts import BACKBONE, BITS, HEAD_BIAS, HEAD_WEIGHT, overrides
 from methods.engine.restore import DamagedParts, masked_weights
+from methods.engine.weights import all_tensors
 
 FORMAT, VERSION = "maskbench task", 1
 METADATA = "maskbench"  #: key of the JSON text in the file's metadata
@@ -123,7 +124,7 @@ class TaskNetwork(nn.Module):
         self.eval()
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.backbone.named_parameters()), **dict(self.backbone.named_buffers())}
+        return all_tensors(self.backbone)
 
     def switch(self, task: TaskFile | str | Path) -> TaskNetwork:
         """Become the network of ``task``: a file, or one already read; at once if it was prepared.
