@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.measure.size import mib
 from benchmark.plan.spec import RunSpec
+from benchmark.run.estimate import Estimates
 from benchmark.scenarios.contract import Progress
 from results.schema import RunRecord
 
@@ -37,8 +38,12 @@ def waiting(what: str) -> Iterator[None]:
 class Console:
     """Hears events of runs and shows them."""
 
-    def __init__(self, specs: Sequence[RunSpec], done: int) -> None:
+    def __init__(
+        self, specs: Sequence[RunSpec], done: int, estimates: Estimates | None = None, workers: int = 1
+    ) -> None:
         self.runs, self.done = len(specs) + done, done
+        self._left = {spec.run_id: spec for spec in specs}
+        self._estimates, self._workers = estimates, workers
         self._names = dict(
             zip((spec.run_id for spec in specs), labels([spec.to_json() for spec in specs]), strict=True)
         )
@@ -102,7 +107,10 @@ class Console:
         """A run is over."""
         name = self._names[spec.run_id]
         self.done += 1
-        seconds = time.monotonic() - self._began.get(name, time.monotonic())
+        self._left.pop(spec.run_id, None)
+        if self._estimates is not None and record is not None and record.finished:
+            self._estimates.learn(spec, record)
+        seconds, left = time.monotonic() - self._began.get(name, time.monotonic()), self._time_left()
         if record is None:
             text = "left to another process"
         elif record.finished and record.mean_accuracy is not None:
@@ -112,8 +120,20 @@ class Console:
         if self._progress is not None:
             if name in self._bars:
                 self._progress.remove_task(self._bars.pop(name))
-            self._progress.update(self._overall, completed=self.done)
-        self._say(f"[{self.done}/{self.runs}] {name}: {text}")
+            self._progress.update(self._overall, completed=self.done, note=left)
+        self._say(f"[{self.done}/{self.runs}] {name}: {text}{f', {left}' if left else ''}")
+
+    def _time_left(self) -> str:
+        """``about 12 min left``, once a run of every kind that is still to come was timed; else nothing."""
+        found, specs = self._estimates, list(self._left.values())
+        if found is None or not specs or not all(found.measured(spec) for spec in specs):
+            return ""
+        from benchmark.run.estimate import in_words
+
+        total = found.total(specs, self._workers)
+        now = time.monotonic()
+        gone = sum(now - self._began[name] for spec in specs if (name := self._names[spec.run_id]) in self._began)
+        return "" if total is None else f"about {in_words(max(1.0, total - gone / self._workers))} left"
 
     def _note(self, name: str, text: str) -> None:
         if self._progress is not None and name in self._bars:

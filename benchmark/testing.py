@@ -23,8 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import Request, plan
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.registry import load_scenario
 from methods.card import BN_POLICIES
 from methods.registry import METHODS, use_plugins
@@ -82,7 +83,7 @@ def spec_of(name: str, **request: Any) -> RunSpec:
 
 
 def _options(results: Path, **changes: Any) -> RunOptions:
-    options = RunOptions(str(results), scenario_source="digits", threads=1, keep_weights="all")
+    options = RunOptions(results, scenario_source="digits", threads=1, keep_weights="all")
     return dataclasses.replace(options, **changes)
 
 

@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from methods.engine.knobs import MaskSettings, Settings
+from methods.settings import MaskSettings, Settings
 
 __all__ = [
-    "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK",
+    "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK", "PRETRAINED", "USUAL",
     "Card", "Look", "Needs", "Promises", "SizeRule",
 ]  # fmt: skip
 
 FROZEN, PER_TASK = "frozen", "per-task"
+#: names of protocols: that of the settings' own defaults, and that for pretrained weights outside the papers' scenarios
+USUAL, PRETRAINED = "cifar100-20", "pretrained"
 #: roles in ``Card.reference``, as ``results.schema`` has them
 FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 #: what BN does while a task trains: ``methods.engine.batchnorm``
@@ -93,7 +95,7 @@ class Card:
     needs: Needs = Needs()
     promises: Promises = Promises()
     size_rule: SizeRule | None = None  #: None: no published size follows a rule for this method
-    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: scenario -> knobs of its source
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: protocol -> knobs
     restore: str = ""  #: "module:function" of the kind in ``methods.engine.restore``; empty: by whether it has masks
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``

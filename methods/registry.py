@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from methods.card import BN_POLICIES, FROM_PRETRAINED, FROM_SCRATCH, FROZEN, INITIAL_BACKBONES, PER_TASK, Card
-from methods.engine.knobs import MaskedSettings, Settings, check_settings
+from methods.engine.knobs import check_settings
+from methods.settings import MaskedSettings, Settings
 
 __all__ = ["ENTRY_POINTS", "FROZEN", "GROUPS", "METHODS", "PER_TASK", "PluginWarning", "reference", "use_plugins"]
 

@@ -1,4 +1,4 @@
-"""Means, intervals and paired differences. Seeds are the unit of statistics (MEASURING, "Accuracy")."""
+"""Means, intervals and paired differences. Seeds are the unit of statistics (docs/measuring.md)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _test(hint: Any) -> Test:
     if origin in (types.UnionType, typing.Union):
         tests = [_test(argument) for argument in arguments]
         return lambda value: any(test(value) for test in tests)
-    if origin is dict:
+    if origin in (dict, Mapping):
         of_value = _test(arguments[1])
         return lambda value: (
             isinstance(value, dict) and all(isinstance(key, str) and of_value(item) for key, item in value.items())
@@ -62,7 +62,7 @@ def _named(hint: Any) -> str:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         return " or ".join(_named(argument) for argument in arguments)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return "a mapping"
     if origin is tuple:
         return "a list"

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import Request, plan
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.registry import load_scenario
 from methods.registry import METHODS
 from results.schema import RunRecord
@@ -33,7 +34,7 @@ def small_spec(method: str, tasks: int = 3, epochs: int = 2, train_limit: int = 
 
 def small_options(results: Path, **changes: Any) -> RunOptions:
     """Options of a run into ``results``; all weights are kept."""
-    options = RunOptions(str(results), scenario_source="digits", threads=1, keep_weights="all")
+    options = RunOptions(results, scenario_source="digits", threads=1, keep_weights="all")
     return dataclasses.replace(options, **changes)
 
 

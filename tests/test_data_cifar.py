@@ -1,4 +1,4 @@
-"""CIFAR-100 from its three layouts, and the real data against METHODS.md's table of order, labels, mean and std."""
+"""CIFAR-100 from its three layouts, and the real data against CPG's table of order, labels, mean and std."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COARSE_OF_FINE = [
     next(at for at, classes in enumerate(SUPERCLASSES.values()) if name in classes) for name in FINE_NAMES
 ]
 
-#: METHODS.md 1.0 b (CPG utils/cifar100_config.py:2-50): mean and std of red, green, blue
+#: CPG, utils/cifar100_config.py: mean and std of red, green, blue
 TABLE = """
 aquatic_mammals .4242 .4783 .4975 .2495 .2327 .2515
 fish .4162 .4626 .4577 .2857 .2574 .2705

@@ -25,7 +25,7 @@ from methods.engine.pruning import (
     threshold_by_selection,
     threshold_by_sorting,
 )
-from methods.settings import PackNetSettings
+from methods.packnet.card import PackNetSettings
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from benchmark.run.executors import Job, LocalExecutor
 from methods.engine.augment import Augmenting
 from methods.engine.streams import Streams
 from methods.engine.tensor_data import TensorImages
+from methods.settings import MaskedSettings
 from results.reader import read_record
 
 
@@ -119,7 +120,7 @@ def test_repeat_that_comes_out_otherwise_ends_with_1(tmp_path: Path, capsys: pyt
         ({"settings": {"epochs": 1, "lr": "x"}}, "lr is 'x', not a number"),
         ({"task_indices": []}, "its tasks do not begin with the initial one"),
         ({"task_indices": [9], "initial_task": 9}, "digits has no task 9"),
-        ({"backbone": {"name": "small_cnn"}}, "its backbone has no width"),
+        ({"backbone": {"name": "small_cnn"}}, "its backbone has no channels, image_size, pretrained"),
     ],
 )
 def test_repeat_refuses_a_spec_that_cannot_be_carried_out(
@@ -147,8 +148,8 @@ def test_repeat_keeps_every_field_of_the_spec_and_the_run_id(tmp_path: Path) -> 
     assert again.run_id == spec.run_id
     assert again.seed == 3
     assert again.bn_policy == "frozen"
-    assert again.protocol["batch_size"] == 16
-    assert tuple(again.settings["prune_ratios"]) == (0.3, 0.6)
+    assert again.protocol.batch_size == 16
+    assert again.settings.prune_ratios == (0.3, 0.6)  # type: ignore[attr-defined]
 
 
 def test_repeat_with_another_seed_gives_other_numbers(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_repeat_with_another_seed_gives_other_numbers(tmp_path: Path) -> None:
         {"precision": "tf32"},
         {"train_limit": 7},
         {"task_indices": (2, 1, 3)},
-        {"settings": {"epochs": 5}},
+        {"settings": MaskedSettings(epochs=5)},
     ],
 )
 def test_repeat_run_id_changes_with_everything_that_changes_a_number(change: dict[str, object]) -> None:
@@ -180,7 +181,7 @@ def test_repeat_run_id_changes_with_everything_that_changes_a_number(change: dic
 def test_repeat_run_id_does_not_change_with_names() -> None:
     spec = small_spec("ksm")
     assert dataclasses.replace(spec, scenario_title="other words").run_id == spec.run_id
-    renamed = dataclasses.replace(spec, backbone={**spec.backbone, "weights": "moved.safetensors"})
+    renamed = dataclasses.replace(spec, backbone=dataclasses.replace(spec.backbone, weights="moved.safetensors"))
     assert renamed.run_id == spec.run_id
 
 

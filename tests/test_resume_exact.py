@@ -9,7 +9,8 @@ import pytest
 import torch
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import RunSpec
 from results.reader import read_record
 
 

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmark.cli.options import add_options, settle
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
     from benchmark.scenarios.contract import Scenario, ScenarioData, Task
 
 NAMES_WIDTH = 40  #: characters of class names shown per task
+
+
+OPTIONS = ("scenario", "data_root", "tasks", "weights")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,12 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="is the data there and right: counts, classes, what is missing and where to get it",
         description="Reads a scenario's data as a run would. Exit code 0: ready; 2: not, and why.",
     )
-    parser.add_argument("--scenario", default="digits", help="name, or a YAML file of your own (default: digits)")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="default: $BENCHMARK_DATA_ROOT, else ./data")
-    parser.add_argument("--tasks", type=int, metavar="N", help="only the first N tasks")
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="pretrained weights, where the scenario needs them"
-    )
+    add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
 
 
@@ -37,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from benchmark.scenarios.registry import load_scenario
     from benchmark.scenarios.weights import weights_faults
 
+    settle(args, OPTIONS)
     scenario = load_scenario(args.scenario)
     count = len(scenario.task_names) if args.tasks is None else args.tasks
     if not 1 <= count <= len(scenario.task_names):

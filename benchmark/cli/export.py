@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_plugin, plugins_of
+from benchmark.cli.options import add_options, settle
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ then, with torch and safetensors alone:
 """
 
 
+OPTIONS = ("results", "data_root", "plugins")
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb ``export``."""
     parser = subparsers.add_parser(
@@ -42,13 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--task", required=True, metavar="T", help="1-based index in the scenario, or name")
     parser.add_argument("--to", required=True, type=Path, metavar="FILE", help="the task's file (safetensors)")
     parser.add_argument("--backbone-to", type=Path, metavar="FILE", help="also write the backbone that all tasks share")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="default: results/runs"
-    )
-    parser.add_argument(
-        "--data-root", type=Path, metavar="DIR", help="where the test images are; default: as when the run was made"
-    )
-    add_plugin(parser)
+    add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
 
 
@@ -58,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: no such run or task, weights not kept, no place to write.
     """
+    settle(args, OPTIONS)
     folder = find_run(args.source, args.results)
-    plugins_of(args.plugin)
     from benchmark.run.export import export_backbone, export_task, read_run, task_row
     from results.atomic import replacing
 
@@ -80,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     size = args.to.stat().st_size / 1024
     print(f"{args.to}: task {row.index} {row.name}, {size:.1f} KiB, accuracy {row.accuracy_at_end:.4f}")
     if args.backbone_to:
-        print(f"{args.backbone_to}: the backbone {stored.spec.backbone['name']} of {stored.record.run_id}")
+        print(f"{args.backbone_to}: the backbone {stored.spec.backbone.name} of {stored.record.run_id}")
     return 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import add_plugin, plugins_of
+from benchmark.cli.options import add_options, settle
+
+OPTIONS = ("plugins",)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -13,13 +15,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "what", nargs="?", choices=("methods", "scenarios", "settings"), help="default: both of the first"
     )
-    add_plugin(parser)
+    add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print names and summaries on stdout."""
-    plugins_of(args.plugin)
+    settle(args, OPTIONS)
     if args.what == "settings":
         _settings()
         return 0
@@ -48,19 +50,14 @@ def _scenarios() -> None:
     print("scenarios")
     for name in known_scenarios():
         print(f"  {name:<22} {load_scenario(name).summary}")
-    print("  FILE.yaml              a scenario of your own, see docs/own-scenario.md")
+    print("  FILE.yaml              a scenario of your own, see docs/add-a-scenario.md")
     from benchmark.backbones.registry import known_backbones
 
     print(f"\nbackbones\n  {', '.join(known_backbones())}")
 
 
 def _settings() -> None:
-    from benchmark.plan.overrides import known_keys
+    from benchmark.plan.overrides import settings_help
 
-    print("settings for --set key=value, with the papers' defaults (a scenario may set others)")
-    for name, key in known_keys().items():
-        shown = ",".join(str(item) for item in key.default) if isinstance(key.default, tuple) else str(key.default)
-        about = key.about
-        unit = f" [{about.unit}]" if about.unit else ""
-        choices = f": {', '.join(about.choices)}" if about.choices else ""
-        print(f"  {name:<36} {shown:<16} {about.help}{unit}{choices}")
+    print("settings for --set key=value, with the papers' defaults (a protocol may set others)")
+    print(settings_help())

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_plugin
+from benchmark.cli.options import add_options, settle
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.plan.request import Request
     from benchmark.plan.spec import RunSpec
 
 EPILOGUE = """\
@@ -24,6 +23,13 @@ examples:
   python -m benchmark perf --equations --method ksm,piggyback --scenario cifar100-20 --repeats 31 --steps 2
   python -m benchmark perf --measuring --method ksm,packnet --repeats 40 --threads 1
 """
+
+
+#: the options that ``perf`` shares with ``run``
+OPTIONS = (
+    "scenario", "methods", "backbone", "overrides", "protocol", "epochs", "data_root", "device", "precision", "compile",
+    "threads", "plugins",
+)  # fmt: skip
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,16 +44,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_options(parser, OPTIONS)
     what = parser.add_argument_group("what to measure")
-    what.add_argument("--scenario", default="digits", help="name or YAML file (default: digits)")
-    what.add_argument(
-        "--method", action="append", metavar="M", help="name or group, repeatable, comma lists; default: paper"
-    )
-    what.add_argument("--backbone", metavar="NAME", help="instead of the scenario's own")
     what.add_argument(
         "--bn-policy", metavar="P", help="frozen, per-task or, with a comma, both; default: as the method's paper"
     )
-    what.add_argument("--set", action="append", metavar="KEY=VALUE", help="any setting; see 'list settings'")
     what.add_argument("--batch-size", default="32", metavar="N,N", help="comma list (default: 32)")
     what.add_argument("--peers", default="all", metavar="P", help="all (default), none, or plain: only the plain loop")
     instead = what.add_mutually_exclusive_group()
@@ -61,17 +62,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     what.add_argument(
         "--tasks", type=int, default=200, metavar="N", help="how many tasks --scale learns (default: 200)"
     )
-    how = parser.add_argument_group("where and how")
-    how.add_argument("--data-root", type=Path, metavar="DIR", help="default: $BENCHMARK_DATA_ROOT, else ./data")
-    how.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda or cuda:N")
-    how.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "bf16"))
-    how.add_argument("--compile", default="off", choices=("off", "backbone"))
-    how.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    how.add_argument("--steps", type=int, default=20, metavar="N", help="steps per round (default: 20)")
-    how.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds, or pairs of runs (default: 7)")
-    how.add_argument("--epochs", type=int, metavar="N", help="of the runs of --measuring; default: the scenario's")
-    how.add_argument("--out", type=Path, metavar="DIR", help="write the table, as text and CSV, and the picture there")
-    add_plugin(how)
+    what.add_argument("--steps", type=int, default=20, metavar="N", help="steps per round (default: 20)")
+    what.add_argument("--repeats", type=int, default=7, metavar="N", help="rounds, or pairs of runs (default: 7)")
+    what.add_argument("--out", type=Path, metavar="DIR", help="write the table, as text and CSV, and the picture there")
     parser.set_defaults(run=run)
 
 
@@ -82,11 +75,9 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong; nothing was measured.
     """
     sizes = _batch_sizes(args.batch_size)
-    for name in ("steps", "repeats", "tasks", "epochs"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
+    for name in ("steps", "repeats", "tasks"):
+        if getattr(args, name) < 1:
             raise RequestError(f"--{name} must be at least 1, not {getattr(args, name)}.")
-    if args.threads < 0:
-        raise RequestError(f"--threads must be at least 1, not {args.threads}.")
     if args.peers not in ("all", "none", "plain"):
         raise RequestError(f"--peers {args.peers!r} is unknown; choose one of all, none, plain.")
     if args.out is not None:
@@ -138,40 +129,29 @@ def _require_folder(folder: Path) -> None:
 
 def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
     """Every network and mask can be built, on this device. Raises RequestError."""
-    from benchmark.plan.spec import RunOptions
+    from benchmark.plan.execution import RunOptions
     from benchmark.run.preflight import fault, networks
 
     for spec in networks(specs):
-        if found := fault(spec, RunOptions(results="", device=device)):
+        if found := fault(spec, RunOptions(device=device)):
             raise RequestError(found)
-
-
-def _request(args: argparse.Namespace, bn_policy: str | None) -> Request:
-    from benchmark.cli.options import device_of, plugins_of
-    from benchmark.plan.overrides import parse
-    from benchmark.plan.request import DEFAULT_METHODS, Request
-
-    args.device = device_of(args.device)
-    plugins_of(args.plugin)
-    return Request(
-        scenario=args.scenario,
-        methods=tuple(name.strip() for name in ",".join(args.method).split(",")) if args.method else DEFAULT_METHODS,
-        backbone=args.backbone,
-        bn_policy=bn_policy,
-        epochs=args.epochs,
-        device=args.device,
-        precision=args.precision,
-        compile=args.compile,
-        overrides=parse(args.set or ()),
-    )
 
 
 def _specs(args: argparse.Namespace) -> list[RunSpec]:
     """One spec a method and BN policy. Raises RequestError."""
-    from benchmark.plan.request import plan
+    import dataclasses
+
+    from benchmark.plan.device import device_of
+    from benchmark.plan.options import declared
+    from benchmark.plan.request import Request, planned
     from benchmark.scenarios.registry import load_scenario
 
-    scenario = load_scenario(args.scenario)
-    policies = [word.strip() for word in args.bn_policy.split(",")] if args.bn_policy else [None]
-    specs = [spec for policy in policies for spec in plan(_request(args, policy), scenario, None)]
+    option, words = declared(Request)["bn_policy"], args.bn_policy.split(",") if args.bn_policy else []
+    policies = [option.read(word, option.flag) for word in words] or [None]
+    args.set = args.overrides or ()
+    args.bn_policy = None
+    request = settle(args, OPTIONS)
+    args.device = device_of(request.device)
+    scenario = load_scenario(request.scenario)
+    specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]
     return list({spec.run_id: spec for spec in specs}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmark.cli.options import add_options, settle
 from benchmark.errors import RequestError
 
 
@@ -15,9 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="tables, figures and claims from finished runs",
         description="Regenerate the paper's tables and figures from whatever runs exist, beside the published ones.",
     )
-    parser.add_argument(
-        "--results", type=Path, default=Path("results/runs"), metavar="DIR", help="run folders (%(default)s)"
-    )
+    add_options(parser, ("results",))
     parser.add_argument(
         "--out", type=Path, default=Path("results/report"), metavar="DIR", help="where to write (%(default)s)"
     )
@@ -38,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the results folder is missing or holds no usable record, or the report has no place to go.
     """
+    settle(args, ("results",))
     from reports.build import build
     from reports.errors import ReportError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import DEFAULTS, add_options, complete, request_of
-from benchmark.cli.run import campaign_of, print_plan
+from benchmark.cli.options import add_config, add_options, request_of
+from benchmark.cli.run import do
 from benchmark.errors import RequestError
 
 TABLES = ("table1", "table3", "table4")  #: keys of ``benchmark.plan.papers``, which costs time to import
@@ -39,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("table", choices=TABLES)
     add_options(parser)
+    add_config(parser)
     parser.set_defaults(run=run)
 
 
@@ -48,26 +49,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
-    from benchmark.backbones.weights import file_sha256
+    from benchmark.plan.options import declared
     from benchmark.plan.papers import PRESETS
+    from benchmark.plan.request import Request, weights_sha256
     from benchmark.plan.tables import expand
-    from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
 
     preset = PRESETS[args.table]
-    if args.from_record:
-        raise RequestError("--from-record belongs to run: it repeats one run, not a table.")
-    complete(args, {"scenario": preset.scenario, "selection": preset.selection})
+    request = request_of(args, {"scenario": preset.scenario, "selection": preset.selection})
+    options = declared(Request)
     for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
-        if getattr(args, name) != DEFAULTS.get(name):
-            raise RequestError(f"{preset.name} varies --{name.replace('_', '-')} itself; leave it out.")
-    scenario = load_scenario(args.scenario)
-    request = request_of(args)
-    weights = request.weights or scenario.weights
-    specs = list(expand(preset, request, scenario, file_sha256(weights) if weights else None))
+        if getattr(request, name) != options[name].default:
+            raise RequestError(f"{preset.name} varies {options[name].flag} itself; leave it out.")
+    scenario = load_scenario(request.scenario)
+    specs = list(expand(preset, request, scenario, weights_sha256(request, scenario)))
     if not specs:
         raise RequestError(f"{preset.name} holds none of the methods asked for; leave out --method to run all of it.")
-    if args.dry_run:
-        print_plan(specs)
-        return 0
-    return carry_out(campaign_of(args, scenario, specs))
+    return do(args, request, scenario, specs)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_options, complete, device_of, options_of, plugins_of, request_of
+from benchmark.cli.options import CONFIG, DRY_RUN, add_config, add_options, given, request_of
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
     from benchmark.plan.request import Request
     from benchmark.plan.spec import RunSpec
-    from benchmark.run.sweep import Campaign
     from benchmark.scenarios.contract import Scenario
     from results.schema import RunRecord
 
@@ -23,6 +21,7 @@ examples:
   python -m benchmark run
   python -m benchmark run --scenario cifar100-20 --data-root DIR --tasks 5 --seed 0,1,2
   python -m benchmark run --method ksm,piggyback --bn-policy frozen --set ksm.lr=2e-4 --set ksm.schedule=cosine
+  python -m benchmark run --method ksm --set ksm.lr=1e-4,1e-3          one run for each
 """
 
 
@@ -37,6 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     add_options(parser)
+    add_config(parser)
+    parser.add_argument("--from-record", type=Path, metavar="FILE", help="repeat the run of a result.json exactly")
     parser.set_defaults(run=run)
 
 
@@ -46,66 +47,26 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
-    from benchmark.run.sweep import carry_out
+    from benchmark.plan.request import planned
     from benchmark.scenarios.registry import load_scenario
 
     if args.from_record:
         return _repeat(args)
-    complete(args)
-    scenario = load_scenario(args.scenario)
     request = request_of(args)
-    specs = planned(request, scenario)
-    if args.dry_run:
-        print_plan(specs)
+    scenario = load_scenario(request.scenario)
+    return do(args, request, scenario, planned(request, scenario))
+
+
+def do(args: argparse.Namespace, request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> int:
+    """Carry out a plan, or with ``--dry-run`` show it; exit codes as ``run``."""
+    from benchmark.run.sweep import carry_out, sweep_of
+
+    if getattr(args, DRY_RUN):
+        from benchmark.run.estimate import print_plan
+
+        print_plan(request, scenario, specs)
         return 0
-    return carry_out(campaign_of(args, scenario, specs))
-
-
-def campaign_of(args: argparse.Namespace, scenario: Scenario, specs: Sequence[RunSpec]) -> Campaign:
-    """Completed options and a plan -> what ``carry_out`` takes. Raises RequestError: no such data root."""
-    from benchmark.run.sweep import Campaign
-
-    workers = 1 if args.executor == "local" else min(args.workers, len(specs))
-    options = options_of(args, args.weights or scenario.weights, scenario.threads)
-    return Campaign(
-        scenario,
-        specs,
-        dataclasses.replace(options, workers=workers),
-        weights=args.weights,
-        workers=workers,
-        in_process=args.executor == "local",
-        force=args.force,
-        download=args.download,
-    )
-
-
-def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
-    """Every run of a request. Raises RequestError."""
-    from benchmark.backbones.weights import file_sha256
-    from benchmark.plan.request import plan
-
-    weights = request.weights or scenario.weights
-    sha256 = file_sha256(weights) if weights is not None else None
-    return list(plan(request, scenario, sha256))
-
-
-def print_plan(specs: Sequence[RunSpec]) -> None:
-    """The plan as a table on stdout."""
-    width = max(len(spec.run_id) for spec in specs)
-    for spec in specs:
-        shown = (
-            f"{len(spec.task_indices)} tasks, {spec.settings['epochs']} epochs, {spec.backbone['name']}, "
-            f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
-        )
-        print(f"{spec.run_id:<{width}}  {shown}")
-    print(f"{len(specs)} run{'s' if len(specs) != 1 else ''}; nothing was started.")
-
-
-#: options that would change the run which --from-record names
-_OF_THE_RECORD = (
-    "method", "seed", "tasks", "train_limit", "test_limit", "epochs", "backbone", "bn_policy", "selection",
-    "initial_task", "set", "config", "precision", "compile",
-)  # fmt: skip
+    return carry_out(sweep_of(request, scenario, specs))
 
 
 def _repeat(args: argparse.Namespace) -> int:
@@ -114,50 +75,47 @@ def _repeat(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the record cannot be repeated, or what was asked for is not its repetition.
     """
-    from benchmark.plan.repeat import identical, plugins_of_record, read, verdict
+    import dataclasses
+
+    from benchmark.plan.execution import Execution
+    from benchmark.plan.repeat import identical, inputs_differ, read, request_to_repeat, verdict
     from benchmark.run.store import run_folder
-    from benchmark.run.sweep import carry_out
     from benchmark.scenarios.registry import load_scenario
 
-    if given := [name for name in _OF_THE_RECORD if getattr(args, name) is not None]:
-        options = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise RequestError(f"--from-record repeats a run as it was: leave out {options}.")
-    plugins_of(args.plugin)
+    told = given(args)
+    free = {item.name for item in dataclasses.fields(Execution)} | {"scenario", "weights"}
+    fixed = [name for name in (*told, CONFIG) if name not in free and (name in told or getattr(args, name))]
+    if fixed:
+        from benchmark.plan.options import declared
+        from benchmark.plan.request import Request
+
+        known = declared(Request)
+        flags = ", ".join(known[name].flag if name in known else f"--{name}" for name in fixed)
+        raise RequestError(f"--from-record repeats a run as it was: leave out {flags}.")
     record, spec = read(args.from_record)
-    args.plugin = [*(args.plugin or ()), *plugins_of_record(record)]
-    before = record.provenance.get("options") or {}
-    if args.scenario is None:
-        args.scenario = before.get("scenario_source") or spec.scenario
-    if args.data_root is None and before.get("data_root"):
-        args.data_root = Path(before["data_root"])
-    if args.threads is None:
-        args.threads = (record.provenance.get("host") or {}).get("threads") or 0
-    if args.weights is None and before.get("weights"):
-        args.weights = Path(before["weights"])
-    args.device = args.device or spec.device
-    complete(args)
-    args.device = device_of(args.device)
-    spec = dataclasses.replace(spec, device=args.device.partition(":")[0])
-    scenario = load_scenario(args.scenario)
+    request = request_to_repeat(record, spec, told)
+    spec = dataclasses.replace(spec, device=request.device.partition(":")[0])
+    scenario = load_scenario(request.scenario)
     if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
         raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
-    if args.dry_run:
-        print_plan([spec])
-        return 0
-    folder = run_folder(args.results, *spec.ids)
+    folder = run_folder(request.results, *spec.ids)
     there = folder.read()
-    if there is not None and there.finished and _same_run(there, record) and not (args.force or folder.to_be_repeated):
+    again = getattr(args, DRY_RUN) or request.force or folder.to_be_repeated
+    if there is not None and there.finished and _same_run(there, record) and not again:
         raise RequestError(
-            f"{args.results} holds the very run of {args.from_record}, which would be compared with itself: repeat it "
-            "with another --results DIR."
+            f"{request.results} holds the very run of {args.from_record}, which would be compared with itself: repeat "
+            "it with another --results DIR."
         )
-    _same_weights(spec, args.weights)
-    code = carry_out(campaign_of(args, scenario, [spec]))
-    again = folder.read()
-    if code or again is None or not again.finished or not record.finished:
+    if not getattr(args, DRY_RUN):
+        _same_weights(spec, request.weights)
+    code = do(args, request, scenario, [spec])
+    after = folder.read()
+    if code or getattr(args, DRY_RUN) or after is None or not after.finished or not record.finished:
         return code
-    print(f"repeat: {verdict(record, again)}")
-    return 0 if identical(record, again) else 1
+    for line in inputs_differ(record, after):
+        print(f"repeat: {line}")
+    print(f"repeat: {verdict(record, after)}")
+    return 0 if identical(record, after) else 1
 
 
 def _same_run(a: RunRecord, b: RunRecord) -> bool:
@@ -169,9 +127,9 @@ def _same_weights(spec: RunSpec, weights: Path | None) -> None:
     """Raises RequestError when the file is not the one that the record started from."""
     from benchmark.backbones.weights import file_sha256
 
-    expected = spec.backbone.get("weights_sha256")
+    expected = spec.backbone.weights_sha256
     if expected and (weights is None or file_sha256(weights) != expected):
         raise RequestError(
-            f"The record started from {spec.backbone['weights']} with sha256 {expected[:12]}…; "
-            "name that file with --weights."
+            f"The record started from {spec.backbone.weights} with sha256 {expected[:12]}…; name that file with "
+            "--weights."
         )

@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmark.measure.nvml import card
 from benchmark.measure.provenance import cores
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import RunSpec
 from results.schema import RECORD_NAME
 
 #: load average per core above which the processor counts as busy
@@ -121,7 +122,7 @@ def of_device(described: dict[str, Any], moment: str = "began") -> list[str]:
 def other_devices(described: dict[str, Any], options: RunOptions, spec: RunSpec) -> list[str]:
     """Doubts from earlier runs of the same scenario in the results folder: made on another device."""
     others: dict[str, None] = {}
-    for path in sorted(Path(options.results).glob(f"{spec.scenario}-*/{RECORD_NAME}")):
+    for path in sorted(options.results.glob(f"{spec.scenario}-*/{RECORD_NAME}")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["spec"]["scenario"] == spec.scenario and record["status"] == "finished":

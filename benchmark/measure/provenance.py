@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.measure.nvml import card
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import RunSpec
 
 PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safetensors", "pandas")
 

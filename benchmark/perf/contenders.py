@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.perf.workload import Workload
-from benchmark.plan.request import mask_settings, resolved_settings
 from benchmark.plan.spec import RunSpec
-from methods.engine.knobs import TrainSettings
 from methods.engine.listeners import Events
 from methods.engine.state import Fitted, LearningTask, Plan
 from methods.engine.strategy import TaskStrategy
 from methods.engine.tensor_data import TaskImages
 from methods.registry import METHODS, reference
+from methods.settings import TrainSettings
 
 #: trains one pass over the workload's images
 OnePass = Callable[[], object]
@@ -75,13 +74,13 @@ def session(workload: Workload) -> Session:
     spec = workload.spec
     card = METHODS[spec.method]
     extra: dict[str, Any] = {}
-    if (mask := mask_settings(spec)) is not None:
+    if (mask := spec.mask) is not None:
         extra["mask"] = mask
     from avalanche.training.plugins import EvaluationPlugin
 
     strategy: TaskStrategy = card.load()(
         backbone=workload.backbone(),
-        settings=resolved_settings(spec),
+        settings=spec.settings,
         bn_policy=spec.bn_policy,
         task_count=20,
         pretrained=True,
@@ -120,14 +119,14 @@ def method(workload: Workload, name: str) -> Contender:
 
 def optimizer_of(spec: RunSpec) -> str:
     """The optimizer that most of the method's numbers go through."""
-    if "optimizer" in spec.settings:
-        return str(spec.settings["optimizer"])
+    if isinstance(spec.settings, TrainSettings):
+        return spec.settings.optimizer
     return "adam" if spec.mask is not None else "sgd"
 
 
 def fine_tuning(workload: Workload, optimizer: str) -> Contender:
     """Full fine-tuning, the yardstick: every number is trained, with this optimizer and no weight decay."""
-    settings = dataclasses.asdict(TrainSettings(optimizer=optimizer, lr=1e-4, weight_decay=0.0, schedule="constant"))
+    settings = TrainSettings(optimizer=optimizer, lr=1e-4, weight_decay=0.0, schedule="constant")
     card = reference(pretrained=True)
     spec = dataclasses.replace(workload.spec, method=card.name, settings=settings, mask=None, bn_policy=card.bn_policy)
     return Contender(f"{card.name} ({optimizer})", optimizer, "method", session, workload.with_spec(spec))

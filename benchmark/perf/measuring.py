@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmark.data.locate import data_root
 from benchmark.perf.contenders import labels
 from benchmark.perf.surroundings import made_ready, surroundings
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import RunSpec
 from benchmark.run.runner import run
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.registry import load_scenario
@@ -76,8 +77,8 @@ def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         options = RunOptions(
-            folder,
-            data_root=str(root) if root else None,
+            Path(folder),
+            data_root=root,
             scenario_source=args.scenario,
             device=args.device,
             threads=args.threads,

@@ -94,15 +94,14 @@ def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
     from avalanche.training.plugins import EvaluationPlugin
 
     from benchmark.backbones.registry import build
-    from benchmark.plan.request import mask_settings, resolved_settings
     from methods.engine.streams import Streams
 
-    mask = mask_settings(spec)
+    mask = spec.mask
     with Streams(0).initialising(0):
         backbone = build("small_cnn", width=0.25, channels=1)
     return METHODS[spec.method].load()(
         backbone=backbone,
-        settings=resolved_settings(spec).with_epochs(1),
+        settings=spec.settings.with_epochs(1),
         bn_policy=spec.bn_policy,
         task_count=tasks,
         pretrained=True,

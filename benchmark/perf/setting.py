@@ -40,15 +40,15 @@ def setting_of(specs: Sequence[RunSpec], args: argparse.Namespace) -> Setting:
     root = data_root(args.data_root)
     pixels = read_pixels(load_scenario(args.scenario), root, device, required=args.data_root is not None)
     backbone = specs[0].backbone
-    named = f"{backbone['name']} at width {backbone['width']:g}"
+    named = f"{backbone.name} at width {backbone.width:g}"
     lines = [f"{args.scenario}, {named}, {args.precision}, compile {args.compile}", *surroundings(device)]
     if pixels.synthetic:
         lines.append("images: noise of the scenario's shape, its data are not at hand")
     print("\n".join(lines), flush=True)
     columns: dict[str, object] = {
         "scenario": args.scenario,
-        "backbone": backbone["name"],
-        "width": backbone["width"],
+        "backbone": backbone.name,
+        "width": backbone.width,
         "precision": args.precision,
         "compile": args.compile,
         "device": device_name(device),
@@ -62,4 +62,4 @@ def setting_of(specs: Sequence[RunSpec], args: argparse.Namespace) -> Setting:
 
 def hidden_linear(specs: Sequence[RunSpec]) -> str:
     """What the masks do with linear layers inside the backbone: it decides how many numbers a mask has."""
-    return next((str(spec.mask["hidden_linear"]) for spec in specs if spec.mask is not None), "")
+    return next((str(spec.mask.hidden_linear) for spec in specs if spec.mask is not None), "")

@@ -53,13 +53,13 @@ class Workload:
         """A backbone on the device, always with the same weights."""
         chosen = self.spec.backbone
         with Streams(0).initialising(0):
-            return build(chosen["name"], width=chosen["width"], channels=chosen["channels"]).to(self.device)
+            return build(chosen.name, width=chosen.width, channels=chosen.channels).to(self.device)
 
     def train_images(self) -> TensorImages:
         """Exactly ``steps`` batches of training images."""
         count = self.batch_size * self.steps
         own = augmentation_of(self.spec, self.pixels.augmentation)
-        size = self.spec.backbone["image_size"]
+        size = self.spec.backbone.image_size
         augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
         rows = torch.arange(count, device=self.device) % len(self.pixels.labels)
         return TensorImages(
@@ -95,7 +95,8 @@ def read_pixels(scenario: Scenario, root: Path | None, device: torch.device, *, 
     except RequestError:
         if required:
             raise
-        return _noise(scenario, index, device)
+        classes = max(2, scenario.classes[index - 1])
+        return noise(scenario.image_size, scenario.channels, classes, 2048, device)
     return _pixels(task, device)
 
 
@@ -105,11 +106,11 @@ def _pixels(task: Task, device: torch.device) -> Pixels:
     return Pixels(images, labels, len(task.class_names), task.mean, task.std, task.augmentation, synthetic=False)
 
 
-def _noise(scenario: Scenario, index: int, device: torch.device) -> Pixels:
+def noise(size: int, channels: int, classes: int, count: int, device: torch.device) -> Pixels:
+    """``count`` images of noise, ``size`` pixels wide and high, with random labels."""
     generator = torch.Generator().manual_seed(0)
-    size, channels, classes = scenario.image_size, scenario.channels, max(2, scenario.classes[index - 1])
     augmentation = Augmentation(crop_padding=size // 8, flip=True) if channels == 3 else Augmentation()
-    images = torch.randint(256, (2048, channels, size, size), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(classes, (2048,), generator=generator)
+    images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(classes, (count,), generator=generator)
     half = (0.5,) * channels
     return Pixels(images.to(device), labels.to(device), classes, half, half, augmentation, synthetic=True)

@@ -1,113 +1,160 @@
-"""``--set key=value``: which keys there are, what each may be, and what a wrong value is told."""
+"""``--set key=value``: which keys there are, what each may be, and what a wrong value is told.
+
+A list of values for a key of one number or word is a sweep: every one of them is run.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+import functools
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin
 
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.plan.spec import BACKBONE
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import Backbone, Batches
 from benchmark.scenarios.contract import Augmentation
-from methods.engine.knobs import Knob, MaskSettings, OutOfBounds, check_knob, knobs_of
+from methods.card import Card
+from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, knobs_of, types_of
 from methods.registry import METHODS
+from methods.settings import MaskSettings
+
+#: keys of options that say how a run is carried out; the others have a dash of their own
+_RUN = ("measure", "checkpoint_seconds")
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key of ``--set``: its default, which also gives the type, and what is known of it."""
+    """One key of ``--set``: its type, its default, and what is known of it."""
 
+    hint: Any
     default: Any
     about: Knob
 
-
-_AUGMENTATION = {
-    "crop_padding": Knob("zero padding around a random crop of the image's own size", "pixels"),
-    "flip": Knob("horizontal flip with probability 1/2"),
-    "random_resized_crop": Knob("torchvision's RandomResizedCrop to the network's image size"),
-    "cutout": Knob("side of one square hole after normalisation; 0: none", "pixels"),
-}
-
-_RUN = {
-    "measure": Key("full", Knob("minimal leaves out memory, energy and CUDA events", choices=("full", "minimal"))),
-    "checkpoint_seconds": Key(60.0, Knob("least time between two checkpoints within a task", "seconds")),
-    "threads": Key(0, Knob("CPU threads of torch; 0: torch's own choice")),
-}
+    @property
+    def is_scalar(self) -> bool:
+        """It takes one number, word or flag, so that several of them are a sweep."""
+        return get_origin(inner_type(self.hint)[0]) is not tuple
 
 
 def known_keys() -> dict[str, Key]:
     """Every key."""
-    keys = {
-        f"backbone.{name}": Key(BACKBONE[name], Knob("factor on every layer's channels", above=0)) for name in BACKBONE
-    }
-    keys["protocol.batch_size"] = Key(32, Knob("training images per step", "images", above=0))
-    keys["protocol.eval_batch_size"] = Key(
-        100, Knob("images per step of evaluation; changes no number", "images", above=0)
-    )
-    for name, value in dataclasses.asdict(Augmentation()).items():
-        keys[f"protocol.{name}"] = Key(value, _AUGMENTATION[name])
+    keys = _section("backbone", Backbone) | _section("protocol", Batches) | _section("protocol", Augmentation)
     keys |= _section("mask", MaskSettings())
-    keys |= {f"run.{name}": key for name, key in _RUN.items()}
+    run = _section("run", RunOptions)
+    keys |= {f"run.{name}": run[f"run.{name}"] for name in _RUN}
     for method in METHODS.values():
         keys |= _section(method.name, method.settings)
     return keys
 
 
 def _section(name: str, settings: Any) -> dict[str, Key]:
-    return {f"{name}.{knob}": Key(getattr(settings, knob), about) for knob, about in knobs_of(settings).items()}
+    kind = settings if isinstance(settings, type) else type(settings)
+    hints = types_of(kind)
+    return {
+        f"{name}.{knob}": Key(hints[knob], getattr(settings, knob), about) for knob, about in knobs_of(kind).items()
+    }
 
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
-    """``["ksm.lr=2e-4", ...]`` -> ``{"ksm.lr": 0.0002, ...}``.
-
-    Raises:
-        RequestError: no ``=``, an unknown key, or a value that the key cannot take.
-    """
+    """``["ksm.lr=2e-4", ...]`` -> ``{"ksm.lr": "2e-4", ...}``. Raises RequestError: no ``=``."""
     values: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise RequestError(f"--set {assignment}: write it as key=value, for example --set mask.soft_scale=1.")
         values[key.strip()] = text.strip()
-    return checked(values)
+    return values
 
 
 def checked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by key, each in the type that its key wants. Raises RequestError."""
+    """Values by key, each in the type that its key wants; a list stands for a sweep.
+
+    Raises:
+        RequestError: an unknown key, or a value that the key cannot take.
+    """
     keys = known_keys()
-    result = {}
+    found = {}
     for key, value in values.items():
         if key not in keys:
             raise RequestError(
-                f"There is no setting {key!r}.{did_you_mean(key, keys)} Settings are backbone.*, protocol.*, mask.*, "
-                "run.* and <method>.*; 'python -m benchmark list settings' shows them."
+                f"There is no setting {key!r}.{did_you_mean(str(key), keys, _also(keys))} Settings are backbone.*, "
+                "protocol.*, mask.*, run.* and <method>.*; 'python -m benchmark list settings' shows them."
             )
-        known = keys[key]
-        if known.about.kind is not None and known.default is None:
-            empty = value is None or str(value).strip().lower() in ("none", "null", "")
-            result[key] = None if empty else _typed(key, value, known.about.kind())
-        else:
-            result[key] = _typed(key, value, known.default)
-        try:
-            check_knob(known.about, result[key])
-        except OutOfBounds as error:
-            raise RequestError(f"{key} {error}.") from None
-    return result
+        found[key] = _value(key, keys[key], value)
+    return found
 
 
-def _typed(key: str, value: Any, default: Any) -> Any:
-    if isinstance(default, tuple):
-        items = value if isinstance(value, list | tuple) else str(value).split(",")
-        number = default[0] if default else 0
-        return tuple(_typed(key, item, number) for item in items)
-    text = str(value).strip()
+def _value(key: str, known: Key, value: Any) -> Any:
+    several = value.split(",") if isinstance(value, str) else value
     try:
-        if isinstance(default, bool):
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-        if isinstance(default, int):
-            return int(text)
-        return float(text) if isinstance(default, float) else text
-    except (KeyError, ValueError):
-        kind = {bool: "true or false", int: "a whole number", float: "a number"}[type(default)]
-        raise RequestError(f"{key} must be {kind}, not {text!r}.") from None
+        if known.is_scalar and isinstance(several, list | tuple) and len(several) > 1:
+            if key.startswith("run."):
+                raise WrongValue(f"takes one value, not {len(several)}")
+            return list(dict.fromkeys(coerced(known.hint, known.about, one) for one in several))
+        single = several[0] if known.is_scalar and isinstance(several, list | tuple) and several else value
+        return coerced(known.hint, known.about, single)
+    except WrongValue as error:
+        raise RequestError(f"{key} {error}.") from None
+
+
+def _also(keys: Mapping[str, Key]) -> dict[str, str]:
+    """Words that people may have for a key -> the key."""
+    return {f"{key.partition('.')[0]}.{word}": key for key, known in keys.items() for word in known.about.also}
+
+
+def require_used(overrides: Mapping[str, Any], cards: Collection[Card], references: Collection[str]) -> None:
+    """Every setting is one that some chosen method has.
+
+    Args:
+        references: the methods that train task-1 networks and goals of the chosen ones.
+
+    Raises:
+        RequestError: one is not.
+    """
+    names = [card.name for card in cards]
+    for key in overrides:
+        section = key.partition(".")[0]
+        if section == "mask" and not any(card.mask for card in cards):
+            raise RequestError(f"{key} has no effect: none of {', '.join(names)} has masks to set; leave it out.")
+        if section in METHODS and section not in (*names, *references):
+            raise RequestError(
+                f"{key} has no effect: {section} is not among the methods that run ({', '.join(names)}); leave it out, "
+                f"or add --method {section}."
+            )
+
+
+def variants(overrides: Mapping[str, Any], card: Card, references: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The settings of each run of a method: one for every combination of values in sweeps that concern it."""
+    sections = {"backbone", "protocol", card.name, *references} | ({"mask"} if card.mask else set())
+    concern = {key: value for key, value in overrides.items() if key.partition(".")[0] in sections}
+    choices = [value if isinstance(value, list) else [value] for value in concern.values()]
+    for values in itertools.product(*choices):
+        yield dict(zip(concern, values, strict=True))
+
+
+@functools.cache
+def settings_help() -> str:
+    """Every key with its default, what it does, its unit and what it may be, one line each."""
+    lines = []
+    for name, key in known_keys().items():
+        shown = ",".join(str(item) for item in key.default) if isinstance(key.default, tuple) else str(key.default)
+        lines.append(f"  {name:<36} {shown:<16} {in_words(key)}")
+    return "\n".join(lines)
+
+
+def in_words(key: Key) -> str:
+    """What a key does, its unit and what it may be."""
+    from methods.engine.knobs import bounds_in_words
+
+    about, hint = key.about, inner_type(key.hint)[0]
+    kind = getattr(hint, "__args__", (hint,))[0]
+    if about.choices:
+        allowed = ", ".join(about.choices)
+    elif kind is bool:
+        allowed = "true, false"
+    else:
+        allowed = bounds_in_words(about) if kind in (int, float) else ""
+    unit = f" [{about.unit}]" if about.unit else ""
+    return f"{about.help}{unit}{f' ({allowed})' if allowed else ''}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from benchmark.plan.request import SELECTIONS, mask_settings, resolved_settings, scratch_settings
+from benchmark.plan.device import device_of
+from benchmark.plan.request import SELECTIONS, Request
 from benchmark.plan.spec import RunSpec
-from benchmark.scenarios.contract import Augmentation
 from methods.card import BN_POLICIES
-from methods.registry import METHODS, use_plugins
-from methods.settings import MaskSettings, TrainSettings
+from methods.registry import use_plugins
 from results.reader import read_record
 from results.schema import MaskStatistic, RunRecord, SchemaError
 from results.shapes import check_fields
@@ -39,7 +38,6 @@ def read(path: Path) -> tuple[RunRecord, RunSpec]:
     try:
         record = read_record(path)
         use_plugins(plugins_of_record(record))
-        check_fields(RunSpec, record.spec)
         spec = RunSpec.from_json(record.spec)
         check_fields(_Before, record.provenance.get("options") or {})
         check_fields(_Host, record.provenance.get("host") or {})
@@ -71,9 +69,7 @@ class _Host:
 
 
 def _carry_out_able(spec: RunSpec) -> None:
-    """Every part resolves as it did when the run was planned. Raises ValueError, TypeError or KeyError."""
-    if spec.method not in METHODS:
-        raise ValueError(f"there is no method {spec.method!r} here")
+    """The plan's own rules hold. Raises ValueError."""
     for name, known in (("selection", SELECTIONS), ("bn_policy", BN_POLICIES)):
         if getattr(spec, name) not in known:
             raise ValueError(f"{name} is {getattr(spec, name)!r}, none of {', '.join(known)}")
@@ -81,36 +77,32 @@ def _carry_out_able(spec: RunSpec) -> None:
         raise ValueError("its tasks do not begin with the initial one")
     if len(spec.task_names) != len(spec.task_indices):
         raise ValueError("its task_names and task_indices are not of one length")
-    _check(type(METHODS[spec.method].settings), spec.settings, "settings", ("epochs",))
-    _check(TrainSettings, spec.scratch, "settings of task 1", ("epochs",))
-    _check(_Backbone, spec.backbone, "backbone", ("name", "width", "channels", "image_size", "pretrained"))
-    _check(_Protocol, spec.protocol, "protocol", ("batch_size", "eval_batch_size"))
-    _check(Augmentation, spec.protocol.get("augmentation", {}), "augmentation")
-    _check(MaskSettings, spec.mask or {}, "mask")
-    for resolve in (resolved_settings, scratch_settings, mask_settings):
-        resolve(spec)
 
 
-def _check(kind: type, values: Mapping[str, Any], what: str, needed: Sequence[str] = ()) -> None:
-    """Fields of a part of the spec have their types and ``needed`` ones are there. Raises TypeError or ValueError."""
-    if lacking := [name for name in needed if name not in values]:
-        raise ValueError(f"its {what} has no {', '.join(lacking)}")
-    check_fields(kind, values)
+def request_to_repeat(record: RunRecord, spec: RunSpec, told: Mapping[str, Any]) -> Request:
+    """What to carry a record's run out with: as it was, unless ``told`` otherwise. Raises RequestError."""
+    options = record.provenance.get("options") or {}
+    found: dict[str, Any] = {
+        "scenario": options.get("scenario_source") or spec.scenario,
+        "threads": (record.provenance.get("host") or {}).get("threads") or 0,
+        "device": spec.device,
+    }
+    for name in ("data_root", "weights"):
+        if options.get(name):
+            found[name] = Path(options[name])
+    found |= told
+    plugins = (*found.get("plugins", ()), *plugins_of_record(record))
+    return Request(**{**found, "device": device_of(found["device"]), "plugins": plugins})
 
 
-@dataclass(frozen=True)
-class _Backbone:
-    name: str
-    width: float
-    channels: int
-    image_size: int
-    pretrained: bool
-
-
-@dataclass(frozen=True)
-class _Protocol:
-    batch_size: int
-    eval_batch_size: int
+def inputs_differ(before: RunRecord, after: RunRecord) -> list[str]:
+    """What the network sees of the images otherwise than then, one sentence a task; records of old do not know."""
+    then, now = before.spec.get("inputs") or [], after.spec.get("inputs") or []
+    return [
+        f"{one['task']} was seen with other {', '.join(key for key in one if one[key] != other.get(key))}"
+        for one, other in zip(then, now, strict=False)
+        if one != other
+    ]
 
 
 def identical(before: RunRecord, after: RunRecord) -> bool:

@@ -3,42 +3,92 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.plan.spec import BACKBONE, RunSpec
+from benchmark.plan.device import device_of
+from benchmark.plan.execution import Execution
+from benchmark.plan.options import HOW, Declared, option, read_values
+from benchmark.plan.overrides import checked, require_used, variants
+from benchmark.plan.spec import Backbone, Batches, RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
-from methods.card import BN_POLICIES, Card
-from methods.engine.knobs import MaskSettings, Settings, TrainSettings, done_before
-from methods.registry import GROUPS, METHODS, reference
+from methods.card import BN_POLICIES, PRETRAINED, USUAL, Card
+from methods.engine.knobs import knobs_of
+from methods.engine.schedule import score_travel
+from methods.registry import GROUPS, METHODS, reference, use_plugins
+from methods.settings import MaskedSettings
 
+#: rules by which the epoch that counts is chosen
 SELECTIONS = ("validation", "last", "legacy-test")
 DEFAULT_METHODS = ("paper",)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a user asked for; None: the scenario's or method's own default."""
+class Request(Execution):
+    """What a user asks for; None: the scenario's or method's own default."""
 
-    scenario: str = "digits"
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    seeds: tuple[int, ...] = (0,)
-    tasks: int | None = None
-    train_limit: int | None = None
-    test_limit: int | None = None
-    epochs: int | None = None
-    backbone: str | None = None
-    weights: Path | None = None
-    bn_policy: str | None = None
-    selection: str = "validation"
-    initial_task: int = 1
-    device: str = "cpu"
-    precision: str = "fp32"
-    compile: str = "off"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    scenario: str = option("digits", "name or YAML file", also=("dataset", "benchmark", "data"))
+    methods: tuple[str, ...] = option(
+        DEFAULT_METHODS, "name or group, repeatable, comma lists", word="method", metavar="M", told="paper",
+        also=("strategy", "algorithm", "model"),
+    )  # fmt: skip
+    seeds: tuple[int, ...] = option(
+        (0,), "repeatable, comma lists", word="seed", metavar="N", told="0", also=("random_seed", "random_state")
+    )
+    tasks: int | None = option(None, "only the first N tasks", metavar="N", at_least=1, also=("n_tasks", "experiences"))
+    train_limit: int | None = option(None, "at most N training images per task", metavar="N", at_least=1)
+    test_limit: int | None = option(None, "at most N test images per task", metavar="N", at_least=1)
+    epochs: int | None = option(
+        None, "length of the main phase; all else scales with it", metavar="N", at_least=1, also=("num_epochs",)
+    )
+    backbone: str | None = option(
+        None, "instead of the scenario's own", metavar="NAME", also=("network", "arch", "architecture")
+    )
+    weights: Path | None = option(
+        None, "pretrained weights: safetensors or a state dict", metavar="FILE", also=("pretrained", "checkpoint")
+    )
+    protocol: str | None = option(
+        None,
+        "whose epochs and rates: cifar100-20 or imagenet2sketch, the papers' there; pretrained, for other scenarios "
+        "with pretrained weights; digits",
+        metavar="P", told="the scenario's",
+    )  # fmt: skip
+    bn_policy: str | None = option(
+        None, "frozen or per-task", metavar="P", choices=BN_POLICIES, told="as the method's paper"
+    )
+    selection: str = option(
+        "validation", "which epoch counts: best on held-out images, the last, or best on test images", metavar="RULE",
+        choices=SELECTIONS,
+    )  # fmt: skip
+    initial_task: int = option(1, "the task that trains the backbone", metavar="N", at_least=1)
+    precision: str = option(
+        "fp32", "arithmetic of the network", metavar="P", choices=("fp32", "tf32", "bf16"), group=HOW
+    )
+    compile: str = option(
+        "off", "backbone: torch.compile it in place", metavar="C", choices=("off", "backbone"), group=HOW
+    )
+    overrides: Mapping[str, Any] = option(
+        {}, "any setting; commas between values of one number run them all; see 'list settings'", word="set",
+        metavar="KEY=VALUE",
+    )  # fmt: skip
+
+
+def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = lambda one: one.name) -> Request:
+    """A request from plain values by field or option name, as Python and configuration files give them.
+
+    Raises:
+        RequestError: an unknown name, or a value that an option or a setting cannot take.
+    """
+    given = dict(values)
+    overrides: dict[str, Any] = {}
+    for name in ("set", "overrides"):
+        overrides |= given.pop(name, None) or {}
+    found = read_values(Request, given, spelled)
+    use_plugins(found.get("plugins", ()))
+    return Request(**found, overrides=checked(overrides))
 
 
 def method_names(wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -59,7 +109,22 @@ def method_names(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def plan(request: Request, scenario: Scenario, weights_sha256: str | None) -> Iterator[RunSpec]:
+def weights_sha256(request: Request, scenario: Scenario) -> str | None:
+    """Of the file that the backbone starts from; None without one. Raises RequestError."""
+    from benchmark.backbones.weights import file_sha256
+
+    weights = request.weights or scenario.weights
+    return file_sha256(weights) if weights is not None else None
+
+
+def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
+    """Every run of a request. Raises RequestError."""
+    check(request, scenario)
+    require_settings_used(request, scenario, request.methods)
+    return list(plan(request, scenario, weights_sha256(request, scenario)))
+
+
+def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
     """One RunSpec per (method, seed), seeds outermost so that a first comparison is there early.
 
     Raises:
@@ -68,20 +133,24 @@ def plan(request: Request, scenario: Scenario, weights_sha256: str | None) -> It
     check(request, scenario)
     for seed in request.seeds:
         for name in method_names(request.methods):
-            yield _spec(request, scenario, METHODS[name], seed, weights_sha256)
+            for overrides in variants(request.overrides, METHODS[name], references_of(request, scenario)):
+                yield _spec(request, scenario, METHODS[name], seed, sha256, overrides)
+
+
+def references_of(request: Request, scenario: Scenario) -> tuple[str, ...]:
+    """The method that trains task-1 networks and accuracy goals of the request's runs."""
+    return (reference(scenario.pretrained or request.weights is not None).name,)
+
+
+def require_settings_used(request: Request, scenario: Scenario, methods: tuple[str, ...]) -> None:
+    """Raises RequestError for a setting that none of the methods (or groups) has."""
+    cards = [METHODS[name] for name in method_names(methods)]
+    require_used(request.overrides, cards, references_of(request, scenario))
 
 
 def check(request: Request, scenario: Scenario) -> None:
-    """Numbers within bounds, names known, the initial task among the tasks. Raises RequestError."""
+    """The tasks asked for are there, the protocol is known. Raises RequestError."""
     count = len(scenario.task_names)
-    for name, value in (
-        ("--epochs", request.epochs),
-        ("--train-limit", request.train_limit),
-        ("--test-limit", request.test_limit),
-        ("--tasks", request.tasks),
-    ):
-        if value is not None and value < 1:
-            raise RequestError(f"{name} must be at least 1, not {value}.")
     if request.tasks is not None and request.tasks > count:
         raise RequestError(f"{scenario.name} has {count} tasks, --tasks {request.tasks} asks for more.")
     if not 1 <= request.initial_task <= (request.tasks or count):
@@ -91,13 +160,11 @@ def check(request: Request, scenario: Scenario) -> None:
         )
     if scenario.pretrained and request.initial_task != 1:
         raise RequestError(f"{scenario.name} starts from pretrained weights: --initial-task has no meaning there.")
-    for option, chosen, known in (
-        ("--selection", request.selection, SELECTIONS),
-        ("--bn-policy", request.bn_policy, (None, *BN_POLICIES)),
-    ):
-        if chosen not in known:
-            choices = ", ".join(item for item in known if item)
-            raise RequestError(f"{option} {chosen!r} is unknown; choose one of {choices}.")
+    if request.protocol is not None and request.protocol not in known_protocols():
+        raise RequestError(
+            f"--protocol {request.protocol!r} is unknown.{did_you_mean(request.protocol, known_protocols())} "
+            f"Choose one of {', '.join(known_protocols())}."
+        )
 
 
 def task_order(request: Request, scenario: Scenario) -> tuple[int, ...]:
@@ -107,13 +174,32 @@ def task_order(request: Request, scenario: Scenario) -> tuple[int, ...]:
     return (request.initial_task, *rest)
 
 
-def settings_of(card: Card, request: Request, scenario: Scenario) -> Settings:
-    """The method's defaults, then what its source or the scenario sets there, then ``--epochs``, then ``--set``."""
-    protocol = {**card.protocols.get(scenario.protocol, {}), **scenario.settings.get(card.section, {})}
-    settings = dataclasses.replace(card.settings, **protocol)
+def protocol_name(request: Request, scenario: Scenario) -> str:
+    """Whose settings the methods take: those asked for, those of the scenario's paper, or, where a scenario of no paper
+    starts from pretrained weights, those for pretrained weights."""
+    if request.protocol is not None:
+        return request.protocol
+    pretrained = scenario.pretrained or request.weights is not None
+    return PRETRAINED if pretrained and scenario.protocol not in known_protocols() else scenario.protocol
+
+
+def known_protocols() -> tuple[str, ...]:
+    """Names of protocols for which some method's card sets something, and that of the cards' defaults."""
+    return tuple(sorted({USUAL, *(name for card in METHODS.values() for name in card.protocols)}))
+
+
+def settings_of(card: Card, request: Request, scenario: Scenario, overrides: Mapping[str, Any]) -> Any:
+    """The method's defaults, then its protocol's, then the scenario's own, then ``--epochs``, then ``--set``."""
+    chosen, own = _section(overrides, card.name), dict(scenario.settings.get(card.section, {}))
+    protocol = dict(card.protocols.get(protocol_name(request, scenario), {}))
+    for name, about in knobs_of(card.settings).items():
+        if any(knob in chosen for knob in about.yields_to):
+            own.pop(name, None)
+        if any(knob in chosen or knob in own for knob in about.yields_to):
+            protocol.pop(name, None)
+    settings = dataclasses.replace(card.settings, **{**protocol, **own})
     if request.epochs is not None:
         settings = settings.with_epochs(request.epochs)
-    chosen = _section(request.overrides, card.name)
     if "epochs" in chosen:
         settings = settings.with_epochs(chosen.pop("epochs"))
     return dataclasses.replace(settings, **chosen)
@@ -124,7 +210,14 @@ def _section(overrides: Mapping[str, Any], section: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in overrides.items() if key.startswith(prefix)}
 
 
-def _spec(request: Request, scenario: Scenario, card: Card, seed: int, weights_sha256: str | None) -> RunSpec:
+def _spec(
+    request: Request,
+    scenario: Scenario,
+    card: Card,
+    seed: int,
+    sha256: str | None,
+    overrides: Mapping[str, Any],
+) -> RunSpec:
     from benchmark.backbones.registry import known_backbones
 
     name = request.backbone or scenario.backbone
@@ -134,12 +227,11 @@ def _spec(request: Request, scenario: Scenario, card: Card, seed: int, weights_s
             f"{', '.join(known_backbones())}."
         )
     order = task_order(request, scenario)
-    overrides = request.overrides
     options = dict(scenario.backbone_options) if name == scenario.backbone else {}
-    protocol = {"batch_size": scenario.batch_size, "eval_batch_size": scenario.eval_batch_size}
-    augmentation = _section(overrides, "protocol")
-    protocol |= {key: augmentation.pop(key) for key in tuple(protocol) if key in augmentation}
-    mask = dataclasses.replace(card.mask, **_section(overrides, "mask")) if card.mask else None
+    batches, augmentation = _section(overrides, "protocol"), {}
+    for key in knobs_of(Augmentation):
+        if key in batches:
+            augmentation[key] = batches.pop(key)
     weights = request.weights or scenario.weights
     pretrained = scenario.pretrained or request.weights is not None
     return RunSpec(
@@ -152,66 +244,48 @@ def _spec(request: Request, scenario: Scenario, card: Card, seed: int, weights_s
         initial_task=request.initial_task,
         selection=request.selection,
         bn_policy=request.bn_policy or card.bn_policy,
-        backbone={
-            "name": name,
-            **BACKBONE,
-            **options,
-            **_section(overrides, "backbone"),
-            "channels": scenario.channels,
-            "image_size": scenario.image_size,
-            "pretrained": pretrained,
-            "weights": weights.name if weights else None,
-            "weights_sha256": weights_sha256,
-        },
-        protocol=protocol | {"augmentation": augmentation},
-        settings=dataclasses.asdict(settings_of(card, request, scenario)),
-        scratch=dataclasses.asdict(settings_of(reference(pretrained), request, scenario)),
-        mask=dataclasses.asdict(mask) if mask else None,
+        backbone=Backbone(
+            name=name,
+            channels=scenario.channels,
+            image_size=scenario.image_size,
+            pretrained=pretrained,
+            weights=weights.name if weights else None,
+            weights_sha256=sha256,
+            **{**options, **_section(overrides, "backbone")},
+        ),
+        protocol=Batches(
+            **{"batch_size": scenario.batch_size, "eval_batch_size": scenario.eval_batch_size, **batches},
+            augmentation=augmentation,
+        ),
+        settings=settings_of(card, request, scenario, overrides),
+        scratch=settings_of(reference(pretrained), request, scenario, overrides),
+        mask=dataclasses.replace(card.mask, **_section(overrides, "mask")) if card.mask else None,
         train_limit=request.train_limit,
         test_limit=request.test_limit,
-        device=request.device.split(":")[0],
+        device=device_of(request.device).split(":")[0],
         precision=request.precision,
         compile=request.compile,
+        settings_of=protocol_name(request, scenario),
     )
-
-
-def resolved_settings(spec: RunSpec) -> Settings:
-    """The spec's settings as the method's dataclass; knobs that are younger than the spec do as was done then."""
-    kind = type(METHODS[spec.method].settings)
-    return kind(**{**done_before(kind), **_tuples(spec.settings)})
-
-
-def scratch_settings(spec: RunSpec) -> TrainSettings:
-    """The task-1 network's settings."""
-    return TrainSettings(**_tuples(spec.scratch))
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists, as JSON has them, as the tuples that settings hold."""
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in values.items()}
-
-
-def mask_settings(spec: RunSpec) -> MaskSettings | None:
-    """The spec's point of the mask grid."""
-    return MaskSettings(**spec.mask) if spec.mask is not None else None
 
 
 def augmentation_of(spec: RunSpec, own: Augmentation) -> Augmentation:
     """A task's augmentation with what ``--set protocol.*`` replaces."""
-    return dataclasses.replace(own, **spec.protocol.get("augmentation", {}))
+    return dataclasses.replace(own, **spec.protocol.augmentation)
 
 
 def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
     """What a user should know before the run starts; ``train_images``: per task, after limit and validation split."""
     found = []
     if spec.mask is not None:
-        steps = max(1, -(-train_images // spec.protocol["batch_size"]))
-        reach = steps * _rate_sum(spec.settings)
-        distance = abs(spec.mask["initial"] - spec.mask["threshold"]) - spec.mask.get("initial_spread", 0.0)
-        if spec.mask.get("keep", "threshold") == "threshold" and reach <= distance:
+        steps = max(1, -(-train_images // spec.protocol.batch_size))
+        assert isinstance(spec.settings, MaskedSettings)
+        travel = score_travel(spec.settings, spec.mask, steps)
+        distance = abs(spec.mask.initial - spec.mask.threshold) - spec.mask.initial_spread
+        if spec.mask.keep == "threshold" and travel <= distance:
             found.append(
-                f"{spec.method}: epochs x steps x learning rate = {reach:.4f} is too small for any mask score to cross "
-                f"the threshold ({distance:.4f} away): every mask will keep everything. Train longer or raise "
+                f"{spec.method}: epochs x steps x learning rate = {travel:.4f} is too small for any mask score to "
+                f"cross the threshold ({distance:.4f} away): every mask will keep everything. Train longer or raise "
                 f"{spec.method}.lr."
             )
     if METHODS[spec.method].needs.goal and spec.selection == "last":
@@ -220,15 +294,3 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
             "accuracy decides instead."
         )
     return found
-
-
-def _rate_sum(settings: Mapping[str, Any]) -> float:
-    """Sum over epochs of the learning rate (Adam moves a score by about the rate each step)."""
-    epochs, own = settings["epochs"], settings.get("mask_lr")
-    rate = settings["lr"] if own is None else own
-    if settings["schedule"] == "cosine":
-        return float(rate * epochs / 2)
-    if settings["schedule"] == "step":
-        milestones, gamma = settings["milestones"], settings["gamma"]
-        return float(sum(rate * gamma ** sum(epoch >= item for item in milestones) for epoch in range(epochs)))
-    return float(rate * epochs)

@@ -6,14 +6,16 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from methods.engine.knobs import MaskSettings, Settings, done_before, knobs_of
+from benchmark.scenarios.contract import Augmentation
+from methods.engine.knobs import WrongValue, filled, knob, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
+from methods.settings import MaskSettings, Settings, TrainSettings
+from results.shapes import check_fields
 
-#: ``backbone.*``: knobs of every backbone, with their defaults
-BACKBONE: dict[str, Any] = {"width": 1.0}
+Made = TypeVar("Made")
 
 #: the field of the task-1 network's settings
 TASK_1 = "scratch"
@@ -23,8 +25,45 @@ _OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_na
 
 
 @dataclass(frozen=True)
+class Backbone:
+    """The network that all tasks share."""
+
+    name: str
+    channels: int  #: of the images
+    image_size: int  #: side of what it sees, pixels
+    pretrained: bool
+    width: float = knob(
+        1.0, "factor on every layer's channels", above=0, also=("width_multiplier", "width_mult", "depth_multiplier")
+    )
+    weights: str | None = None  #: the file's name
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How images come to the network."""
+
+    batch_size: int = knob(32, "training images per step", "images", above=0, also=("bs", "train_mb_size"))
+    eval_batch_size: int = knob(
+        100, "images per step of evaluation; changes no number", "images", above=0, also=("eval_mb_size",)
+    )
+    augmentation: Mapping[str, Any] = field(default_factory=dict)  #: what replaces the tasks' own
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the network sees of one task's images, resolved."""
+
+    task: str
+    resize: str  #: how images were brought to their stored size: ``benchmark.data.images``
+    mean: tuple[float, ...]  #: per channel, of pixels in 0 to 1
+    std: tuple[float, ...]
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
 class RunSpec:
-    """One run: one method on one scenario with one seed. Field values are plain JSON."""
+    """One run: one method on one scenario with one seed, every default resolved."""
 
     scenario: str
     method: str
@@ -34,20 +73,22 @@ class RunSpec:
     initial_task: int  #: 1-based; the task that trains the backbone
     selection: str  #: "validation", "last" or "legacy-test"
     bn_policy: str  #: "frozen" or "per-task"
-    backbone: dict[str, Any]  #: name, width, channels, image_size, pretrained, weights (file name), weights_sha256
-    protocol: dict[str, Any]  #: batch_size, eval_batch_size, and what replaces the tasks' own augmentation
-    settings: dict[str, Any]  #: the method's knobs, resolved
-    scratch: dict[str, Any]  #: knobs of the task-1 network and of accuracy goals
-    mask: dict[str, Any] | None = None
+    backbone: Backbone
+    protocol: Batches
+    settings: Settings  #: the method's knobs
+    scratch: TrainSettings  #: knobs of the task-1 network and of accuracy goals
+    mask: MaskSettings | None = None
     train_limit: int | None = None
     test_limit: int | None = None
     device: str = "cpu"  #: "cpu" or "cuda"
     precision: str = "fp32"
     compile: str = "off"
     scenario_title: str = ""
+    settings_of: str = ""  #: the protocol whose settings the method took; empty: its defaults
+    inputs: tuple[Inputs, ...] = ()  #: one a task, known when the images are read
 
-    #: fields that name things without changing a number
-    NOT_HASHED = ("scenario_title",)
+    #: fields that say where numbers come from, or are part of the data's fingerprint, without changing any themselves
+    NOT_HASHED = ("scenario_title", "settings_of", "inputs")
 
     @property
     def run_id(self) -> str:
@@ -59,15 +100,14 @@ class RunSpec:
         return f"{self.scenario}-{self.method}-s{self.seed}-{digest(self._departures())}"
 
     def _departures(self) -> dict[str, Any]:
-        card, trainer = METHODS[self.method], reference(self.backbone["pretrained"])
+        card, trainer = METHODS[self.method], reference(self.backbone.pretrained)
         value = {**self._hashed(), "version": card.version}
         if trainer.version != 1:
             value["version of task 1"] = trainer.version
         value["settings"] = _unlike(self.settings, card.settings)
         value[TASK_1] = _unlike(self.scratch, trainer.settings)
-        value["backbone"] = {
-            key: item for key, item in value["backbone"].items() if key not in BACKBONE or item != BACKBONE[key]
-        }
+        if self.backbone.width == 1:
+            del value["backbone"]["width"]
         value["mask"] = _unlike(self.mask, card.mask) if self.mask is not None and card.mask is not None else None
         optional = {item.name: item.default for item in dataclasses.fields(self) if item.name != "mask"}
         return {key: item for key, item in value.items() if key not in optional or item != optional[key]}
@@ -76,7 +116,7 @@ class RunSpec:
         value = dataclasses.asdict(self)
         for name in self.NOT_HASHED:
             del value[name]
-        value["backbone"] = {key: item for key, item in self.backbone.items() if key != "weights"}
+        del value["backbone"]["weights"]
         return value
 
     @property
@@ -126,14 +166,14 @@ class RunSpec:
 
     def _first(self, *parts: str) -> dict[str, Any] | None:
         """What was hashed then; None where a knob of these parts does something that was not done then."""
-        trainer, value = reference(self.backbone["pretrained"]), self._hashed()
+        trainer, value = reference(self.backbone.pretrained), self._hashed()
         if trainer.version != 1:
             return None
         kinds = {"settings": METHODS[self.method].settings, TASK_1: trainer.settings, "mask": MaskSettings()}
         for part in parts:
-            for knob, about in knobs_of(kinds[part]).items() if value[part] is not None else ():
-                before = getattr(kinds[part], knob) if about.was is None else about.was
-                if about.since > 1 and value[part].pop(knob, before) != before:
+            for name, about in knobs_of(kinds[part]).items() if value[part] is not None else ():
+                before = getattr(kinds[part], name) if about.was is None else about.was
+                if about.since > 1 and value[part].pop(name, before) != before:
                     return None
         return value
 
@@ -142,52 +182,96 @@ class RunSpec:
         return {
             **dataclasses.asdict(self),
             "tasks": len(self.task_indices),
-            "epochs": self.settings["epochs"],
-            "batch_size": self.protocol["batch_size"],
+            "epochs": self.settings.epochs,
+            "batch_size": self.protocol.batch_size,
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunSpec:
-        """Read ``to_json`` back; derived fields are ignored. Raises TypeError when a field is missing."""
+    def from_json(cls, value: Mapping[str, Any]) -> RunSpec:
+        """Read ``to_json`` back; derived fields are ignored.
+
+        Raises:
+            TypeError: a field is missing or of another type.
+            ValueError: a value that its setting cannot take, or no such method here.
+        """
         known = {item.name: value[item.name] for item in dataclasses.fields(cls) if item.name in value}
+        if known.get("method") not in METHODS:
+            raise ValueError(f"there is no method {known.get('method')!r} here")
+        card, mask = METHODS[known["method"]], known.get("mask")
+        check_fields(_Plain, value)
+        for part in _PARTS:
+            if not isinstance(value.get(part), dict):
+                raise TypeError(f"{part} is {shown(value.get(part))}, not a mapping")
         for name in ("task_indices", "task_names"):
             known[name] = tuple(known.get(name, ()))
+        known["backbone"] = _made(Backbone, known["backbone"], "backbone")
+        known["protocol"] = _made(Batches, known["protocol"], "protocol")
+        check_fields(Augmentation, known["protocol"].augmentation)
+        known["settings"] = _filled(type(card.settings), known["settings"], "settings")
+        known["scratch"] = _filled(TrainSettings, known["scratch"], "settings of task 1")
+        known["mask"] = None if mask is None else _filled(MaskSettings, mask, "mask")
+        known["inputs"] = tuple(
+            _made(Inputs, {**item, "augmentation": Augmentation(**item["augmentation"])}, "inputs")
+            for item in known.get("inputs", ())
+        )
         return cls(**known)
 
 
+#: fields of a spec that are mappings in its JSON
+_PARTS = ("backbone", "protocol", "settings", "scratch")
+
+
 @dataclass(frozen=True)
-class RunOptions:
-    """How a run is carried out; none of it changes an accuracy."""
+class _Plain:
+    """The plain fields of a spec's JSON."""
 
-    results: str
-    data_root: str | None = None
-    scenario_source: str = ""  #: what ``load_scenario`` takes: the name, or the YAML file's path
-    weights: str | None = None
-    device: str = "cpu"  #: with an index, where there are several
-    threads: int = 0  #: CPU threads of torch; 0: torch's own choice
-    keep_weights: str = "tasks"
-    resume: bool = True
-    measure: str = "full"  #: "full" or "minimal" (no memory, energy or CUDA events)
-    checkpoint_seconds: float = 60.0  #: within a task, at the end of an epoch, at most this often
-    require_idle_gpu: bool = False
-    workers: int = 1  #: runs at a time of the command that this run belongs to
-    command: str = ""
-    plugins: tuple[str, ...] = ()  #: modules whose methods are taken too
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain JSON value."""
-        return dataclasses.asdict(self)
+    scenario: str
+    seed: int
+    task_indices: tuple[int, ...]
+    task_names: tuple[str, ...]
+    initial_task: int
+    selection: str
+    bn_policy: str
+    train_limit: int | None
+    test_limit: int | None
+    device: str
+    precision: str
+    compile: str
 
 
-def _unlike(values: Mapping[str, Any], default: Settings | MaskSettings) -> dict[str, Any]:
-    """The knobs that differ from their defaults; lists, as JSON has them, count as tuples. A knob that is younger than
-    the values did then what it says in ``was``."""
+def _made(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:
+    """A plain dataclass from its JSON; fields that are new since have their defaults."""
+    check_fields(kind, values)
+    needed = [item.name for item in dataclasses.fields(kind) if _is_needed(item)]  # type: ignore[arg-type]
+    if lacking := [name for name in needed if name not in values]:
+        raise ValueError(f"its {what} has no {', '.join(lacking)}")
+    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    items = {name: tuple(item) if isinstance(item, list) else item for name, item in values.items() if name in known}
+    return kind(**items)
+
+
+def _is_needed(item: dataclasses.Field[Any]) -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+
+
+def _filled(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:
+    if "epochs" in types_of(kind) and "epochs" not in values:
+        raise ValueError(f"its {what} has no epochs")
+    check_fields(kind, values)
+    try:
+        return filled(kind, values)
+    except WrongValue as error:
+        raise ValueError(f"in its {what}, {error}") from None
+
+
+def _unlike(values: Any, default: Any) -> dict[str, Any]:
+    """The knobs that differ from their defaults."""
     usual = dataclasses.asdict(default)
-    return {
-        key: value
-        for key, value in {**done_before(default), **values}.items()
-        if key not in usual or (tuple(value) if isinstance(value, list) else value) != usual[key]
-    }
+    return {key: value for key, value in dataclasses.asdict(values).items() if value != usual.get(key, _NEW)}
+
+
+#: unlike every value
+_NEW = object()
 
 
 def digest(value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.plan.request import Request, plan
+from benchmark.plan.request import Request, method_names, plan, require_settings_used
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Scenario
 
@@ -43,7 +43,9 @@ def expand(preset: Preset, request: Request, scenario: Scenario, weights_sha256:
         request: what the user gave; its methods, unless they are the default, pick among the preset's, and initial
             tasks beyond ``request.tasks`` are left out.
     """
-    chosen = None if request.methods == Request().methods else set(request.methods)
+    chosen = None if request.methods == Request().methods else set(method_names(request.methods))
+    every = tuple(dict.fromkeys(name for part in preset.parts for name in part.methods))
+    require_settings_used(request, scenario, tuple(name for name in every if chosen is None or name in chosen))
     seen: dict[str, None] = {}
     for seed in request.seeds:
         for part in preset.parts:

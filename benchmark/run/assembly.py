@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +12,11 @@ from torch import nn
 
 from benchmark.backbones.registry import build
 from benchmark.backbones.weights import load_weights
-from benchmark.plan.request import mask_settings, resolved_settings, scratch_settings
-from benchmark.plan.spec import TASK_1, RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.request import augmentation_of
+from benchmark.plan.spec import TASK_1, Inputs, RunSpec
 from benchmark.run.tensors import PreparedTask, experiences, fits, prepare
-from benchmark.scenarios.contract import silent
+from benchmark.scenarios.contract import Task, silent
 from benchmark.scenarios.registry import load_scenario
 from methods.card import AS_GIVEN, FROM_SCRATCH
 from methods.engine.backbones import INITIAL
@@ -33,6 +33,7 @@ class Material:
 
     tasks: dict[int, PreparedTask]
     experiences: dict[int, Any]
+    inputs: tuple[Inputs, ...]  #: what the network sees of each task, in the order of learning
     fingerprint: str
     resident: bool  #: the images live on the device, see ``benchmark.run.tensors.fits``
 
@@ -40,17 +41,24 @@ class Material:
 def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Material:
     """Read the data and put them on the device. Raises RequestError: not there, or not as they should be."""
     scenario = load_scenario(options.scenario_source)
-    root = Path(options.data_root) if options.data_root else None
-    data = scenario.read(root, sorted(spec.task_indices), silent)
+    data = scenario.read(options.data_root, sorted(spec.task_indices), silent)
     resident = fits(data.tasks, device, options.workers)
     tasks = {task.index: prepare(spec, task, device, resident=resident) for task in data.tasks}
-    return Material(tasks, dict(zip(tasks, experiences(list(tasks.values())), strict=True)), data.mark, resident)
+    seen = {task.index: inputs_of(spec, task) for task in data.tasks}
+    inputs = tuple(seen[index] for index in spec.task_indices)
+    learnable = dict(zip(tasks, experiences(list(tasks.values())), strict=True))
+    return Material(tasks, learnable, inputs, data.mark, resident)
+
+
+def inputs_of(spec: RunSpec, task: Task) -> Inputs:
+    """How a run's network sees a task's images."""
+    return Inputs(task.name, task.resize, task.mean, task.std, augmentation_of(spec, task.augmentation))
 
 
 def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:
     """A freshly initialised backbone (from torch's global generator), or the pretrained one; scratch has none."""
     chosen = spec.backbone
-    backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+    backbone = build(chosen.name, width=chosen.width, channels=chosen.channels)
     if options.weights and METHODS[spec.method].reference != FROM_SCRATCH:
         load_weights(backbone, options.weights)
     return backbone
@@ -73,10 +81,10 @@ def strategy_of(
 
     card = METHODS[spec.method]
     extra: dict[str, Any] = {}
-    if (mask := mask_settings(spec)) is not None:
+    if (mask := spec.mask) is not None:
         extra["mask"] = mask
     if card.needs.task1_network:
-        extra[TASK_1] = scratch_settings(spec)
+        extra[TASK_1] = spec.scratch
     if card.needs.fresh_backbone:
         extra["make_backbone"] = make_backbone
     if card.needs.goal:
@@ -86,13 +94,13 @@ def strategy_of(
     INITIAL[card.needs.backbone](backbone, Streams(spec.seed).generator("backbone", 0, torch.device("cpu")))
     return card.load()(
         backbone=backbone,
-        settings=resolved_settings(spec),
+        settings=spec.settings,
         bn_policy=spec.bn_policy,
         seed=spec.seed,
         task_count=len(spec.task_indices),
-        pretrained=spec.backbone["pretrained"] or card.needs.backbone != AS_GIVEN,
-        train_mb_size=spec.protocol["batch_size"],
-        eval_mb_size=spec.protocol["eval_batch_size"],
+        pretrained=spec.backbone.pretrained or card.needs.backbone != AS_GIVEN,
+        train_mb_size=spec.protocol.batch_size,
+        eval_mb_size=spec.protocol.eval_batch_size,
         device=device,
         evaluator=EvaluationPlugin(),
         precision=spec.precision,
@@ -107,7 +115,7 @@ def warm_up(spec: RunSpec, view: TaskView, prepared: PreparedTask, device: torch
 
     They go through copies of all tensors, so the backbone keeps its bytes, and torch's generators their state.
     """
-    count = min(spec.protocol["batch_size"], len(prepared.images.train))
+    count = min(spec.protocol.batch_size, len(prepared.images.train))
     images, _ = next(prepared.images.train.evaluation_batches(count))
     copies = {name: tensor.clone().requires_grad_() for name, tensor in view.backbone.named_parameters()}
     copies |= {name: tensor.clone() for name, tensor in view.backbone.named_buffers()}

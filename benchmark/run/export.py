@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from benchmark.backbones.registry import build
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.plan.request import mask_settings
 from benchmark.plan.spec import RunSpec
 from benchmark.run.checkpoint import CheckpointError, read_tensors, write_tensors
 from benchmark.run.store import RunFolder
@@ -51,7 +50,7 @@ class StoredRun:
     @cached_property
     def layout(self) -> FlatLayout | None:
         """Where the masked or owned weights lie; None where the backbone has no weights of that kind."""
-        mask = mask_settings(self.spec)
+        mask = self.spec.mask
         if mask is not None:
             return layout_of(self.network, mask.units, mask.hidden_linear)
         return layout_of(self.network) if weight_layers(self.network) else None
@@ -85,21 +84,27 @@ def read_run(folder: Path) -> StoredRun:
     """
     try:
         record = read_record(folder / "result.json")
+        _require_method(folder, record)
         spec = RunSpec.from_json(record.spec)
-    except (SchemaError, TypeError) as error:
+    except (SchemaError, TypeError, ValueError, KeyError) as error:
         raise RequestError(f"{folder} holds no run that can be exported: {error}.") from error
     if not record.finished:
         raise RequestError(f"The run in {folder} has not finished; give its `run` command again first.")
-    if spec.method not in METHODS:
-        raise RequestError(
-            f"The run in {folder} is of the method {spec.method!r}, which is not installed here; install the package "
-            "that brings it, or name its module with --plugin."
-        )
     stored = RunFolder(folder)
     shared, _ = _read(stored.backbone, spec)
     chosen = spec.backbone
-    network = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+    network = build(chosen.name, width=chosen.width, channels=chosen.channels)
     return StoredRun(stored, record, spec, shared, network)
+
+
+def _require_method(folder: Path, record: RunRecord) -> None:
+    """Raises RequestError: the run is of a method that is not installed."""
+    method = record.spec.get("method")
+    if method not in METHODS:
+        raise RequestError(
+            f"The run in {folder} is of the method {method!r}, which is not installed here; install the package that "
+            "brings it, or name its module with --plugin."
+        )
 
 
 def _read(path: Path, spec: RunSpec) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -185,9 +190,9 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
         class_names=metadata["class_names"],
         mean=metadata["mean"],
         std=metadata["std"],
-        image_size=chosen["image_size"],
+        image_size=chosen.image_size,
         resize=metadata.get("resize"),
-        backbone={key: chosen[key] for key in ("name", "width", "channels")},
+        backbone={key: getattr(chosen, key) for key in ("name", "width", "channels")},
         backbone_sha256=tensors_sha256(run.backbone) if set(run.backbone) - brought else None,
         run_id=run.record.run_id,
         method=run.spec.method,
@@ -199,5 +204,5 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
 
 def export_backbone(run: StoredRun, path: Path) -> None:
     """Write the shared backbone: a state dict without BN's batch counters. Raises RequestError, OSError."""
-    about = {key: run.spec.backbone[key] for key in ("name", "width", "channels")}
+    about = {key: getattr(run.spec.backbone, key) for key in ("name", "width", "channels")}
     write_tensors(path, run.backbone, {"backbone": about, "run_id": run.record.run_id})

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmark.errors import RequestError
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.execution import RunOptions
+from benchmark.plan.spec import RunSpec
 
 
 def usable(name: str) -> Any:
@@ -63,7 +64,6 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
     from benchmark.backbones.registry import build, smallest_image
     from benchmark.backbones.weights import load_weights
     from benchmark.measure import caveats as doubts
-    from benchmark.plan.request import mask_settings
     from methods.engine import masks
     from methods.engine.layout import layout_of
 
@@ -74,20 +74,20 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
             return refusal
         if refusal := incapable(spec, device):
             return refusal
-        if chosen["image_size"] < smallest_image(chosen["name"]):
+        if chosen.image_size < smallest_image(chosen.name):
             return (
-                f"{chosen['name']} needs images of at least {smallest_image(chosen['name'])} pixels, "
-                f"{spec.scenario} has {chosen['image_size']}; choose another --backbone."
+                f"{chosen.name} needs images of at least {smallest_image(chosen.name)} pixels, "
+                f"{spec.scenario} has {chosen.image_size}; choose another --backbone."
             )
-        backbone = build(chosen["name"], width=chosen["width"], channels=chosen["channels"])
+        backbone = build(chosen.name, width=chosen.width, channels=chosen.channels)
         if options.weights:
             load_weights(backbone, options.weights)
-        mask = mask_settings(spec)
+        mask = spec.mask
         if mask is not None:
             masks.check(mask)
             layout_of(backbone, mask.units, mask.hidden_linear)
     except RequestError as error:
         return str(error)
     except (ValueError, RuntimeError) as error:
-        return f"{spec.method} on {chosen['name']}: {error}"
+        return f"{spec.method} on {chosen.name}: {error}"
     return None

@@ -173,7 +173,7 @@ def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence
     if rule is None:
         return None
     width = backbone.feature_dim
-    initial = head_size(width, IMAGENET_CLASSES) if spec.backbone["pretrained"] else None
+    initial = head_size(width, IMAGENET_CLASSES) if spec.backbone.pretrained else None
     architecture = architecture_of(backbone, [head_size(width, count) for count in classes], initial)
     units = sum(mask.units for mask in masks)
     soft = sum(mask.soft + mask.zeros for mask in masks) / units if units and rule.soft else 0.0
@@ -187,9 +187,9 @@ def _rule(spec: RunSpec) -> SizeRule | None:
         return rule
     return dataclasses.replace(
         rule,
-        units=spec.mask["units"],
-        hidden_linear=spec.mask["hidden_linear"],
-        soft=spec.mask["soft"] != "none",
+        units=spec.mask.units,
+        hidden_linear=spec.mask.hidden_linear,
+        soft=spec.mask.soft != "none",
     )
 
 

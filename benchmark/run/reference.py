@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.measure.clock import RUN, Stopwatch
-from benchmark.plan.request import scratch_settings
 from benchmark.plan.spec import RunSpec
 from benchmark.run.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
 from benchmark.run.compiling import compiling_apart
@@ -107,13 +106,13 @@ class References:
         The reference trains from scratch, or from the backbone where that is pretrained. Which of its epochs counts is
         the setting ``goal_epoch``.
         """
-        path, epoch = self._goal_path(task), str(self.spec.settings.get("goal_epoch", "best"))
+        path, epoch = self._goal_path(task), str(getattr(self.spec.settings, "goal_epoch", "best"))
         with self._alone(path, "the accuracy goal"):
             found = read_goal(path, data_mark(task), epoch)
             if found is not None:
                 return found
             clock = Stopwatch(self.synchronise)
-            strategy = self._reference(clock, "goal", task, self.spec.backbone["pretrained"])
+            strategy = self._reference(clock, "goal", task, self.spec.backbone.pretrained)
             self._train(strategy, clock, experience, task, path)
             assert strategy.progress is not None
             goals = self._write_goal(task, strategy.progress, "trained for it")
@@ -182,7 +181,7 @@ class References:
         extra = {"make_backbone": self.make_backbone} if card.needs.fresh_backbone else {}
         return card.load()(
             backbone=self.make_backbone(),
-            settings=scratch_settings(self.spec),
+            settings=self.spec.scratch,
             pretrained=pretrained,
             **extra,
             **self._arguments(clock, phase, task),
@@ -196,8 +195,8 @@ class References:
 
         return {
             "seed": self.spec.seed,
-            "train_mb_size": self.spec.protocol["batch_size"],
-            "eval_mb_size": self.spec.protocol["eval_batch_size"],
+            "train_mb_size": self.spec.protocol.batch_size,
+            "eval_mb_size": self.spec.protocol.eval_batch_size,
             "device": self.device,
             "evaluator": EvaluationPlugin(),
             "precision": self.spec.precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,8 +14,9 @@ import torch
 from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
+from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import warnings_of
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.plan.spec import RunSpec
 from benchmark.run import assembly, resume
 from benchmark.run.allocator import give_back_freed_blocks
 from benchmark.run.checkpoint import header_bytes, write_tensors
@@ -43,7 +45,7 @@ def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
     Returns:
         The record, or None when another process is at this run.
     """
-    folder = run_folder(Path(options.results), *spec.ids)
+    folder = run_folder(options.results, *spec.ids)
     started = now()
     try:
         with locked(folder.path / ".lock"):
@@ -129,13 +131,14 @@ class Runner:
             return self._finish(facts)
 
     def _assemble(self) -> None:
-        spec, options = self.spec, self.options
-        self.material = assembly.material(spec, options, self.device)
+        options = self.options
+        self.material = assembly.material(self.spec, options, self.device)
+        spec = self.spec = dataclasses.replace(self.spec, inputs=self.material.inputs)
         self.tasks, self.experiences = self.material.tasks, self.material.experiences
         make_backbone = partial(assembly.backbone_of, spec, options)
         self.references = References(
             spec,
-            Path(options.results),
+            options.results,
             self.device,
             make_backbone,
             self._synchronise,
@@ -161,7 +164,7 @@ class Runner:
 
     def _start(self) -> None:
         """The task-1 network, where this method starts from it."""
-        if not self.card.starts_from_task1(self.spec.backbone["pretrained"]):
+        if not self.card.starts_from_task1(self.spec.backbone.pretrained):
             return
         index = self.spec.initial_task
         self._tell({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
@@ -185,7 +188,7 @@ class Runner:
         progress: Progress = self.strategy.progress
         self.done.progresses.append(progress.to_json())
         met = progress.done.get("goal met", True)
-        sets_goals = self.card is reference(pretrained=False) and not self.spec.backbone["pretrained"]
+        sets_goals = self.card is reference(pretrained=False) and not self.spec.backbone.pretrained
         if sets_goals and self.spec.selection != "last":
             with self.clock("save"):
                 self.references.keep_goal(self.tasks[index], progress, self.folder.run_id)

@@ -2,36 +2,75 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.plan.spec import RunOptions, RunSpec
-    from benchmark.run.executors import Job
+    from benchmark.plan.execution import RunOptions
+    from benchmark.plan.request import Request
+    from benchmark.plan.spec import RunSpec
+    from benchmark.run.estimate import Estimates
+    from benchmark.run.executors import Executor, Job
     from benchmark.scenarios.contract import Scenario, ScenarioData
     from results.schema import RunRecord
 
 
 @dataclass(frozen=True)
-class Campaign:
+class Sweep:
     """Runs to carry out together, all of one scenario."""
 
     scenario: Scenario
     specs: Sequence[RunSpec]
     options: RunOptions
     weights: Path | None = None  #: given by the user, in place of the scenario's own
-    workers: int = 1
-    in_process: bool = False  #: run here, for debugging
-    force: bool = False
-    download: bool = False
 
 
-def carry_out(campaign: Campaign) -> int:
+def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], command: str | None = None) -> Sweep:
+    """A plan, and how it is to be carried out.
+
+    Args:
+        command: what to type to go on; None: the command line as it was.
+
+    Raises:
+        RequestError: no such data root or device.
+    """
+    from benchmark.data.locate import data_root
+    from benchmark.plan.device import device_of
+    from benchmark.plan.execution import Execution, RunOptions
+
+    how = {item.name: getattr(request, item.name) for item in dataclasses.fields(Execution)}
+    how["device"] = device_of(request.device)
+    if request.require_idle_gpu and how["device"] == "cpu":
+        raise RequestError("--require-idle-gpu needs a GPU, and the runs are on the CPU; leave it out or add --device.")
+    if request.download:
+        how["data_root"] = request.data_root or Path("data")
+        try:
+            how["data_root"].mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"--data-root {how['data_root']} cannot be made a folder ({error.strerror}).") from error
+    options = RunOptions(
+        **{
+            **how,
+            "data_root": data_root(how["data_root"]),
+            "threads": request.threads or scenario.threads,
+            "workers": 1 if request.executor == "local" else min(request.workers, len(specs)),
+        },
+        scenario_source=request.scenario,
+        weights=request.weights or scenario.weights,
+        command=command if command is not None else "python -m benchmark " + shlex.join(sys.argv[1:]),
+        **{key.removeprefix("run."): item for key, item in request.overrides.items() if key.startswith("run.")},
+    )
+    return Sweep(scenario, specs, options, request.weights)
+
+
+def carry_out(sweep: Sweep) -> int:
     """Check data, results folder, weights and device; run what is not finished; report.
 
     Returns:
@@ -41,37 +80,39 @@ def carry_out(campaign: Campaign) -> int:
         RequestError: something is wrong with the request or the data; no run was started.
     """
     from benchmark.console import decoding_progress
-    from benchmark.run.executors import Job, LocalExecutor, ProcessExecutor
+    from benchmark.run.executors import Job, executor_for
     from benchmark.run.store import require_writable
     from benchmark.scenarios.weights import weights_faults
 
-    scenario, specs, options = campaign.scenario, campaign.specs, campaign.options
-    results = Path(options.results)
+    scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
+    results = options.results
     count = len(specs)
     print(
         f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {options.device}, results in {results}", flush=True
     )
-    if faults := weights_faults(scenario, campaign.weights):
+    if faults := weights_faults(scenario, sweep.weights):
         raise RequestError(faults[0])
     require_writable(results)
-    executor = LocalExecutor() if campaign.in_process else ProcessExecutor(campaign.workers)
+    executor = executor_for(options)
     jobs = [Job(spec, options) for spec in specs]
-    if campaign.force or not all(_finished_record(job) for job in jobs):
+    if options.force or not all(_finished_record(job) for job in jobs):
         executor.start()  # imports go on while images are decoded
     try:
-        if campaign.download:
-            _download(options.data_root or "data")
+        if options.download:
+            _download(options.data_root or Path("data"))
         indices = sorted({index for spec in specs for index in spec.task_indices})
-        data = scenario.read(Path(options.data_root) if options.data_root else None, indices, decoding_progress())
+        data = scenario.read(options.data_root, indices, decoding_progress())
         _require_validation_images(specs[0], data)
-        todo = [job for job in jobs if campaign.force or not finished(job, data)]
-        _forget_finished(todo, campaign.force)
+        todo = [job for job in jobs if options.force or not finished(job, data)]
+        _forget_finished(todo, options.force)
         _tidy([job for job in jobs if job not in todo])
         for line in _warnings(todo, data):
             print(f"warning: {line}", flush=True)
+        found = None
         if todo:
             _preflight(executor, todo)
-        failed = _run_all(executor, todo, len(jobs) - len(todo))
+            found = _estimated(executor, todo, scenario, data)
+        failed = _run_all(executor, todo, len(jobs) - len(todo), found)
     except KeyboardInterrupt:
         executor.stop()
         print(
@@ -104,17 +145,17 @@ def _require_validation_images(spec: RunSpec, data: ScenarioData) -> None:
             )
 
 
-def _download(root: str) -> None:
+def _download(root: Path) -> None:
     from benchmark.data.cifar import download_cifar100
 
-    download_cifar100(Path(root))
+    download_cifar100(root)
 
 
 def _finished_record(job: Job) -> RunRecord | None:
     """The record of the finished run; None without one, or when the run was asked for again."""
     from benchmark.run.store import run_folder
 
-    folder = run_folder(Path(job.options.results), *job.spec.ids)
+    folder = run_folder(job.options.results, *job.spec.ids)
     record = folder.read()
     return record if record is not None and record.finished and not folder.to_be_repeated else None
 
@@ -135,7 +176,7 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
     from benchmark.run.store import locked, run_folder
 
     for job in jobs:
-        folder = run_folder(Path(job.options.results), *job.spec.ids)
+        folder = run_folder(job.options.results, *job.spec.ids)
         with suppress(BlockingIOError), locked(folder.path / ".lock"):
             if force:
                 folder.repeat()
@@ -150,7 +191,7 @@ def _tidy(jobs: Sequence[Job]) -> None:
     from benchmark.run.store import locked, run_folder
 
     for job in jobs:
-        folder = run_folder(Path(job.options.results), *job.spec.ids)
+        folder = run_folder(job.options.results, *job.spec.ids)
         with suppress(BlockingIOError), locked(folder.path / ".lock"):
             folder.forget_checkpoints()
             folder.sweep()
@@ -170,7 +211,7 @@ def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
     return list(found)
 
 
-def _preflight(executor: Any, jobs: Sequence[Job]) -> None:
+def _preflight(executor: Executor, jobs: Sequence[Job]) -> None:
     """Every distinct network once, before the first run starts. Raises RequestError."""
     import time
 
@@ -186,12 +227,25 @@ def _preflight(executor: Any, jobs: Sequence[Job]) -> None:
     print(f"ready after {time.perf_counter() - started:.0f} s", flush=True)
 
 
-def _run_all(executor: Any, jobs: Sequence[Job], done: int) -> int:
+def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data: ScenarioData) -> Estimates:
+    """How long the runs will take, and a line that says so."""
+    from benchmark.run.estimate import estimates, in_words, time_steps
+
+    options, specs = jobs[0].options, [job.spec for job in jobs]
+    images = {task.index: len(task.train) for task in data.tasks}
+    found = estimates(options.results, options.device, options.threads, scenario, images)
+    time_steps(found, executor, jobs)
+    if (total := found.total(specs, options.workers)) is not None:
+        print(f"about {in_words(total)}, by {found.basis(specs)}", flush=True)
+    return found
+
+
+def _run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates | None) -> int:
     """Carry out jobs under a progress display; returns how many failed."""
     from benchmark.console import Console
 
     failed = 0
-    with Console([job.spec for job in jobs], done) as console:
+    with Console([job.spec for job in jobs], done, found, jobs[0].options.workers if jobs else 1) as console:
         for job, record in executor.run(jobs, console.hear):
             console.ended(job.spec, record)
             failed += record is not None and not record.finished

@@ -71,7 +71,7 @@ def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool =
         resident: the images live on the device; False: on the CPU, from where every batch is sent (``fits``).
     """
     own = augmentation_of(spec, task.augmentation)
-    size = spec.backbone["image_size"]
+    size = spec.backbone.image_size
     augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
     train = _Tensors(task, task.train, augmenting, device, resident)
     test = _Tensors(task, task.test, augmenting, device, resident).at(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from methods.engine.knobs import knob
+
 if TYPE_CHECKING:  # ``list`` answers without numpy
     import numpy as np
     from numpy.typing import NDArray
@@ -28,10 +30,10 @@ class Augmentation:
     The test view is always the centre crop of ``Scenario.image_size``, without any of these.
     """
 
-    crop_padding: int = 0  #: pixels of zero padding around a random crop of the image's own size (CIFAR: 4)
-    flip: bool = False  #: horizontal flip with probability 1/2
-    random_resized_crop: bool = False  #: torchvision's RandomResizedCrop to ``image_size``
-    cutout: int = 0  #: side of one square hole in pixels, after normalisation; 0: none
+    crop_padding: int = knob(0, "zero padding around a random crop of the image's own size (CIFAR: 4)", "pixels")
+    flip: bool = knob(False, "horizontal flip with probability 1/2")
+    random_resized_crop: bool = knob(False, "torchvision's RandomResizedCrop to the network's image size")
+    cutout: int = knob(0, "side of one square hole after normalisation; 0: none", "pixels")
 
 
 @dataclass(frozen=True)

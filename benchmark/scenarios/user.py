@@ -1,4 +1,4 @@
-"""A user's own scenario from a YAML file; its keys are described in docs/own-scenario.md."""
+"""A user's own scenario from a YAML file; its keys are described in docs/add-a-scenario.md."""
 
 from __future__ import annotations
 

@@ -33,13 +33,15 @@ def load_mapping(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def known_keys(mapping: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Raises RequestError for a key that is not ``known``."""
+def known_keys(
+    mapping: Mapping[str, Any], known: Iterable[str], where: str, also: Mapping[str, str] | None = None
+) -> None:
+    """Raises RequestError for a key that is not ``known``; ``also``: words for keys -> the keys."""
     known = tuple(known)
     for key in mapping:
         if key not in known:
             raise RequestError(
-                f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)} Known are {', '.join(known)}."
+                f"{where}: unknown key {key!r}.{did_you_mean(str(key), known, also)} Known are {', '.join(known)}."
             )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from methods.card import Card, Look, Needs, SizeRule
-from methods.engine.knobs import WeightSettings, knob
+from methods.engine.knobs import knob
+from methods.settings import WeightSettings
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class CPGSettings(WeightSettings):
     )
 
     SCALED: ClassVar[tuple[str, ...]] = (
-        "milestones",
+        *WeightSettings.SCALED,
         "pick_milestone",
         "pick_stop",
         "prune_epochs",
@@ -51,6 +52,11 @@ class CPGSettings(WeightSettings):
         "retrain_epochs",
         "retrain_patience",
     )
+
+    @property
+    def all_epochs(self) -> int:
+        """Training, every pruning ratio, and retraining; a task that meets its goal late prunes less."""
+        return self.epochs + len(self.prune_ratios) * self.prune_epochs + self.retrain_epochs
 
 
 CPG = Card(

@@ -25,13 +25,14 @@ from torch import Tensor
 from methods.cpg.card import CPG as CARD
 from methods.cpg.card import CPGSettings
 from methods.engine.functions import MaskFunction
-from methods.engine.optimise import Group, Optimizers, Schedule
+from methods.engine.optimise import Group, Optimizers
 from methods.engine.owned import OwnedWeights
 from methods.engine.ownership import earlier_weights
 from methods.engine.packing import pack_bits
 from methods.engine.parts import Part, Parts
 from methods.engine.pruning import compulsory_ratio, cubic_ratio, prune_layers
 from methods.engine.restore import PICKS
+from methods.engine.schedule import Schedule
 from methods.engine.state import Fitted, LearningTask, Plan, Snapshot
 
 SCORES = "scores"
@@ -171,7 +172,13 @@ class CPG(OwnedWeights):
     def _plan(self, task: LearningTask, phase: str, epochs: int, groups: Sequence[Group], **options: Any) -> Plan:
         position = self.position_of(task)
         self._picks_train = any(tensor is self.current.get(SCORES) for group in groups for tensor in group.tensors)
-        return Plan(phase, epochs, Optimizers(groups), after_backward=lambda: self.decay_and_mask(position), **options)
+        return Plan(
+            phase,
+            epochs,
+            Optimizers(groups, self.settings.clip),
+            after_backward=lambda: self.decay_and_mask(position),
+            **options,
+        )
 
     def _prune_gradually(self, task: LearningTask, goal: float, met: bool) -> None:
         """Runs of ``prune_epochs`` at growing ratios; the last acceptable one is remembered as chosen."""

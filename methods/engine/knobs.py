@@ -1,28 +1,24 @@
-"""Knobs: the plain numbers that a method can be set to, each with its help, unit and bounds. Imports no torch.
+"""Knobs: fields of a dataclass that know their help, unit, bounds and type, and the one way in which values are read.
 
-A method's settings are a frozen dataclass whose fields are made by :func:`knob`. A scenario may override any of them
-for its protocol, a user any with ``--set <method>.<knob>=value``. Defaults are those of the twenty CIFAR-100 tasks
-in CPG's and KSM's code; epochs count passes over the data.
+Whatever a user or a file says, ``--set ksm.lr=2e-4``, an option, a key of a YAML file, an argument in Python or a field
+of a record, goes through :func:`coerced`: text or value in, the field's type out, or one sentence on what it must be.
+Imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
-from collections.abc import Iterable
+import os
+import types
+import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-SettingsType = TypeVar("SettingsType", bound="Settings")
-
-SCHEDULES = ("step", "cosine", "constant")
-OPTIMIZERS = ("sgd", "adam")
-UNITS = ("element", "kernel", "group", "channel")
-HIDDEN_LINEAR = ("element", "unit", "frozen")
-SURROGATES = ("straight-through", "sigmoid")
-SOFT_RULES = ("none", "release", "min-max", "max-abs", "z-score")
-KEEP_RULES = ("threshold", "top")
-VALUES_DTYPES = ("fp32", "fp16", "int8")
+Filled = TypeVar("Filled")
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,10 @@ class Knob:
     above: float | None = None
     below: float | None = None
     at_most: float | None = None
+    also: tuple[str, ...] = ()  #: other words that people have for it, for "did you mean"
     since: int = 1  #: the version of the record's naming that first knew the knob
     was: Any = None  #: what runs before that did; None: the default
-    kind: type | None = None  #: of its values, where the default is None
+    yields_to: tuple[str, ...] = ()  #: knobs that take its place where a user or a scenario sets them
 
 
 def knob(default: Any, help: str, unit: str = "", **about: Any) -> Any:
@@ -51,7 +48,7 @@ def knob(default: Any, help: str, unit: str = "", **about: Any) -> Any:
 
 
 def knobs_of(settings: Any) -> dict[str, Knob]:
-    """The knobs of a settings dataclass (or an instance of one), by name."""
+    """The knobs of a dataclass (or an instance of one), by name."""
     return {item.name: item.metadata["knob"] for item in dataclasses.fields(settings) if "knob" in item.metadata}
 
 
@@ -60,27 +57,148 @@ def done_before(settings: Any) -> dict[str, Any]:
     return {name: about.was for name, about in knobs_of(settings).items() if about.was is not None}
 
 
-class OutOfBounds(ValueError):
+def types_of(kind: type) -> dict[str, Any]:
+    """The type of every field of a dataclass, by name."""
+    return _types_of(kind)
+
+
+@functools.cache
+def _types_of(kind: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {item.name: hints[item.name] for item in dataclasses.fields(kind)}
+
+
+class WrongValue(ValueError):
     """A value that a knob cannot take; the message says what it must be, without the knob's name."""
 
 
+def coerced(hint: Any, about: Knob, value: Any) -> Any:
+    """``value``, a text or a plain value, in the type ``hint`` and within the knob's bounds.
+
+    Raises:
+        WrongValue: it is none of the knob's, as in "must be above 0, not -1".
+    """
+    value = _typed(hint, about, value)
+    check_knob(about, value)
+    return value
+
+
+def filled(kind: type[Filled], values: Mapping[str, Any]) -> Filled:
+    """An instance of the settings ``kind`` from plain values; knobs that are not there do as was done before them.
+
+    Raises:
+        WrongValue: a value that its knob cannot take, or one that no knob has; the message names it.
+    """
+    hints, knobs = types_of(kind), knobs_of(kind)
+    found = dict(done_before(kind))
+    for name, value in values.items():
+        if name not in knobs:
+            raise WrongValue(f"{name} is no setting of {kind.__name__}")
+        try:
+            found[name] = coerced(hints[name], knobs[name], value)
+        except WrongValue as error:
+            raise WrongValue(f"{name} {error}") from None
+    return kind(**found)
+
+
+def inner_type(hint: Any) -> tuple[Any, bool]:
+    """``float | None`` -> (float, True); a type that is not optional -> (itself, False)."""
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        (inner,) = (item for item in typing.get_args(hint) if item is not types.NoneType)
+        return inner, True
+    return hint, False
+
+
+def _typed(hint: Any, about: Knob, value: Any) -> Any:
+    hint, optional = inner_type(hint)
+    if optional and (value is None or (isinstance(value, str) and value.strip().lower() in ("", "none", "null"))):
+        return None
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, str):
+            value = [word for word in value.split(",") if word.strip()] if item is str else _items(value)
+        return tuple(_typed(item, about, one) for one in (value if isinstance(value, list | tuple) else [value]))
+    if isinstance(value, str):
+        value = value.strip()
+    return _READERS[hint](about, value)
+
+
+def _items(text: str) -> list[str]:
+    return text.split(",") if text.strip() else []
+
+
+def _bool(about: Knob, value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise WrongValue(f"must be true or false, not {shown(value)}")
+
+
+def _int(about: Knob, value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        if isinstance(value, str):
+            return int(value)
+    except ValueError:
+        pass
+    raise WrongValue(f"must be a whole number, not {shown(value)}")
+
+
+def _float(about: Knob, value: Any) -> float:
+    try:
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    raise WrongValue(f"must be a number, not {shown(value)}")
+
+
+def _str(about: Knob, value: Any) -> str:
+    if isinstance(value, bool):  # YAML reads off and no as false, on and yes as true
+        words = ("on", "yes") if value else ("off", "no")
+        value = next((word for word in words if word in about.choices), value)
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise WrongValue(f"must be text, not {shown(value)}")
+
+
+def _path(about: Knob, value: Any) -> Path:
+    if isinstance(value, str | Path) and str(value) and "\0" not in str(value):
+        return Path(os.path.expanduser(value))
+    raise WrongValue(f"must be a path, not {shown(value)}")
+
+
+_READERS: Mapping[Any, typing.Callable[[Knob, Any], Any]] = {
+    bool: _bool, int: _int, float: _float, str: _str, Path: _path,
+}  # fmt: skip
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
 def check_knob(about: Knob, value: Any) -> None:
-    """Raises OutOfBounds where ``value`` (of the right type; a tuple: each item) is none of the knob's."""
+    """Raises WrongValue where ``value`` (of the right type; a tuple: each item) is none of the knob's."""
     for item in value if isinstance(value, tuple) else (value,):
-        if about.choices and item not in about.choices:
-            raise OutOfBounds(f"must be one of {', '.join(about.choices)}, not {item!r}")
+        if about.choices and item is not None and item not in about.choices:
+            raise WrongValue(f"must be one of {', '.join(about.choices)}, not {shown(item)}")
         if isinstance(item, bool) or not isinstance(item, int | float):
             continue
         for holds, words in _bounds(about, item):
             if not holds:
-                raise OutOfBounds(f"must be {words}, not {item}")
+                raise WrongValue(f"must be {words}, not {item}")
 
 
 def _bounds(about: Knob, value: float) -> Iterable[tuple[bool, str]]:
     yield abs(value) < float("inf"), "a finite number"
     for bound, holds, words in (
         (about.above, operator.gt, "above"),
-        (about.at_least if about.above is None else None, operator.ge, "a finite number of at least"),
+        (about.at_least if about.above is None else None, operator.ge, "at least"),
         (about.below, operator.lt, "below"),
         (about.at_most, operator.le, "at most"),
     ):
@@ -88,106 +206,22 @@ def _bounds(about: Knob, value: float) -> Iterable[tuple[bool, str]]:
             yield holds(value, bound), f"{words} {bound:g}"
 
 
+def bounds_in_words(about: Knob) -> str:
+    """``above 0, at most 1``; empty where any number will do."""
+    least = [("above", about.above)] if about.above is not None else [("at least", about.at_least)]
+    bounds = [*least, ("below", about.below), ("at most", about.at_most)]
+    return ", ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+
+
 def check_settings(settings: Any) -> None:
-    """Raises OutOfBounds, with the knob's name, for the first value that its knob cannot take."""
+    """Raises WrongValue, with the knob's name, for the first value that its knob cannot take."""
     for name, about in knobs_of(settings).items():
         try:
             check_knob(about, getattr(settings, name))
-        except OutOfBounds as error:
-            raise OutOfBounds(f"{name} {error}") from None
+        except WrongValue as error:
+            raise WrongValue(f"{name} {error}") from None
 
 
-def scaled(epochs: int, factor: float) -> int:
-    """A phase length or milestone scaled by ``factor``, rounded half up, at least 1 (0 stays 0)."""
-    return max(1, int(epochs * factor + 0.5)) if epochs else 0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Base: ``epochs`` is the main training phase; ``with_epochs`` scales everything else along with it."""
-
-    epochs: int = knob(100, "length of the main training phase", "epochs", above=0)
-
-    #: fields that are lengths or positions in epochs, scaled with ``epochs``
-    SCALED: ClassVar[tuple[str, ...]] = ("milestones",)
-
-    def with_epochs(self: SettingsType, epochs: int) -> SettingsType:
-        """These settings with the main phase ``epochs`` long and every other phase and milestone in proportion."""
-        factor = epochs / self.epochs
-        changed: dict[str, Any] = {"epochs": epochs}
-        for name in (name for name in self.SCALED if hasattr(self, name)):
-            value = getattr(self, name)
-            changed[name] = (
-                tuple(scaled(item, factor) for item in value) if isinstance(value, tuple) else scaled(value, factor)
-            )
-        return dataclasses.replace(self, **changed)
-
-
-@dataclass(frozen=True)
-class WeightSettings(Settings):
-    """Base of all methods that train weights: CPG's SGD."""
-
-    lr: float = knob(1e-2, "learning rate of the main phase")
-    momentum: float = knob(0.9, "momentum of SGD", below=1)
-    nesterov: bool = knob(True, "Nesterov's form of momentum")
-    weight_decay: float = knob(4e-5, "weight decay on convolution and linear weights only, as CPG does by hand")
-    milestones: tuple[int, ...] = knob((50, 80), "epochs after which the rate falls by gamma", "epochs")
-    gamma: float = knob(0.1, "factor on the rate at each milestone")
-
-
-@dataclass(frozen=True)
-class TrainSettings(WeightSettings):
-    """Ordinary training of weights: a whole network, or a head."""
-
-    optimizer: str = knob("sgd", "the optimizer; sgd takes momentum and nesterov", choices=OPTIMIZERS)
-    schedule: str = knob(
-        "step", "rate over epochs: step falls at the milestones, cosine falls every iteration", choices=SCHEDULES
-    )
-
-
-@dataclass(frozen=True)
-class MaskedSettings(Settings):
-    """Masks on a frozen backbone: Piggyback, KSM and everything between."""
-
-    epochs: int = knob(30, "length of the main training phase", "epochs", above=0)
-    lr: float = knob(1e-4, "Adam's rate for mask scores and a BN set per task")
-    mask_lr: float | None = knob(None, "Adam's rate for mask scores; none: lr", kind=float, since=2)
-    bn_lr: float | None = knob(None, "Adam's rate for a BN set per task; none: lr", kind=float, since=2)
-    head_lr: float = knob(1e-4, "Adam's rate for the task's head")
-    schedule: str = knob("step", "step is the papers', cosine the KSM release's (with lr 2e-4)", choices=SCHEDULES)
-    milestones: tuple[int, ...] = knob((15,), "epochs after which the rate falls by gamma", "epochs")
-    gamma: float = knob(0.1, "factor on the rate at each milestone")
-
-
-#: what Piggyback and KSM run with where that is not the default: scenario -> knobs of ``MaskedSettings``. On the
-#: embedded digits (nine steps an epoch) a rate at which scores cross their threshold in 30 epochs.
-MASKED_PROTOCOLS: dict[str, dict[str, Any]] = {
-    "digits": {"epochs": 30, "lr": 1e-3, "head_lr": 1e-2, "milestones": (20,)},
-}
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """One point of the mask grid: units x surrogate x soft values; the equations are in ``methods.engine.masks``."""
-
-    units: str = knob("kernel", "weights of a convolution that share one score", choices=UNITS)
-    surrogate: str = knob("sigmoid", "what stands in for the derivative of the binary mask", choices=SURROGATES)
-    soft: str = knob("release", "values of dropped units", choices=SOFT_RULES)
-    soft_scale: float = knob(0.5, "factor on the soft values; 0.5 in the KSM release")
-    slope: float = knob(12.0, "k/T of equations 6 to 10; the release's k = 1200 over T = 100", above=0)
-    initial: float = knob(0.01, "starting score", at_least=None)
-    initial_spread: float = knob(0.0, "above 0: scores start uniform within initial +- spread")
-    threshold: float = knob(0.005, "tau: the score at which a unit is kept", at_least=None)
-    strict: bool = knob(False, "keep a unit where score > tau (Piggyback's code), not >= (equation 1)")
-    noise: bool = knob(False, "Gumbel noise while training; off in the release")
-    values_dtype: str = knob(
-        "fp32", "how soft values are stored and used; int8 has a scale per layer", choices=VALUES_DTYPES
-    )
-    hidden_linear: str = knob("element", "masks of hidden linear layers: unit is one per output", choices=HIDDEN_LINEAR)
-    keep: str = knob(
-        "threshold",
-        "which units a mask keeps: scores above tau, or the top share of each layer",
-        choices=KEEP_RULES,
-        since=2,
-    )
-    top: float = knob(0.5, "share of each layer's units that keep=top keeps", above=0, at_most=1, since=2)
+def other_words(knobs: Mapping[str, Knob]) -> dict[str, str]:
+    """Words that people may have for a knob -> the knob's name."""
+    return {word: name for name, about in knobs.items() for word in about.also}

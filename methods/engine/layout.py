@@ -16,8 +16,8 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from methods.engine.knobs import HIDDEN_LINEAR, UNITS
 from methods.engine.layers import computed_weights, unmasked_weights, weight_layers
+from methods.settings import HIDDEN_LINEAR, UNITS
 
 #: input channels per unit of the release's group-wise masks
 GROUP_CHANNELS = 8

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from methods.card import Card
 from methods.engine import masks, values
-from methods.engine.knobs import MaskedSettings, MaskSettings
 from methods.engine.layers import warn_of_unmasked
 from methods.engine.layout import FlatLayout, layout_of
-from methods.engine.optimise import Group, Optimizers, Schedule
+from methods.engine.optimise import Group, Optimizers
 from methods.engine.packing import pack_bits
-from methods.engine.parts import BITS, SCALES, VALUES, Part, Parts, overrides
+from methods.engine.parts import BITS, HEAD, SCALES, VALUES, Part, Parts, overrides
 from methods.engine.restore import stored_mask
+from methods.engine.schedule import main_schedule, score_rate
 from methods.engine.state import LearningTask, Plan, Snapshot
 from methods.engine.strategy import TaskStrategy
+from methods.settings import MaskedSettings, MaskSettings
 
 SCORES = "scores"
 
@@ -76,15 +77,17 @@ class MaskedBackbone(TaskStrategy):
 
     def learn(self, task: LearningTask) -> None:
         """Adam on scores, BN and head; the backbone has no gradient."""
-        self.fit(task, "train", self._plan)
+        self.fit(task, "train", lambda: self._plan(task))
 
-    def _plan(self) -> Plan:
+    def _plan(self, task: LearningTask) -> Plan:
         settings: MaskedSettings = self.settings
-        schedule = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
+        schedule = main_schedule(settings)
         trained = {name: tensor for name, tensor in self.current.items() if tensor.requires_grad}
+        for_scores = score_rate(settings, self.mask, self.trainer.steps_per_epoch(task))
         rates: dict[float, list[Tensor]] = {}
         for name, tensor in trained.items():
-            rates.setdefault(_rate_of(name, settings), []).append(tensor)
+            rate = settings.head_lr if name.startswith(HEAD) else for_scores if name == SCORES else settings.bn_rate
+            rates.setdefault(rate, []).append(tensor)
         groups = [Group(tensors, "adam", rate, schedule) for rate, tensors in rates.items()]
         return Plan("train", settings.epochs, Optimizers(groups))
 
@@ -122,11 +125,3 @@ class MaskedBackbone(TaskStrategy):
     def mask_of(self, kept: Mapping[str, Tensor]) -> masks.Mask | None:
         """See ``Method.mask_of``; the initial task has none."""
         return stored_mask(kept, self.layout) if BITS in kept else None
-
-
-def _rate_of(name: str, settings: MaskedSettings) -> float:
-    """Adam's rate for a tensor of the task: scores, head, or BN set."""
-    if name.startswith("head."):
-        return settings.head_lr
-    own = settings.mask_lr if name == SCORES else settings.bn_lr
-    return settings.lr if own is None else own

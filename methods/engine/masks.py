@@ -4,7 +4,7 @@
 quantity                       definition                                                  source
 =============================  ==========================================================  =====================
 W_eff, effective weight        W (B + A), one number of the mask per unit of W              equations 3 and 4
-B, binary mask                 [M >= tau]  (> tau if ``strict``), or the top share a layer  equation 1; Piggyback
+B, binary mask                 [M >= tau] (> tau if ``strict``), or the top share a layer  equation 1; Piggyback
 dL/dM, straight-through        dL/dB                                                       equation 2
 dL/dM, sigmoid                 dL/dB q (1 - q) k/T, with q = sigmoid((M - tau) k/T)        equations 6 to 10
 A, soft values                 (1 - B) normal(M), detached                                 equation 5
@@ -26,9 +26,10 @@ from torch import Tensor
 
 from methods.engine import fast
 from methods.engine.functions import MaskFunction
-from methods.engine.knobs import MaskSettings, OutOfBounds, check_settings
+from methods.engine.knobs import WrongValue, check_settings
 from methods.engine.layout import FlatLayout
 from methods.engine.soft_values import SOFT_RULES
+from methods.settings import MaskSettings
 
 #: T of equation 8 in the KSM release; only the optional Gumbel noise sees it apart from ``slope`` = k/T
 TEMPERATURE = 100.0
@@ -150,7 +151,7 @@ def check(settings: MaskSettings) -> None:
     """
     try:
         check_settings(settings)
-    except OutOfBounds as error:
+    except WrongValue as error:
         raise ValueError(f"mask.{error}") from error
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from methods.card import Card
 from methods.engine import batchnorm
-from methods.engine.knobs import TrainSettings
 from methods.engine.layers import weight_layers
 from methods.engine.layout import FlatLayout
 from methods.engine.masks import Mask
@@ -41,6 +40,7 @@ from methods.engine.parts import (
 from methods.engine.state import Fitted, LearningTask, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
 from methods.engine.weights import all_tensors, training_groups
+from methods.settings import TrainSettings
 
 
 class Method:

@@ -1,8 +1,7 @@
-"""Optimizers and learning-rate schedules as data, so that a phase can be stated, recorded and resumed."""
+"""Optimizers as data, so that a phase can be stated, recorded and resumed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,36 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.engine.knobs import OPTIMIZERS, SCHEDULES
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Learning rate over a phase of ``epochs``, as a factor on the group's base rate.
-
-    "step": times ``gamma`` after each milestone (an epoch number, counted from 0, at which the lower rate starts);
-    "cosine": half a cosine from 1 to 0, per iteration; "constant". From epoch ``stop`` on the factor is 0.
-    """
-
-    kind: str = "constant"
-    epochs: int = 1
-    milestones: tuple[int, ...] = ()
-    gamma: float = 0.1
-    stop: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in SCHEDULES:
-            raise ValueError(f"schedule {self.kind!r} is unknown; choose one of {', '.join(SCHEDULES)}")
-
-    def factor(self, epoch: int, fraction: float = 0.0) -> float:
-        """The factor ``fraction`` of the way through ``epoch`` (counted from 0)."""
-        if self.stop is not None and epoch >= self.stop:
-            return 0.0
-        if self.kind == "step":
-            return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
-        if self.kind == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch + fraction) / self.epochs)))
-        return 1.0
+from methods.engine.schedule import Schedule
+from methods.settings import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -56,9 +27,13 @@ class Group:
 
 
 class Optimizers(torch.optim.Optimizer):
-    """Several torch optimizers behind the interface of one (Avalanche and its plugins see a single optimizer)."""
+    """Several torch optimizers behind the interface of one (Avalanche and its plugins see a single optimizer).
 
-    def __init__(self, groups: Iterable[Group]) -> None:
+    ``clip``: the largest norm of all gradients together; where it is larger, all are scaled down before the update.
+    """
+
+    def __init__(self, groups: Iterable[Group], clip: float | None = None) -> None:
+        self.clip = clip
         self.groups = [group for group in groups if len(group.tensors)]
         self.members = [_optimizer(kind, self.groups) for kind in OPTIMIZERS if _of(kind, self.groups)]
         ordered = [group for kind in OPTIMIZERS for group in _of(kind, self.groups)]
@@ -82,6 +57,8 @@ class Optimizers(torch.optim.Optimizer):
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every group; groups at rate 0 stay as they are, moments included."""
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_([tensor for group in self.groups for tensor in group.tensors], self.clip)
         for member in self.members:
             if any(entry["lr"] for entry in member.param_groups):
                 member.step()

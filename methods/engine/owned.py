@@ -17,14 +17,15 @@ from methods.engine import batchnorm
 from methods.engine.layers import warn_of_unmasked
 from methods.engine.layout import FlatLayout, layout_of
 from methods.engine.masks import Mask
-from methods.engine.optimise import Group, Schedule
+from methods.engine.optimise import Group
 from methods.engine.packing import bits_for, pack_numbers
 from methods.engine.parts import OVERRIDE, Part, Parts, head_parts, overrides, tensors_of, without_prefix
 from methods.engine.pruning import FREE, prune_layers
 from methods.engine.restore import LATEST, OWNER, POSITION, WEIGHTS, visible
+from methods.engine.schedule import Schedule
 from methods.engine.state import LearningTask, Snapshot
 from methods.engine.strategy import TaskStrategy
-from methods.engine.weights import all_tensors
+from methods.engine.weights import all_tensors, by_rate
 
 
 class OwnedWeights(TaskStrategy):
@@ -181,10 +182,12 @@ class OwnedWeights(TaskStrategy):
     def weight_groups(self, lr: float, schedule: Schedule) -> list[Group]:
         """SGD groups: shared weights (decay by hand), and the task's head, biases and BN without decay."""
         settings = self.settings
-        own = [tensor for name, tensor in self.current.items() if tensor.requires_grad and not self.is_score(name)]
+        own = {
+            name: tensor for name, tensor in self.current.items() if tensor.requires_grad and not self.is_score(name)
+        }
         return [
-            Group(tensors, "sgd", lr, schedule, settings.momentum, settings.nesterov)
-            for tensors in ([self.weights], own)
+            Group(tensors, "sgd", rate, schedule, settings.momentum, settings.nesterov)
+            for rate, tensors in ((lr, [self.weights]), *by_rate(own, settings, lr).items())
         ]
 
     @staticmethod

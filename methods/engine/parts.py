@@ -18,7 +18,8 @@ OVERRIDE = "override."
 BACKBONE = "backbone."
 #: prefixes, in a checkpoint, of what tasks share and of what they keep, where later ones change it
 SHARED, KEPT = "shared.", "kept."
-HEAD_WEIGHT, HEAD_BIAS = "head.weight", "head.bias"
+HEAD = "head."
+HEAD_WEIGHT, HEAD_BIAS = HEAD + "weight", HEAD + "bias"
 BITS, VALUES, SCALES = "mask.bits", "mask.values", "mask.scales"
 
 #: tensors by name
@@ -119,7 +120,7 @@ def items(parts: Mapping[str, Part], task: int | None) -> list[StoredItem]:
 def head_parts(tensors: Mapping[str, Tensor]) -> Parts:
     """The entries of ``tensors`` that make a task's head, the weight first, wherever they come from."""
     purpose = "the task's classifier"
-    names = sorted((name for name in tensors if name.startswith("head.")), key=lambda name: (name != HEAD_WEIGHT, name))
+    names = sorted((name for name in tensors if name.startswith(HEAD)), key=lambda name: (name != HEAD_WEIGHT, name))
     return {name: Part(tensors[name], "head", purpose) for name in names}
 
 

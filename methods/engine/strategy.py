@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from methods.engine import batchnorm
 from methods.engine.avalanche_plugins import acting
 from methods.engine.experiences import class_count, task_label
-from methods.engine.knobs import TrainSettings
 from methods.engine.layers import require_no_new_state, require_usable
 from methods.engine.method import Method
 from methods.engine.network import TaskView
@@ -23,6 +22,7 @@ from methods.engine.state import EpochReport, LearningTask, Phase, Progress, Tas
 from methods.engine.streams import Streams
 from methods.engine.tensor_data import TensorImages
 from methods.engine.trainer import Trainer
+from methods.settings import TrainSettings
 
 #: logit of a class that a task never saw
 UNKNOWN_CLASS = -1e4

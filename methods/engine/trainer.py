@@ -207,7 +207,7 @@ class Trainer:
         optimizers.set_rates(epoch)
         batchnorm.set_modes(learner.view, training=True, bn_trains=learner.bn_trains)
         tally = Tally(learner.device)
-        length = self._steps_per_epoch(task)
+        length = self.steps_per_epoch(task)
         for steps, batch in enumerate(self._batches(task)):
             learner.mbatch = batch
             if plan.before_iteration is not None:
@@ -254,7 +254,8 @@ class Trainer:
             count = len(labels)
             yield [images, labels, usual if count == size else label[:count]]
 
-    def _steps_per_epoch(self, task: LearningTask) -> int:
+    def steps_per_epoch(self, task: LearningTask) -> int:
+        """Steps of one pass over the training images, at least 1."""
         if task.images is None:
             return max(1, len(self._learner.dataloader))
         return len(batch_bounds(len(task.images.train), self._learner.train_mb_size))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.engine.knobs import TrainSettings
 from methods.engine.layers import weight_layers
-from methods.engine.optimise import Group, Optimizers, Schedule
-from methods.engine.parts import OVERRIDE
+from methods.engine.optimise import Group, Optimizers
+from methods.engine.parts import HEAD, OVERRIDE
+from methods.engine.schedule import Schedule
 from methods.engine.state import Snapshot
+from methods.settings import TrainSettings, WeightSettings
 
 
 def all_tensors(backbone: nn.Module) -> dict[str, Tensor]:
@@ -22,12 +23,18 @@ def training_groups(tensors: Snapshot, backbone: nn.Module, settings: TrainSetti
     trained = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
     schedule = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
 
-    def group(members: list[Tensor], decay: float) -> Group:
-        return Group(members, settings.optimizer, settings.lr, schedule, settings.momentum, settings.nesterov, decay)
+    def group(members: list[Tensor], lr: float, decay: float) -> Group:
+        return Group(members, settings.optimizer, lr, schedule, settings.momentum, settings.nesterov, decay)
 
-    return Optimizers(
-        [
-            group([tensor for name, tensor in trained.items() if name in decaying], settings.weight_decay),
-            group([tensor for name, tensor in trained.items() if name not in decaying], 0.0),
-        ]
-    )
+    weights = [tensor for name, tensor in trained.items() if name in decaying]
+    others = {name: tensor for name, tensor in trained.items() if name not in decaying}
+    groups = [group(members, rate, 0.0) for rate, members in by_rate(others, settings, settings.lr).items()]
+    return Optimizers([group(weights, settings.lr, settings.weight_decay), *groups], settings.clip)
+
+
+def by_rate(tensors: Snapshot, settings: WeightSettings, lr: float) -> dict[float, list[Tensor]]:
+    """A task's own tensors by their rate in a phase at ``lr``: the head may have a rate of its own."""
+    rates: dict[float, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        rates.setdefault(settings.head_rate(lr) if name.startswith(HEAD) else lr, []).append(tensor)
+    return rates

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from methods.card import FROM_PRETRAINED, Card, Look, Promises, SizeRule
-from methods.engine.knobs import TrainSettings
+from methods.card import FROM_PRETRAINED, PRETRAINED, Card, Look, Promises, SizeRule
+from methods.settings import TrainSettings
 
 #: rates half an order below those of training from scratch
 SETTINGS = TrainSettings(lr=5e-3)
@@ -12,7 +12,10 @@ PROTOCOLS = {
     "digits": {"epochs": 30, "lr": 0.02, "milestones": (15, 24)},
     # Piggyback's "individual networks"
     "imagenet2sketch": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
-}
+    PRETRAINED: {
+        "epochs": 30, "lr": 1e-3, "head_lr": 1e-2, "nesterov": False, "weight_decay": 0.0, "milestones": (15,),
+    },
+}  # fmt: skip
 
 FINETUNE = Card(
     name="finetune",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from methods.card import FROZEN, Card, Look, Promises, SizeRule
-from methods.engine.knobs import MASKED_PROTOCOLS, MaskedSettings, MaskSettings
 from methods.piggyback.card import MASK as PIGGYBACK_MASK
+from methods.settings import MASKED_PROTOCOLS, MaskedSettings, MaskSettings
 
 #: KSM's point of the mask grid: kernel units, sigmoid surrogate, the release's soft values
 MASK = MaskSettings(units="kernel", surrogate="sigmoid", soft="release")

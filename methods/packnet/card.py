@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from methods.card import Card, Look, Needs, SizeRule
-from methods.engine.knobs import WeightSettings, knob
+from methods.engine.knobs import knob
+from methods.settings import WeightSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,12 @@ class PackNetSettings(WeightSettings):
     retrain_lr: float = knob(1e-3, "learning rate after the cut")
     retrain_milestones: tuple[int, ...] = knob((25,), "epochs after which retrain_lr falls by gamma", "epochs")
 
-    SCALED: ClassVar[tuple[str, ...]] = ("milestones", "retrain_epochs", "retrain_milestones")
+    SCALED: ClassVar[tuple[str, ...]] = (*WeightSettings.SCALED, "retrain_epochs", "retrain_milestones")
+
+    @property
+    def all_epochs(self) -> int:
+        """Training and retraining."""
+        return self.epochs + self.retrain_epochs
 
 
 PACKNET = Card(

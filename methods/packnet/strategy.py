@@ -6,9 +6,10 @@ the next task.
 
 from __future__ import annotations
 
-from methods.engine.optimise import Optimizers, Schedule
+from methods.engine.optimise import Optimizers
 from methods.engine.owned import OwnedWeights
 from methods.engine.pruning import equal_share_ratio, prune_layers
+from methods.engine.schedule import Schedule
 from methods.engine.state import LearningTask, Plan
 from methods.packnet.card import PACKNET, PackNetSettings
 
@@ -57,6 +58,6 @@ class PackNet(OwnedWeights):
         return Plan(
             phase,
             epochs,
-            Optimizers(self.weight_groups(lr, schedule)),
+            Optimizers(self.weight_groups(lr, schedule), self.settings.clip),
             after_backward=lambda: self.decay_and_mask(position),
         )

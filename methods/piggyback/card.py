@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from methods.card import FROZEN, Card, Look, Promises, SizeRule
-from methods.engine.knobs import MASKED_PROTOCOLS, MaskedSettings, MaskSettings
+from methods.settings import MASKED_PROTOCOLS, MaskedSettings, MaskSettings
 
 #: Piggyback's point of the mask grid: element units, straight-through, strictly above the threshold, no soft values
 MASK = MaskSettings(units="element", surrogate="straight-through", soft="none", strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from methods.card import FROM_SCRATCH, Card, Look, Needs, SizeRule
-from methods.engine.knobs import TrainSettings
+from methods.settings import TrainSettings
 
 SCRATCH = Card(
     name="scratch",

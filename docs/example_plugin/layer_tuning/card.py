@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from methods.card import FROZEN, Card, Look, Promises
-from methods.engine.knobs import TrainSettings, knob
+from methods.engine.knobs import knob
+from methods.settings import TrainSettings
 
 
 @dataclass(frozen=True)

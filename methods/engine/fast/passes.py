@@ -18,8 +18,8 @@ from torch import Tensor
 
 from methods.engine.fast.blocks import Block, blocks_of, whole
 from methods.engine.functions import MaskFunction
-from methods.engine.knobs import MaskSettings
 from methods.engine.layout import FlatLayout
+from methods.settings import MaskSettings
 
 
 def serves(settings: MaskSettings) -> bool:

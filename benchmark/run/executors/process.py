@@ -1,38 +1,37 @@
-"""Carrying out runs apart from the command line: a clean child process per run, from one server that has torch and
-Avalanche imported. Children end when their parent does."""
+"""A clean child process per run, from one server that has torch and Avalanche imported. Children end when their parent
+does."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
+import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
-from benchmark.plan.spec import RunOptions, RunSpec
+from benchmark.run.executors.children import check_in_child, run_in_child, time_in_child
+from benchmark.run.executors.interface import Executor, Hear, Job
 from benchmark.run.store import locked, run_folder
-from methods.registry import METHODS, PluginWarning, use_plugins
+from methods.registry import METHODS
 from results.schema import FAILED, RunRecord
-
-#: ``hear(spec, event)``: progress of a run
-Hear = Callable[[RunSpec, dict[str, Any]], None]
 
 PRELOAD = ["benchmark.run.preload"]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A run to do and how."""
-
-    spec: RunSpec
-    options: RunOptions
+@contextmanager
+def unnamed_main() -> Iterator[None]:
+    """Children do not import the caller's script: it may start runs as it is imported, without a main guard."""
+    names: Any = vars(sys.modules["__main__"])
+    hidden = {name: names.pop(name) for name in ("__file__", "__spec__") if name in names}
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.update(hidden)
 
 
 @dataclass(frozen=True)
@@ -45,40 +44,7 @@ class _Running:
     since: float
 
 
-class LocalExecutor:
-    """Runs in this very process, one after another: for debugging."""
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def check(self, job: Job) -> str | None:
-        """See ``ProcessExecutor.check``."""
-        from benchmark.run.preflight import fault
-
-        return fault(job.spec, job.options)
-
-    def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
-        """Carry out jobs; yields each with its record (None: another process is at it)."""
-        import torch
-
-        from benchmark.run.runner import run
-
-        threads = torch.get_num_threads()
-        for job in jobs:
-
-            def emit(event: dict[str, Any], spec: RunSpec = job.spec) -> None:
-                hear(spec, event)
-
-            _prepare_torch(job.options)
-            record = run(job.spec, job.options, emit)
-            torch.set_num_threads(threads)
-            yield job, record
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-
-class ProcessExecutor:
+class ProcessExecutor(Executor):
     """A process per run, ``workers`` at a time, forked from a server that imported torch and Avalanche once."""
 
     def __init__(self, workers: int = 1) -> None:
@@ -94,14 +60,24 @@ class ProcessExecutor:
         forkserver.ensure_running()
 
     def check(self, job: Job) -> str | None:
-        """What is wrong with the job's backbone and weights, in one sentence; None: nothing."""
+        """See ``Executor.check``."""
+        answer: str | None = self._ask(check_in_child, job)
+        return answer
+
+    def seconds_per_step(self, job: Job) -> float | str:
+        """See ``Executor.seconds_per_step``."""
+        answer: float | str = self._ask(time_in_child, job)
+        return answer
+
+    def _ask(self, target: Callable[[Job, Connection], None], job: Job) -> Any:
+        """What a child process sends; a sentence where it ends without a word."""
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_check_in_child, args=(job, sender), daemon=True)
-        process.start()
+        process = self._context.Process(target=target, args=(job, sender), daemon=True)
+        with unnamed_main():
+            process.start()
         sender.close()
         try:
-            answer: str | None = receiver.recv()
-            return answer
+            return receiver.recv()
         except EOFError:
             process.join()
             return f"The worker process ended with code {process.exitcode} before it could load the backbone."
@@ -109,7 +85,7 @@ class ProcessExecutor:
             process.join()
 
     def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
-        """Carry out jobs; yields each as it ends, with its record (None: another process is at it)."""
+        """See ``Executor.run``."""
         waiting = list(jobs)
         while waiting or self._running:
             while waiting and len(self._running) < self.workers:
@@ -130,8 +106,9 @@ class ProcessExecutor:
 
     def _launch(self, job: Job) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_run_in_child, args=(job, sender), daemon=True)
-        process.start()
+        process = self._context.Process(target=run_in_child, args=(job, sender), daemon=True)
+        with unnamed_main():
+            process.start()
         sender.close()
         self._running[receiver] = _Running(process, job, receiver, time.time())
 
@@ -165,7 +142,7 @@ def _record_of_the_dead(running: _Running) -> RunRecord | None:
     from results.atomic import write_json
 
     job, code = running.job, running.process.exitcode
-    folder = run_folder(Path(job.options.results), *job.spec.ids)
+    folder = run_folder(job.options.results, *job.spec.ids)
     try:
         with locked(folder.path / ".lock"):
             found = folder.read()
@@ -187,57 +164,3 @@ def _record_of_the_dead(running: _Running) -> RunRecord | None:
     except BlockingIOError:
         return None
     return record
-
-
-def _end_with_parent() -> None:
-    """Watch the parent from a thread and end this process when it is gone."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _prepare_child(options: RunOptions) -> None:
-    warnings.filterwarnings("ignore", message="No loggers specified")
-    warnings.simplefilter("ignore", PluginWarning)  # said once, by the command
-    use_plugins(options.plugins)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _end_with_parent()
-
-
-def _prepare_torch(options: RunOptions) -> None:
-    """Memory and threads of this process as a run wants them."""
-    import torch
-
-    from benchmark.run.allocator import keep_freed_blocks
-
-    if options.device == "cpu":
-        keep_freed_blocks()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-
-
-def _run_in_child(job: Job, connection: Connection) -> None:
-    _prepare_child(job.options)
-    from benchmark.run.runner import run
-
-    _prepare_torch(job.options)
-
-    def emit(event: dict[str, Any]) -> None:
-        with suppress(BrokenPipeError):
-            connection.send(("event", event))
-
-    record = run(job.spec, job.options, emit)
-    with suppress(BrokenPipeError):
-        connection.send(("done", record))
-
-
-def _check_in_child(job: Job, connection: Connection) -> None:
-    _prepare_child(job.options)
-    from benchmark.run.preflight import fault
-
-    connection.send(fault(job.spec, job.options))

@@ -1,0 +1,129 @@
+"""Options: fields of a dataclass that the command line, ``--config`` and the Python API are made from.
+
+An option is one field of ``benchmark.plan.request.Request``: its name, type, default and help stand there and nowhere
+else. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from benchmark.errors import RequestError, did_you_mean
+from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, types_of
+
+#: groups in ``--help``
+WHAT, HOW = "what to run", "where and how"
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Option(Knob):
+    """What is known of an option beside its type and default."""
+
+    group: str = WHAT
+    word: str = ""  #: on the command line, where that is another than the field's name: one of several, say
+    metavar: str = ""
+    everywhere: bool = True  #: False: on the command line and in Python only, not in a configuration file
+    told: str = ""  #: the default, in words, where it is not to be read off the field
+
+
+def option(default: Any, help: str, **about: Any) -> Any:
+    """A dataclass field that users can set; see :class:`Option`."""
+    made = Option(help, **about)
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata={"knob": made})
+    return field(default=default, metadata={"knob": made})
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One option with all that there is to know of it."""
+
+    name: str  #: the field's
+    hint: Any
+    default: Any
+    about: Option
+
+    @property
+    def word(self) -> str:
+        """Its name on the command line and in a configuration file, without dashes: ``train_limit``, ``seed``."""
+        if self.about.word:
+            return self.about.word
+        return f"no_{self.name}" if self.is_flag and self.default else self.name
+
+    @property
+    def flag(self) -> str:
+        """``--train-limit``."""
+        return "--" + self.word.replace("_", "-")
+
+    @property
+    def is_flag(self) -> bool:
+        """It is on or off: given without a value on the command line."""
+        return self.hint is bool
+
+    @property
+    def is_list(self) -> bool:
+        """It may be given several times, or with commas."""
+        return bool(getattr(inner_type(self.hint)[0], "__origin__", None) is tuple)
+
+    def read(self, value: Any, shown_as: str) -> Any:
+        """``value`` as the field has it. Raises RequestError, calling the option ``shown_as``."""
+        if self.is_list and isinstance(value, str | list | tuple):
+            value = _each_once(value)
+        try:
+            return coerced(self.hint, self.about, value)
+        except WrongValue as error:
+            raise RequestError(f"{shown_as} {error}.") from None
+
+
+def _each_once(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
+    """``"0,1"``, ``["0,1", 2]`` -> the single values, each once."""
+    words = [value] if isinstance(value, str) else list(value)
+    parts: list[Any] = []
+    for word in words:
+        parts += [part.strip() for part in word.split(",")] if isinstance(word, str) else [word]
+    return list(dict.fromkeys(parts))
+
+
+def declared(kind: type) -> dict[str, Declared]:
+    """The options of a dataclass, by the field's name."""
+    hints = types_of(kind)
+    found = {}
+    for item in dataclasses.fields(kind):
+        about = item.metadata.get("knob")
+        if isinstance(about, Option):
+            default = {} if item.default is dataclasses.MISSING else item.default
+            found[item.name] = Declared(item.name, hints[item.name], default, about)
+    return found
+
+
+def read_values(
+    kind: type, values: Mapping[str, Any], spelled: Callable[[Declared], str], where: str = ""
+) -> dict[str, Any]:
+    """Values by field or command-line name -> checked values by field.
+
+    Args:
+        spelled: how a message calls an option.
+        where: what a message about an unknown name begins with.
+
+    Raises:
+        RequestError: an unknown name, or a value that an option cannot take.
+    """
+    known = declared(kind)
+    names = {name: option for option in known.values() for name in (option.name, option.word)}
+    found = {}
+    for name, value in values.items():
+        key = str(name).replace("-", "_")
+        if key not in names:
+            words = [one.word for one in known.values()]
+            also = {other: one.word for one in known.values() for other in one.about.also}
+            raise RequestError(f"{where}There is no option {name!r}.{did_you_mean(key, words, also)}")
+        one = names[key]
+        if one.is_flag and key == f"no_{one.name}":
+            value = not one.read(value, spelled(one))
+        found[one.name] = one.read(value, spelled(one))
+    return found

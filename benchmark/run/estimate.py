@@ -1,0 +1,266 @@
+"""How long runs will take: from earlier runs on this device, else from a few timed steps. Imports no torch here.
+
+A run's work is counted in images: those of its tasks times the epochs of all its phases. The seconds of one image come
+from finished runs of the same method, network and batch size, or from steps that a child process times.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import RequestError
+from benchmark.plan.request import Request
+from benchmark.plan.spec import RunSpec
+from benchmark.scenarios.contract import Scenario
+from methods.registry import METHODS
+from results.schema import RunRecord
+
+if TYPE_CHECKING:
+    from benchmark.run.executors import Executor, Job
+
+#: what must be equal for one run's speed to tell of another's
+Kind = tuple[Any, ...]
+
+#: share of a run's time that is no training step: evaluation, loading, writing; as full-size runs have it
+BESIDES = 1.25
+
+#: seconds of a first step from which on no more are timed
+SLOW = 1.0
+
+
+@dataclass
+class Estimates:
+    """Seconds per image and epoch, by kind of run; learns from every record it is shown."""
+
+    images: Mapping[int, int]  #: training images of a task, by its 1-based index; tasks that are not there are unknown
+    rates: dict[Kind, list[float]] = field(default_factory=dict)  #: of whole runs
+    guesses: dict[Kind, float] = field(default_factory=dict)  #: of single steps, where no run is known
+
+    def learn(self, spec: RunSpec, record: RunRecord) -> None:
+        """A finished run's speed."""
+        images = {task.index: task.train_images for task in record.tasks}
+        work = work_of(spec, images)
+        if record.wall_seconds and work:
+            self.rates.setdefault(kind_of(spec), []).append(record.wall_seconds / work)
+
+    def learn_step(self, spec: RunSpec, seconds: float) -> None:
+        """The time of one training step."""
+        self.guesses[kind_of(spec)] = BESIDES * seconds / spec.protocol.batch_size
+
+    def step_like(self, spec: RunSpec) -> float | None:
+        """The usual time of a step of other methods on the same network; None where none was timed."""
+        alike = [rate for kind, rate in self.guesses.items() if kind[1:-1] == kind_of(spec)[1:-1]]
+        return statistics.median(alike) * spec.protocol.batch_size / BESIDES if alike else None
+
+    def knows(self, spec: RunSpec) -> bool:
+        """Some run or step of this kind was timed."""
+        return self.measured(spec) or kind_of(spec) in self.guesses
+
+    def measured(self, spec: RunSpec) -> bool:
+        """Some run of this kind was timed."""
+        return kind_of(spec) in self.rates
+
+    def basis(self, specs: Sequence[RunSpec]) -> str:
+        """What estimates of these runs rest on, in words."""
+        runs = sum(len(self.rates[kind]) for kind in {kind_of(spec) for spec in specs if self.measured(spec)})
+        steps = any(not self.measured(spec) for spec in specs)
+        told = [f"{runs} earlier run{'s' if runs > 1 else ''} on this device"] if runs else []
+        return " and ".join(told + (["a few timed steps"] if steps else []))
+
+    def seconds(self, spec: RunSpec) -> float | None:
+        """How long the whole run will take, about; None: not known."""
+        work, kind = work_of(spec, self.images), kind_of(spec)
+        rate = statistics.median(self.rates[kind]) if kind in self.rates else self.guesses.get(kind)
+        return rate * work if rate and work else None
+
+    def total(self, specs: Sequence[RunSpec], workers: int) -> float | None:
+        """All runs, ``workers`` at a time; None where one is not known."""
+        found = [self.seconds(spec) for spec in specs]
+        known = [seconds for seconds in found if seconds is not None]
+        if len(known) < len(found):
+            return None
+        return max(sum(known) / max(1, workers), max(known, default=0.0))
+
+
+def kind_of(spec: RunSpec) -> Kind:
+    """Method, network, arithmetic and batch size."""
+    net = spec.backbone
+    how = (spec.precision, spec.compile, spec.protocol.batch_size, spec.bn_policy)
+    return (spec.method, net.name, net.width, net.image_size, *how)
+
+
+def work_of(spec: RunSpec, images: Mapping[int, int]) -> float | None:
+    """Images times epochs of the whole run; None where a task's images are not known."""
+    counts = [images.get(index) for index in spec.task_indices]
+    if not counts or None in counts:
+        return None
+    seen = [min(count, spec.train_limit or count) for count in counts if count is not None]
+    if spec.selection == "validation":
+        seen = [count - count // 10 for count in seen]
+    card = METHODS[spec.method]
+    epochs = [spec.settings.all_epochs] * len(seen)
+    if card.starts_from_task1(spec.backbone.pretrained):
+        epochs[0] = spec.scratch.epochs
+    if card.needs.goal:
+        epochs = [own + spec.scratch.epochs for own in epochs]
+    return float(sum(count * own for count, own in zip(seen, epochs, strict=True)))
+
+
+def estimates(
+    results: Path, device: str, threads: int, scenario: Scenario, images: Mapping[int, int] | None = None
+) -> Estimates:
+    """What the records below ``results`` tell of runs on this device.
+
+    Args:
+        images: of each task, where they are known.
+    """
+    records = list(_records(results))
+    found = Estimates(images if images is not None else _images(scenario, records))
+    for spec, record in records:
+        if _same_device(record, device, threads):
+            found.learn(spec, record)
+    return found
+
+
+def _records(results: Path) -> Iterable[tuple[RunSpec, RunRecord]]:
+    from results.reader import read_runs
+
+    if not results.is_dir():
+        return
+    for record in read_runs(results).records:
+        try:
+            spec = RunSpec.from_json(record.spec)
+        except (TypeError, ValueError, KeyError):
+            continue
+        if record.finished:
+            yield spec, record
+
+
+def _images(scenario: Scenario, records: Sequence[tuple[RunSpec, RunRecord]]) -> dict[int, int]:
+    """Training images by task, as the scenario's source or an earlier run of it without limit has them."""
+    found: dict[int, int] = {}
+    for spec, record in records:
+        if spec.scenario == scenario.name and spec.train_limit is None:
+            held_out = 10 / 9 if spec.selection == "validation" else 1
+            found |= {task.index: round(task.train_images * held_out) for task in record.tasks}
+    return found | {index: train for index, (train, _) in enumerate(scenario.images, start=1)}
+
+
+def _same_device(record: RunRecord, device: str, threads: int) -> bool:
+    about = record.provenance.get("device") or {}
+    if about.get("type") != device.partition(":")[0] or about.get("name") != device_name(device):
+        return False
+    return device != "cpu" or not threads or (record.provenance.get("host") or {}).get("threads") == threads
+
+
+def device_name(device: str) -> str | None:
+    """What records call the processor or the card; None: not to be found out without its driver's library."""
+    if device == "cpu":
+        from benchmark.measure.provenance import cpu_name
+
+        return cpu_name()
+    models = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        models += [line.partition(":")[2].strip() for line in path.read_text().splitlines() if line.startswith("Model")]
+    index = int(device.partition(":")[2] or 0)
+    return models[index] if index < len(models) else None
+
+
+def time_steps(found: Estimates, executor: Executor, jobs: Sequence[Job], budget: float = 20.0) -> None:
+    """A few steps of every kind of run that is not known yet.
+
+    When ``budget`` seconds are spent, the other methods on a network are taken to be as fast as those that were timed.
+    """
+    started = time.monotonic()
+    for job in jobs:
+        if found.knows(job.spec):
+            continue
+        seconds = executor.seconds_per_step(job) if time.monotonic() - started < budget else found.step_like(job.spec)
+        if isinstance(seconds, float):
+            found.learn_step(job.spec, seconds)
+
+
+def seconds_per_step(job: Job, steps: int = 4) -> float:
+    """Seconds of one training step of the run's method on noise of its images' shape. Imports torch."""
+    import torch
+
+    from benchmark.perf.contenders import session
+    from benchmark.perf.workload import Workload, noise
+
+    spec, device = job.spec, torch.device(job.options.device)
+    net, batch = spec.backbone, spec.protocol.batch_size
+    pixels = noise(net.image_size, net.channels, 2, batch * steps, device)
+    for count in (1, steps):
+        workload = Workload(pixels, spec, device, batch, count)
+        one_pass = session(workload)
+        workload.synchronise()
+        started = time.perf_counter()
+        one_pass()
+        workload.synchronise()
+        seconds = (time.perf_counter() - started) / count
+        if seconds > SLOW:
+            break
+    return seconds
+
+
+def in_words(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``, ``2.1 days``."""
+    for size, unit in ((86400, "days"), (3600, "h")):
+        if seconds >= 2 * size or (size == 3600 and seconds >= 5400):
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds)):d} s"
+
+
+def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> None:
+    """The plan as a table on stdout, one row a run, and how long it will take. Raises RequestError."""
+    from benchmark.console import labels
+
+    found, reason = _for_plan(request, scenario, specs)
+    names = labels([spec.to_json() for spec in specs])
+    width = max(map(len, names))
+    for name, spec in zip(names, specs, strict=True):
+        seconds = found.seconds(spec) if found else None
+        shown = (
+            f"{len(spec.task_indices)} tasks, {spec.settings.epochs} epochs, {spec.backbone.name}, "
+            f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
+        )
+        print(f"{name:<{width}}  {in_words(seconds) if seconds else '?':>8}  {shown}  {spec.run_id}")
+    plural = "s" if len(specs) != 1 else ""
+    total = found.total(specs, request.workers) if found else None
+    if found and total is not None:
+        told = f"about {in_words(total)} with {request.workers} at a time, by {found.basis(specs)}"
+    else:
+        told = f"no estimate of the time: {reason or 'a step of some run could not be timed'}"
+    print(f"{len(specs)} run{plural}; {told}; nothing was started.")
+
+
+def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str]:
+    """Estimates for a plan, or None and why there are none."""
+    from benchmark.console import decoding_progress, waiting
+    from benchmark.run.executors import Job, executor_for
+    from benchmark.run.sweep import sweep_of
+
+    try:
+        sweep = sweep_of(request, scenario, specs)
+        options = sweep.options
+        found = estimates(options.results, options.device, options.threads, scenario)
+        wanted = {index for spec in specs for index in spec.task_indices}
+        if wanted - set(found.images):
+            data = scenario.read(options.data_root, sorted(wanted), decoding_progress())
+            found.images = {task.index: len(task.train) for task in data.tasks}
+        if not all(found.knows(spec) for spec in specs):
+            executor = executor_for(options)
+            try:
+                with waiting("timing a few steps"):
+                    executor.start()
+                    time_steps(found, executor, [Job(spec, options) for spec in specs])
+            finally:
+                executor.stop()
+    except RequestError as error:
+        return None, str(error).rstrip(".")
+    return found, ""

@@ -1,0 +1,15 @@
+"""What carries out runs: one interface, in this process or in child processes."""
+
+from __future__ import annotations
+
+from benchmark.plan.execution import RunOptions
+from benchmark.run.executors.interface import Executor, Hear, Job
+from benchmark.run.executors.local import LocalExecutor
+from benchmark.run.executors.process import ProcessExecutor
+
+__all__ = ["Executor", "Hear", "Job", "LocalExecutor", "ProcessExecutor", "executor_for"]
+
+
+def executor_for(options: RunOptions) -> Executor:
+    """The executor that ``--executor`` names."""
+    return LocalExecutor() if options.executor == "local" else ProcessExecutor(options.workers)

@@ -1,0 +1,65 @@
+"""Learning-rate schedules as data, and the rate at which mask scores train. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from methods.settings import SCHEDULES, MaskedSettings, MaskSettings
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over a phase of ``epochs``, as a factor on the group's base rate.
+
+    "step": times ``gamma`` after each milestone (an epoch number, counted from 0, at which the lower rate starts);
+    "cosine": half a cosine from 1 to 0, per step; "constant". From epoch ``stop`` on the factor is 0.
+    """
+
+    kind: str = "constant"
+    epochs: int = 1
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    stop: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEDULES:
+            raise ValueError(f"schedule {self.kind!r} is unknown; choose one of {', '.join(SCHEDULES)}")
+
+    def factor(self, epoch: int, fraction: float = 0.0) -> float:
+        """The factor ``fraction`` of the way through ``epoch`` (counted from 0)."""
+        if self.stop is not None and epoch >= self.stop:
+            return 0.0
+        if self.kind == "step":
+            return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
+        if self.kind == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch + fraction) / self.epochs)))
+        return 1.0
+
+    def total(self, steps_per_epoch: int) -> float:
+        """The sum of the factor over all steps of the phase: how many steps at the base rate it amounts to."""
+        steps = range(steps_per_epoch if self.kind == "cosine" else 1)
+        share = steps_per_epoch / len(steps)
+        return share * sum(self.factor(epoch, step / len(steps)) for epoch in range(self.epochs) for step in steps)
+
+
+def main_schedule(settings: MaskedSettings) -> Schedule:
+    """The schedule of a masked method's only phase."""
+    return Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
+
+
+def score_rate(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: int) -> float:
+    """Adam's rate for mask scores.
+
+    Adam moves a score by at most about its rate in a step. With ``settings.reach`` the rate is such that a score which
+    moves one way all along comes ``reach`` times as far as its threshold lies: how far masks can move then depends on
+    neither the number of images nor that of epochs.
+    """
+    if settings.reach is not None:
+        return settings.reach * abs(mask.initial - mask.threshold) / main_schedule(settings).total(steps_per_epoch)
+    return settings.lr if settings.mask_lr is None else settings.mask_lr
+
+
+def score_travel(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: int) -> float:
+    """How far a score can travel in all steps of a task, about."""
+    return score_rate(settings, mask, steps_per_epoch) * main_schedule(settings).total(steps_per_epoch)
