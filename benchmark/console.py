@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from benchmark.execute.estimate import Estimates
 from benchmark.measure.size import mib
+from benchmark.notebook import Cell, cell
 from benchmark.plan.spec import RunSpec
-from benchmark.run.estimate import Estimates
 from benchmark.scenarios.contract import Progress
 from results.schema import RunRecord
 
@@ -48,6 +49,7 @@ class Console:
             zip((spec.run_id for spec in specs), labels([spec.to_json() for spec in specs]), strict=True)
         )
         self.terminal = sys.stdout.isatty()
+        self._cell: Cell | None = None
         self._progress: Any = None
         self._overall: Any = None
         self._bars: dict[str, Any] = {}
@@ -58,6 +60,8 @@ class Console:
     def __enter__(self) -> Console:
         if self.done:
             print(f"{self.done} of {self.runs} runs are finished already; --force repeats them", flush=True)
+        if self.done < self.runs and not self.terminal:
+            self._cell = cell()
         if self.terminal and self.done < self.runs:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -84,7 +88,7 @@ class Console:
             self._began[name] = time.monotonic()
             if self._progress is not None:
                 self._bars[name] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
-            else:
+            elif self._cell is None:
                 self._say(f"{name}: {event['tasks']} tasks")
         elif kind == "task-start":
             self._tasks[name] = (event["position"] - 1, self._tasks.get(name, (0, 0, ""))[1], event["name"])
@@ -98,7 +102,7 @@ class Console:
             text = f"{event['name']}: accuracy {event['accuracy']:.3f}, trained {event['seconds']:.1f} s"
             if self._progress is not None and name in self._bars:
                 self._progress.update(self._bars[name], completed=event["position"], note=text)
-            else:
+            elif self._cell is None:
                 self._say(f"{name}: {event['position']}/{total} {text}")
         elif kind == "message":
             self._say(f"{name}: {event['text']}")
@@ -121,14 +125,18 @@ class Console:
             if name in self._bars:
                 self._progress.remove_task(self._bars.pop(name))
             self._progress.update(self._overall, completed=self.done, note=left)
-        self._say(f"[{self.done}/{self.runs}] {name}: {text}{f', {left}' if left else ''}")
+        told = f"[{self.done}/{self.runs}] {name}: {text}{f', {left}' if left else ''}"
+        if self._cell is not None:
+            self._cell(told)
+        if self._cell is None or record is None or not record.finished:
+            self._say(told)
 
     def _time_left(self) -> str:
         """``about 12 min left``, once a run of every kind that is still to come was timed; else nothing."""
         found, specs = self._estimates, list(self._left.values())
         if found is None or not specs or not all(found.measured(spec) for spec in specs):
             return ""
-        from benchmark.run.estimate import in_words
+        from benchmark.execute.estimate import in_words
 
         total = found.total(specs, self._workers)
         now = time.monotonic()
@@ -136,12 +144,14 @@ class Console:
         return "" if total is None else f"about {in_words(max(1.0, total - gone / self._workers))} left"
 
     def _note(self, name: str, text: str) -> None:
+        if self._cell is not None:
+            self._cell(f"{self.done} of {self.runs} runs done; {name}: {text}")
         if self._progress is not None and name in self._bars:
             self._progress.update(self._bars[name], note=text)
 
     def _plain_epoch(self, name: str, text: str) -> None:
         now = time.monotonic()
-        if self._progress is None and now - self._last_line.setdefault(name, now) >= PLAIN_EVERY:
+        if self._progress is None and self._cell is None and now - self._last_line.setdefault(name, now) >= PLAIN_EVERY:
             self._last_line[name] = now
             print(f"{name}: {text}", flush=True)
 

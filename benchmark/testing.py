@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import Request, plan
 from benchmark.plan.spec import RunSpec
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from methods.card import BN_POLICIES
 from methods.registry import METHODS, use_plugins
 
@@ -92,8 +92,8 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
     import torch
     from safetensors.torch import save_file
 
-    from benchmark.run.runner import Runner
-    from benchmark.run.store import run_folder
+    from benchmark.execute.runner import Runner
+    from benchmark.execute.store import run_folder
     from methods.engine.task_file import tensors_sha256
     from results.atomic import write_json
 
@@ -199,7 +199,7 @@ def reload(folders: Iterable[Path]) -> None:
     import torch
     from safetensors.torch import load_file
 
-    from benchmark.run.export import export_task, read_run
+    from benchmark.execute.stored_run import export_task, read_run
     from methods.engine.task_file import load_task
 
     torch.set_num_threads(1)
@@ -221,7 +221,7 @@ def reload(folders: Iterable[Path]) -> None:
 @contextmanager
 def server() -> Iterator[Any]:
     """Worker processes to kill; they import torch and Avalanche once."""
-    from benchmark.run.executors import ProcessExecutor
+    from benchmark.execute.executors import ProcessExecutor
 
     executor = ProcessExecutor()
     executor.start()
@@ -233,7 +233,7 @@ def server() -> Iterator[Any]:
 
 def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str] = (), after: int = 4) -> None:
     """A run killed after every ``after`` epochs and begun again, against one left alone. Raises BrokenContract."""
-    from benchmark.run.executors import Job
+    from benchmark.execute.executors import Job
 
     spec = spec_of(name)
     often = {"checkpoint_seconds": 0.0, "plugins": tuple(plugins)}

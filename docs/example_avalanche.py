@@ -14,7 +14,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from methods import KSM
 from methods.settings import MaskedSettings, TrainSettings
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import formats, page, provenance, published
+from reports import background, formats, page, published
 from reports.claims import Checked, check_claims
 from reports.figures import canvas, draw
-from reports.figures.steps import step_times
+from reports.figures.step_bars import step_times
 from reports.grouping import Panel, group
 from reports.method_facts import Methods
 from reports.papers import PAPERS
 from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
 from reports.setting import departures
-from reports.steps import Steps, load_steps
+from reports.step_times import Steps, load_steps
 from reports.table_files import write_grid, write_sheet
-from reports.tables import accuracy, cost, size, training_time
+from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.grid import Grid
 from reports.tables.ranking import ranking_sheet
-from reports.tables.steps import steps_sheet
+from reports.tables.step_sheet import steps_sheet
 from results.atomic import write_text
 
 FIGURES = "figures"
@@ -38,14 +38,21 @@ class Built:
     left_out: tuple[str, ...]
 
 
-def build(results: Path, out: Path) -> Built:
+def build(results: Path | Sequence[Path], out: Path) -> Built:
     """Write the report on the run folders below ``results`` into ``out``.
 
     Raises:
-        ReportError: ``results`` does not exist or holds no usable record; nothing is written then.
+        ReportError: a folder does not exist, or there is no usable record; nothing is written then.
     """
-    loaded = load(results)
-    steps, unread = load_steps(results)
+    folders = [results] if isinstance(results, Path) else list(results)
+    loaded = load(*folders)
+    read = [load_steps(folder) for folder in folders]
+    steps = [item for found, _ in read for item in found]
+    return build_records(loaded, out, steps, tuple(line for _, unread in read for line in unread))
+
+
+def build_records(loaded: Loaded, out: Path, steps: Sequence[Steps] = (), unread: tuple[str, ...] = ()) -> Built:
+    """Write the report on records, and on measurements of steps, into ``out``."""
     gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
     try:
         return _build(loaded, steps, unread, out)
@@ -63,7 +70,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
     ]
     measured_steps = [(write_sheet(steps_sheet(one, methods), out), _step_figure(one, methods, out)) for one in steps]
-    configurations = provenance.configuration_sheet(panels)
+    configurations = background.configuration_sheet(panels)
     configurations_view = write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
     tables = [table for view in shown for table in (view.ranking, *view.tables)] + [
@@ -74,7 +81,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     write_text(out / "claims.csv", formats.claims_csv(checked))
     write_text(out / "tables.md", formats.markdown([sheet for table in tables for sheet in table.sheets]))
     absent = _absent(panels, loaded)
-    warnings = provenance.warnings(loaded.all, methods)
+    warnings = background.warnings(loaded.all, methods)
     title = "Mask-based continual learning, measured"
     html = page.render(
         "index.html.j2",
@@ -93,17 +100,17 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         {
             "lead": _lead(loaded, panels),
             "notices": _notices(loaded, left_out),
-            "facts": provenance.facts(loaded, panels),
+            "facts": background.facts(loaded, panels),
             "panels": shown,
             "measured_steps": measured_steps,
             "looks": page.swatches(item for panel in panels for item in panel.everything),
             "absent": absent,
-            "failed": provenance.failures(loaded.failed, methods),
+            "failed": background.failures(loaded.failed, methods),
             "left_out": left_out,
             "warnings": warnings,
             "configurations": configurations_view,
-            "origin": provenance.origin(loaded),
-            "commands": provenance.commands(loaded.all),
+            "origin": background.origin(loaded),
+            "commands": background.commands(loaded.all),
             "slips": [note.text for note in published.notes() if note.kind == "slip"],
             "files": files,
         },
@@ -119,9 +126,9 @@ def _panel(
     grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
     tables = [write_grid(grid, out) for grid in grids if grid]
     tables += [write_sheet(sheet, out) for sheet in cost.costs(panel)]
-    sizes = size.sizes(panel, failed)
+    sizes = model_size.sizes(panel, failed)
     tables += [write_grid(sizes, out)] if sizes else []
-    parts = size.components(panel)
+    parts = model_size.components(panel)
     tables += [write_sheet(parts, out)] if parts else []
     tables += [write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
     ablation = accuracy.ablation(panel, failed)

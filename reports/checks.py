@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 
 from reports.configuration import Configuration
-from reports.doubts import doubts_in_brief
 from reports.evidence import (
     ALIKE,
     FAILS,
@@ -30,6 +29,7 @@ from reports.numbers import signed
 from reports.setting import unlike_own
 from reports.soundness import judgeable
 from reports.statistics import paired_difference
+from reports.timing_caveats import caveats_in_brief
 
 Check = Callable[[Panel], Evidence]
 
@@ -66,7 +66,7 @@ def slower(a: str, b: str, *, times: float, per_epoch: bool = False, bn: str = A
     """Training ``a`` takes more than ``times`` as long as ``b``, per task, on the same hardware.
 
     Where only one of the two trains its BN the statistic says so: that, too, takes time. It also says when a run's
-    own notes make its times doubtful.
+    own notes hold timing caveats.
     """
 
     def check(panel: Panel) -> Evidence:
@@ -82,7 +82,7 @@ def slower(a: str, b: str, *, times: float, per_epoch: bool = False, bn: str = A
         )
         difference = paired_difference(first, second)
         what = f"{pair.a.label} over {pair.b.label}, seconds {'per epoch' if per_epoch else 'per task'}"
-        statistic = ratio(difference, what) + pair.unequal_bn + doubts_in_brief((pair.a, pair.b), hardware)
+        statistic = ratio(difference, what) + pair.unequal_bn + caveats_in_brief((pair.a, pair.b), hardware)
         return decide_above(difference, math.log(times), statistic, pair.both)
 
     return check

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import page, provenance
+from reports import background, page
 from reports.build import Built
 from reports.configuration import Configuration
 from reports.evidence import shared_hardware
@@ -19,8 +19,8 @@ from reports.records import Loaded, load
 from reports.statistics import Difference, mean_interval, paired_difference
 from reports.table_files import write_sheet
 from reports.tables.grid import per_seed_mean
+from reports.tables.model_size import size_by_rule
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
-from reports.tables.size import size_by_rule
 from results.atomic import write_text
 
 NO_SEED = "no seed in common"
@@ -235,9 +235,9 @@ def _ratio(difference: Difference | None) -> Entry:
 def _facts(side: Loaded) -> list[tuple[str, str]]:
     runs = f"{len(side.finished)} finished, {len(side.failed)} failed"
     return [
-        ("Folder", str(side.folder)),
+        ("Folder", side.source),
         ("Runs", runs),
-        ("When", provenance.period(side.all)),
-        *provenance.origin(side)[:3],
-        ("Code", "; ".join(provenance.commits(side.all)) or "no commit recorded"),
+        ("When", background.period(side.all)),
+        *background.origin(side)[:3],
+        ("Code", "; ".join(background.commits(side.all)) or "no commit recorded"),
     ]

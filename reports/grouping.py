@@ -19,7 +19,7 @@ from reports.hardware import Hardware, hardware_of
 from reports.method_facts import Methods
 from reports.naming import key_title, slug, value_title
 from reports.papers import paper_of
-from reports.papers.card import PaperScenario
+from reports.papers.paper_card import PaperScenario
 from reports.style import Look
 from results.schema import RunRecord
 

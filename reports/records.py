@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.errors import ReportError
+from reports.report_error import ReportError
 from results.reader import read_runs
 from results.schema import RunRecord
 from results.shapes import ShapeError, check_fields
@@ -17,12 +18,12 @@ from results.shapes import ShapeError, check_fields
 
 @dataclass(frozen=True)
 class Loaded:
-    """Finished and failed runs of a folder, and one sentence for everything that was not used."""
+    """Finished and failed runs, and one sentence for everything that was not used."""
 
-    folder: Path
     finished: tuple[RunRecord, ...]
     failed: tuple[RunRecord, ...]
     left_out: tuple[str, ...]
+    source: str = ""  #: the folders that they are from
 
     @property
     def all(self) -> tuple[RunRecord, ...]:
@@ -30,22 +31,39 @@ class Loaded:
         return self.finished + self.failed
 
 
-def load(folder: Path) -> Loaded:
-    """Read every run folder below ``folder``.
+def load(*folders: Path) -> Loaded:
+    """Read every run folder below ``folders``; a run that lies in several is taken from the first.
 
     Raises:
-        ReportError: the folder does not exist, or holds no record that can be used.
+        ReportError: a folder does not exist, or none holds a record that can be used.
     """
-    if not folder.is_dir():
-        raise ReportError(
-            f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another --results"
-        )
-    with _without_garbage_collector():
-        collection = read_runs(folder)
-    left_out = [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
+    records: dict[str, RunRecord] = {}
+    left_out: list[str] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise ReportError(
+                f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another "
+                "--results"
+            )
+        with _without_garbage_collector():
+            collection = read_runs(folder)
+        left_out += [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
+        for record in collection.records:
+            if record.run_id in records:
+                same = records[record.run_id].to_json() == record.to_json()
+                left_out += [] if same else [f"{folder / record.run_id}: another record of this run was read before"]
+            else:
+                records[record.run_id] = record
+    source = ", ".join(map(str, folders))
+    where = f"the results folder {source} holds" if len(folders) == 1 else f"the results folders {source} hold"
+    return dataclasses.replace(sorted_out(records.values(), left_out, where), source=source)
+
+
+def sorted_out(records: Iterable[RunRecord], left_out: list[str], where: str) -> Loaded:
+    """The usable ones of ``records``. Raises ReportError: there is none, which begins with ``where`` (``X holds``)."""
     finished: list[RunRecord] = []
     failed: list[RunRecord] = []
-    for record in collection.records:
+    for record in records:
         fault = _misshapen(record) or (_unusable(record) if record.finished else None)
         if fault:
             left_out.append(f"{record.run_id}: {fault}")
@@ -54,10 +72,9 @@ def load(folder: Path) -> Loaded:
     if not finished and not failed:
         reason = f" ({left_out[0]}{'; …' if len(left_out) > 1 else ''})" if left_out else ""
         raise ReportError(
-            f"the results folder {folder} holds no run record{reason}; "
-            "run `python -m benchmark run` first or name another --results"
+            f"{where} no run record{reason}; run `python -m benchmark run` first or name another --results"
         )
-    return Loaded(folder, tuple(finished), tuple(failed), tuple(left_out))
+    return Loaded(tuple(finished), tuple(failed), tuple(left_out))
 
 
 @dataclass(frozen=True)

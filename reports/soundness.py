@@ -172,13 +172,13 @@ def _faults(panel: Panel) -> Mapping[tuple[str, int], tuple[Fault, ...]]:
 
 
 def _found(panel: Panel, item: Configuration) -> Iterator[Fault]:
-    rate = _rate(item)
+    knob, rate = _rate(item)
     unmoved = sum(masks_never_moved(run) for run in item.runs)
     if unmoved:
-        advice = f"raise {item.method}.lr or train longer" if rate else "train longer"
+        advice = f"raise {item.method}.{knob} or train longer" if rate else "train longer"
         yield Fault(UNMOVED, "masks never moved", _joined(rate, _of_runs(unmoved, item)), advice)
     beside = [one for run in item.runs if (one := guessing(run)) is not None and one.explains]
-    tune = f"tune its rates with --set {item.method}.{'lr' if rate else '…'}=…"
+    tune = f"tune its rates with --set {item.method}.{knob or '…'}=…"
     if beside:
         images = sum(one.images for one in beside)
         right, mean = (100 * sum(values) / images for values in ([o.right for o in beside], [o.mean for o in beside]))
@@ -230,10 +230,18 @@ def _points(fraction: float) -> str:
     return "less than 0.1 points" if fraction < 0.0005 else f"{100 * fraction:.1f} points"
 
 
-def _rate(item: Configuration) -> str:
-    """``at lr=0.0001``; nothing where the specification has no such number."""
-    rate = (item.spec.get("settings") or {}).get("lr")
-    return f"at lr={rate:g}" if isinstance(rate, int | float) and not isinstance(rate, bool) else ""
+#: settings that drive training, the one that stands in for the others first
+_DRIVING = ("reach", "mask_lr", "lr")
+
+
+def _rate(item: Configuration) -> tuple[str, str]:
+    """``("lr", "at lr=0.0001")``: the setting that drives training; empty where the specification has no such number."""
+    settings = item.spec.get("settings") or {}
+    for knob in _DRIVING:
+        rate = settings.get(knob)
+        if isinstance(rate, int | float) and not isinstance(rate, bool):
+            return knob, f"at {knob}={rate:g}"
+    return "", ""
 
 
 def _of_runs(count: int, item: Configuration) -> str:

@@ -70,7 +70,7 @@ def command() -> Callable[..., Answer]:
 @pytest.fixture(scope="session", autouse=True)
 def ordinary_allocator() -> Iterator[None]:
     """This process goes on giving memory back, whatever is measured in it: ``mallopt`` cannot be undone."""
-    with mock.patch("benchmark.run.allocator._libc", return_value=None):
+    with mock.patch("benchmark.execute.allocator._libc", return_value=None):
         yield
 
 

@@ -1,4 +1,4 @@
-"""Runs that end in the middle, and how to read what the next sitting says about it."""
+"""Runs that end in the middle, and how to read what the next session says about it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stop_after(epochs: int) -> Any:
 
 def stopped_run(tmp_path: Path, method: str = "packnet", epochs: int = 8) -> tuple[Any, Any]:
     """(spec, options) of a run that was stopped in its third task's training."""
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     spec = small_spec(method)
     options = small_options(tmp_path / "runs", checkpoint_seconds=0.0)

@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import Request, plan
 from benchmark.plan.spec import RunSpec
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from methods.registry import METHODS
 from results.schema import RunRecord
 
@@ -42,7 +42,7 @@ def run_here(spec: RunSpec, options: RunOptions) -> tuple[RunRecord, list[dict[s
     """Carry out a run in this process: its record and the events on the way."""
     import torch
 
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     torch.set_num_threads(1)
     events: list[dict[str, Any]] = []

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from small_runs import numbers, run_here, small_options, small_spec, stored
 
-from benchmark.run.allocator import _libc
+from benchmark.execute.allocator import _libc
 from results.reader import read_record
 
 ROOT = Path(__file__).resolve().parent.parent
 
 CODE = """
 import resource, torch
-from benchmark.run.allocator import give_back_freed_blocks, keep_freed_blocks
+from benchmark.execute.allocator import give_back_freed_blocks, keep_freed_blocks
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -58,7 +58,7 @@ def test_results_do_not_change_by_a_bit(tmp_path: Path) -> None:
     ordinary, _ = run_here(spec, small_options(tmp_path / "here"))
     code = (
         "import sys; from pathlib import Path; from small_runs import *\n"
-        "from benchmark.run.allocator import keep_freed_blocks\n"
+        "from benchmark.execute.allocator import keep_freed_blocks\n"
         "assert keep_freed_blocks(); run_here(small_spec('cpg', tasks=2), small_options(Path(sys.argv[1])))"
     )
     paths = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONWARNINGS": "ignore"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.scenarios.registry import known_scenarios
+from benchmark.scenarios.loader import known_scenarios
 from methods.registry import METHODS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -20,7 +20,7 @@ PACKAGES = ("benchmark", "methods", "reports", "results")
 ALLOWED = {
     "benchmark/plan/spec.py": "scratch is the record's field of task 1's settings",
     "benchmark/cli/main.py": "examples in the help",
-    "benchmark/cli/options.py": "an example in an error",
+    "benchmark/cli/command_line.py": "an example in an error",
     "benchmark/cli/perf.py": "examples in the help",
     "benchmark/cli/reproduce.py": "what each table of the paper holds, in the help",
     "benchmark/cli/run.py": "examples in the help",
@@ -35,7 +35,7 @@ MAY_NAME_METHODS = ("methods/", "reports/papers/", "benchmark/plan/papers/")
 LONGEST = 300
 #: longer modules, each with its reason
 LONGER = {
-    "benchmark/run/runner.py": "one run from its first to its last moment; every part needs the others' state",
+    "benchmark/execute/runner.py": "one run from its first to its last moment; every part needs the others' state",
 }
 
 

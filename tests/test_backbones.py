@@ -11,7 +11,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import nn
 
 from benchmark.backbones import build, known_backbones, smallest_image
-from benchmark.backbones.layers import scaled
+from benchmark.backbones.conv_layers import scaled
 from benchmark.errors import RequestError
 
 TORCHVISION = {

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from small_runs import accounted, run_here, small_options, small_spec
 
+from benchmark.execute.compiling import compiling_apart
+from benchmark.execute.record import clock_caveats, cuda_seconds, joules_of_run
 from benchmark.measure import clock as clock_module
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import CpuCounters, Energy, ResidentMemory, cpu_joules, gauges_for
-from benchmark.run.compiling import compiling_apart
-from benchmark.run.record import clock_doubts, cuda_seconds, joules_of_run
 
 
 class Time:
@@ -129,9 +129,9 @@ def test_clock_of_the_device_is_compared_with_the_hosts() -> None:
         "readings": {RUN: {"load": {"cuda_seconds": 0.1}}, "fish": {"train": {"cuda_seconds": 8.95}}},
     }
     assert cuda_seconds(clock) == pytest.approx(8.95)  # of training: while loading the host waits for the driver
-    assert clock_doubts(clock) == []
+    assert clock_caveats(clock) == []
     clock["readings"]["fish"]["train"] = {"cuda_seconds": 8.0}
-    (doubt,) = clock_doubts(clock)
+    (doubt,) = clock_caveats(clock)
     assert doubt == "the clocks disagree: training took 9.00 s by the host's clock, 8.00 s by CUDA events"
     assert cuda_seconds({"seconds": {}, "readings": {RUN: {"load": {"peak_rss_bytes": 1.0}}}}) is None
 
@@ -157,7 +157,7 @@ def test_clock_gauges_do_not_count_the_reading_of_a_checkpoint(clock_time: Time)
 
 
 def test_clock_of_a_resumed_run_counts_work_once(clock_time: Time) -> None:
-    """10 s of training, 7 of them in the checkpoint; the second sitting loads for 2 s and trains 3 s again."""
+    """10 s of training, 7 of them in the checkpoint; the second session loads for 2 s and trains 3 s again."""
     first = Stopwatch()
     with first("train"):
         clock_time.passes(7)
@@ -332,7 +332,7 @@ class Stopped(BaseException):
 
 
 def test_clock_of_a_run_stopped_and_resumed_holds_the_work_once(tmp_path: Path) -> None:
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     spec = small_spec("packnet", epochs=6, train_limit=None)
     options = small_options(tmp_path, checkpoint_seconds=0.0)

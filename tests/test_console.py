@@ -9,7 +9,7 @@ from benchmark.console import Console, labels, print_table
 from benchmark.plan.papers import PRESETS
 from benchmark.plan.request import Request
 from benchmark.plan.tables import expand
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 
 
 def test_runs_are_told_apart_by_what_they_differ_in() -> None:

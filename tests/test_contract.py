@@ -65,7 +65,7 @@ def test_card_and_strategy_are_of_one_mind(name: str) -> None:
     kept = tensors_of(strategy.learned[1])
     restored = card.load_restore()(strategy.shared(), kept, strategy.layout)
     assert restored.keys() <= {**strategy.view.backbone.state_dict()}.keys()
-    strategy.view.look_through(restored, kept["head.weight"], kept["head.bias"])
+    strategy.view.activate(restored, kept["head.weight"], kept["head.bias"])
     strategy.view.eval()
     with torch.no_grad():
         again = torch.cat([strategy.view(batch) for batch, _ in test[1].evaluation_batches(100)])
@@ -74,7 +74,7 @@ def test_card_and_strategy_are_of_one_mind(name: str) -> None:
 
 
 def test_contract_notices_a_method_that_forgets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from benchmark.run.promise import BrokenPromise
+    from benchmark.execute.promise import BrokenPromise
     from methods.finetune.strategy import FineTune, FineTuneSequential
 
     monkeypatch.setattr(FineTune, "keep", FineTuneSequential.keep)  # overwrites what all tasks share
@@ -91,7 +91,7 @@ def test_contract_notices_a_backbone_that_moves(monkeypatch: pytest.MonkeyPatch,
         return self.own_kept()
 
     monkeypatch.setattr(HeadOnly, "keep", keep)
-    monkeypatch.setattr("benchmark.run.promise.Promise.hold", lambda self: None)
+    monkeypatch.setattr("benchmark.execute.promise.Promise.hold", lambda self: None)
     monkeypatch.setattr("benchmark.testing._note_before_keeping", lambda runner, under_way: None)
     with pytest.raises(BrokenContract, match="the shared tensors changed after task 1"):
         check_run("head-only", tmp_path)
@@ -159,8 +159,8 @@ def test_a_run_that_forgot_while_it_was_away_does_not_finish(monkeypatch: pytest
     from safetensors.torch import load_file, save_file
     from small_runs import small_options, small_spec
 
-    from benchmark.run.runner import run
-    from benchmark.run.store import run_folder
+    from benchmark.execute.runner import run
+    from benchmark.execute.store import run_folder
 
     class Killed(BaseException):
         pass
@@ -193,8 +193,8 @@ def test_what_later_tasks_change_is_written_anew_and_survives_a_kill(
     from safetensors.torch import load_file
     from small_runs import numbers, run_here, small_options, small_spec, stored
 
-    from benchmark.run.runner import run
-    from benchmark.run.store import run_folder
+    from benchmark.execute.runner import run
+    from benchmark.execute.store import run_folder
     from methods.card import Promises
     from methods.finetune.strategy import FineTune
 

@@ -17,7 +17,7 @@ import pytest
 from benchmark.data import digest
 from benchmark.data.cache import Create, cache_folder, key_of, open_or_build
 from benchmark.data.digest import content_digest
-from benchmark.data.statistics import mean_and_std
+from benchmark.data.pixel_statistics import mean_and_std
 from benchmark.errors import RequestError
 
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2)
@@ -209,7 +209,7 @@ def test_mean_and_std_by_hand() -> None:
 
 
 def test_mean_and_std_agree_with_numpy_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.data.statistics.CHUNK", 3)
+    monkeypatch.setattr("benchmark.data.pixel_statistics.CHUNK", 3)
     images = np.random.default_rng(0).integers(0, 256, (10, 3, 4, 5), dtype=np.uint8)
     mean, std = mean_and_std(images)
     np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), rtol=1e-12)

@@ -24,7 +24,7 @@ from benchmark.data import cifar
 from benchmark.errors import RequestError
 from benchmark.scenarios.cifar100_20 import SUPERCLASSES
 from benchmark.scenarios.contract import ScenarioData, silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 
 DATA = Path(os.environ.get("BENCHMARK_DATA_ROOT", Path(__file__).parents[2] / "shared/data"))
 real_data = pytest.mark.skipif(

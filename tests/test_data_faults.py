@@ -29,7 +29,7 @@ from benchmark.data.tasks import TaskSource, read_task
 from benchmark.data.walk import Walk
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Task, silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 
 COMPOSED, APART = "caf\u00e9", "cafe\u0301"
 GREY = Preparation(2, EXACT, 1)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_runs import FIVE, run_here, small_options, small_spec
 from torch import nn
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from benchmark.cli.main import main
 from methods.engine.task_file import TaskFileError, TaskNetwork, load_task, read_task
 from results.schema import RunRecord
@@ -35,7 +35,7 @@ class Refusing(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Refusing())
 import torch
 from safetensors.torch import load_file
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from methods import load_task
 
 torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def export(folder: Path, task: str, to: Path, backbone_to: Path | None = None) -
 def tests_of_tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """uint8 test images and labels of the first three digits tasks, one file each."""
     from benchmark.scenarios.contract import silent
-    from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.loader import load_scenario
 
     folder = tmp_path_factory.mktemp("images")
     files = {}

@@ -77,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, command: Callable[..., Any]) -
 def test_images_as_they_come_give_the_recorded_accuracy(run: Path, command: Callable[..., Any], tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    from benchmark.backbones.registry import build
+    from benchmark.backbones.builder import build
     from methods import load_task
 
     home = run.parent.parent

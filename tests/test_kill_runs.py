@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from small_runs import leftovers, numbers, small_options, small_spec, stored
 
+from benchmark.execute.executors import Job, ProcessExecutor
+from benchmark.execute.executors.children import run_in_child
+from benchmark.execute.store import locked, run_folder
 from benchmark.plan.spec import RunSpec
-from benchmark.run.executors import Job, ProcessExecutor, _run_in_child
-from benchmark.run.store import locked, run_folder
 from results.schema import RunRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,7 +56,7 @@ def server() -> Iterator[ProcessExecutor]:
 def launch(server: ProcessExecutor, job: Job) -> tuple[Any, Any]:
     """Start a run in a child of the server: (process, the end of the pipe that it reports to)."""
     receiver, sender = server._context.Pipe(duplex=False)
-    process = server._context.Process(target=_run_in_child, args=(job, sender), daemon=True)
+    process = server._context.Process(target=run_in_child, args=(job, sender), daemon=True)
     process.start()
     sender.close()
     return process, receiver
@@ -127,7 +128,7 @@ def test_kill_at_random_moments_changes_nothing(
             toll.lost.append(lost)
         record = carry_out(server, job)
         toll.repeated.append(record.provenance["repeated_seconds"])
-        where = f"{method}, turn {turn}, {record.provenance['sittings']} sittings"
+        where = f"{method}, turn {turn}, {record.provenance['sessions']} sessions"
         assert numbers(record) == numbers(undisturbed), where
         assert stored(results / record.run_id) == stored(tmp_path / "calm" / record.run_id), where
         assert leftovers(results) == [], where
@@ -197,7 +198,7 @@ def test_kill_of_two_command_lines_on_one_folder_changes_nothing(server: Process
         resumed = run_folder(results, spec.run_id).read()
         assert resumed is not None
         calm = carry_out(server, Job(spec, small_options(tmp_path / "calm")))
-        assert resumed.provenance["sittings"] == 2
+        assert resumed.provenance["sessions"] == 2
         assert numbers(resumed) == numbers(calm)
         assert stored(results / spec.run_id) == stored(tmp_path / "calm" / spec.run_id)
     assert leftovers(results) == []

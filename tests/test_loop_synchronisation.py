@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from methods.engine.augment import Augmenting
 from methods.engine.pruning import threshold_by_sorting
-from methods.engine.state import Fitted, LearningTask, Plan
+from methods.engine.state import LearningTask, PhaseResult, Plan
 from methods.engine.tensor_data import TaskImages, TensorImages
 from methods.engine.trainer import Tally
 from methods.registry import METHODS
@@ -81,7 +81,7 @@ def _ready(
 
     fit = strategy.fit
 
-    def capture(task: LearningTask, key: str, make_plan: Any) -> Fitted:
+    def capture(task: LearningTask, key: str, make_plan: Any) -> PhaseResult:
         if not key.startswith(phase):
             return fit(task, key, make_plan)  # type: ignore[no-any-return]
         captured = _Captured()
@@ -203,7 +203,7 @@ def test_backbone_gets_its_tensors_back_when_the_forward_pass_fails() -> None:
     strategy, _, _ = _ready("ksm", 2)
     view = strategy.view
     weight = view.backbone.features[0].weight
-    view.look_through(strategy.training_tensors(), torch.zeros(3, 16), torch.zeros(3))
+    view.activate(strategy.training_tensors(), torch.zeros(3, 16), torch.zeros(3))
     with pytest.raises(RuntimeError):
         view(torch.zeros(2, 5, 8, 8))  # five channels where the first convolution takes three
     assert view.backbone.features[0].weight is weight
@@ -211,6 +211,6 @@ def test_backbone_gets_its_tensors_back_when_the_forward_pass_fails() -> None:
 
 def test_replacing_an_unknown_tensor_is_refused() -> None:
     strategy, _, _ = _ready("ksm", 2)
-    strategy.view.look_through({"features.0.wieght": torch.zeros(1)}, torch.zeros(3, 16), torch.zeros(3))
+    strategy.view.activate({"features.0.wieght": torch.zeros(1)}, torch.zeros(3, 16), torch.zeros(3))
     with pytest.raises(KeyError, match="wieght"):
         strategy.view(torch.zeros(2, 3, 8, 8))

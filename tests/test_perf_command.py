@@ -23,7 +23,7 @@ from benchmark.perf.naive import with_masks
 from benchmark.perf.rounds import Series, interleaved
 from benchmark.perf.scale import Point, growth
 from benchmark.perf.shares import PARTS, Parts
-from benchmark.perf.tables import SETTING, as_csv, as_text
+from benchmark.perf.text_tables import SETTING, as_csv, as_text
 
 ROOT = Path(__file__).parent.parent
 

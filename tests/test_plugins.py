@@ -97,7 +97,7 @@ def test_export_of_an_installed_method_and_of_one_that_is_not(
     assert "verified: " in answer.out
     # whoever loads the file needs nothing of the plug-in
     code = (
-        "from methods import load_task; from benchmark.backbones.registry import build; import torch;"
+        "from methods import load_task; from benchmark.backbones.builder import build; import torch;"
         "from safetensors.torch import load_file; net = build('small_cnn', channels=1);"
         f"net.load_state_dict(load_file({str(backbone)!r}), strict=False);"
         f"print(load_task(net, {str(file)!r})(torch.zeros(1, 1, 8, 8)).shape)"

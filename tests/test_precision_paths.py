@@ -11,7 +11,7 @@ import torch
 from small_runs import run_here, small_options, small_spec
 from torch import Tensor, nn
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from methods.engine import masks
 from methods.engine.layout import layout_of
 from methods.engine.network import TaskView
@@ -35,9 +35,7 @@ def _scores_gradient(
     images = torch.randn(16, 3, 8, 8, generator=generator).to(device)
     labels = (torch.arange(16) % 4).to(device)
     view.train()
-    view.look_through(
-        masks.effective_weights(scores, weights, layout, MaskSettings()), head, torch.zeros_like(head[:, 0])
-    )
+    view.activate(masks.effective_weights(scores, weights, layout, MaskSettings()), head, torch.zeros_like(head[:, 0]))
     logits = view(images)
     nn.functional.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
@@ -61,7 +59,7 @@ def test_bf16_is_the_backbones_alone_the_head_stays_fp32() -> None:
     torch.manual_seed(0)
     view = TaskView(build("small_cnn", width=0.25), precision="bf16").eval()
     head, images = torch.randn(4, 16), torch.randn(16, 3, 8, 8)
-    view.look_through({}, head, torch.zeros(4))
+    view.activate({}, head, torch.zeros(4))
     with torch.autocast("cpu", torch.bfloat16):
         features = view.features(images)
     assert torch.equal(view(images), nn.functional.linear(features.float(), head))

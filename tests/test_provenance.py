@@ -14,9 +14,8 @@ import torch
 from interrupted import stopped_run
 from small_runs import read_json, run_here, small_options, small_spec
 
-from benchmark.measure import caveats as doubts
-from benchmark.measure import provenance
-from benchmark.run.preflight import fault
+from benchmark.execute.preflight import fault
+from benchmark.measure import caveats, provenance
 
 CUDA, CPU = torch.device("cuda:1"), torch.device("cpu")
 
@@ -53,8 +52,8 @@ def no_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_idle_gpu_raises_no_doubt_and_is_not_refused(nvml: SimpleNamespace) -> None:
     nvml.processes = [os.getpid()]  # we ourselves
-    assert doubts.before(CUDA) == []
-    assert doubts.refusal(CUDA) is None
+    assert caveats.before(CUDA) == []
+    assert caveats.refusal(CUDA) is None
     assert set(nvml.indices) == {1}
 
 
@@ -73,7 +72,7 @@ def test_card_is_found_by_its_uuid_where_torch_tells_it(monkeypatch: pytest.Monk
 def test_auto_is_a_gpu_only_where_it_can_be_used(
     visible: str | None, version: str, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.cli.options import device_of
+    from benchmark.cli.command_line import device_of
 
     monkeypatch.setattr(Path, "is_dir", lambda path: str(path) == "/proc/driver/nvidia/gpus")
     monkeypatch.setattr("importlib.metadata.version", lambda name: version)
@@ -85,23 +84,23 @@ def test_auto_is_a_gpu_only_where_it_can_be_used(
 
 def test_busy_gpu_is_noted_and_refused(nvml: SimpleNamespace) -> None:
     nvml.processes = [os.getpid(), 1]
-    assert doubts.before(CUDA) == ["the GPU was busy with 1 other process when the run began"]
+    assert caveats.before(CUDA) == ["the GPU was busy with 1 other process when the run began"]
     nvml.processes = [1, 2]
-    assert doubts.before(CUDA) == ["the GPU was busy with 2 other processes when the run began"]
-    refusal = doubts.refusal(CUDA)
+    assert caveats.before(CUDA) == ["the GPU was busy with 2 other processes when the run began"]
+    refusal = caveats.refusal(CUDA)
     assert refusal == "The GPU is busy with 2 other processes; wait, or leave out --require-idle-gpu."
 
 
 def test_gpu_used_from_outside_the_container_is_noted_by_its_utilisation(nvml: SimpleNamespace) -> None:
     nvml.utilisation = 80
-    (doubt,) = doubts.before(CUDA)
+    (doubt,) = caveats.before(CUDA)
     assert "80 % utilisation" in doubt
-    assert doubts.refusal(CUDA) is not None
+    assert caveats.refusal(CUDA) is not None
 
 
 def test_without_nvml_the_idle_gpu_cannot_be_promised(no_nvml: None) -> None:
-    assert doubts.before(CUDA) == []
-    refusal = doubts.refusal(CUDA)
+    assert caveats.before(CUDA) == []
+    refusal = caveats.refusal(CUDA)
     assert refusal is not None
     assert "nvidia-ml-py" in refusal
 
@@ -135,9 +134,9 @@ def test_preflight_names_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPa
 )
 def test_throttled_gpu_is_noted_by_reason(reasons: int, words: list[str]) -> None:
     expected = [f"the GPU was throttled by {word} when the run began" for word in words]
-    assert doubts.of_device({"throttle_reasons": reasons}) == expected
+    assert caveats.of_device({"throttle_reasons": reasons}) == expected
     ended = [text.replace("began", "ended") for text in expected]
-    assert doubts.of_device({"throttle_reasons": reasons}, "ended") == ended
+    assert caveats.of_device({"throttle_reasons": reasons}, "ended") == ended
 
 
 def test_what_befell_the_gpu_during_the_run_is_noted_at_its_end(
@@ -156,8 +155,8 @@ def test_what_befell_the_gpu_during_the_run_is_noted_at_its_end(
 
 
 def test_runs_that_share_a_gpu_say_so() -> None:
-    assert doubts.shared_card(1) == []
-    assert doubts.shared_card(4) == ["up to 4 runs of one command shared the GPU"]
+    assert caveats.shared_card(1) == []
+    assert caveats.shared_card(4) == ["up to 4 runs of one command shared the GPU"]
 
 
 @pytest.mark.parametrize(
@@ -178,31 +177,31 @@ def test_preflight_refuses_what_this_machine_cannot_compute(
 
 def test_debug_builds_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    assert doubts.before(CPU) == []
+    assert caveats.before(CPU) == []
     monkeypatch.setattr(torch.version, "debug", True)
-    monkeypatch.setattr(doubts.sysconfig, "get_config_var", lambda name: 1 if name == "Py_DEBUG" else None)
-    assert doubts.before(CPU) == ["torch is a debug build", "Python is a debug build"]
+    monkeypatch.setattr(caveats.sysconfig, "get_config_var", lambda name: 1 if name == "Py_DEBUG" else None)
+    assert caveats.before(CPU) == ["torch is a debug build", "Python is a debug build"]
 
 
 def test_busy_cpu_is_noted_from_three_quarters_of_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doubts, "cores", lambda: 8)
+    monkeypatch.setattr(caveats, "cores", lambda: 8)
     monkeypatch.setattr(os, "getloadavg", lambda: (6.0, 0.0, 0.0))
-    assert doubts.before(CPU) == []
+    assert caveats.before(CPU) == []
     monkeypatch.setattr(os, "getloadavg", lambda: (6.1, 0.0, 0.0))
-    assert doubts.before(CPU) == ["the CPU was busy: load 6.1 on 8 cores when the run began"]
+    assert caveats.before(CPU) == ["the CPU was busy: load 6.1 on 8 cores when the run began"]
 
 
 def test_shared_and_throttled_cpu_is_noted_from_what_others_took() -> None:
     earlier = {"total": 1000.0, "stolen": 5.0, "throttled": 2.0}
-    assert doubts.during(earlier, {"total": 1100.0, "stolen": 6.0, "throttled": 2.0}, 50) == []  # 1 %: not a word
+    assert caveats.during(earlier, {"total": 1100.0, "stolen": 6.0, "throttled": 2.0}, 50) == []  # 1 %: not a word
     later = {"total": 1100.0, "stolen": 25.0, "throttled": 9.0}
-    assert doubts.during(earlier, later, 50) == [
+    assert caveats.during(earlier, later, 50) == [
         "the CPU was shared: 20 % of its time went to other virtual machines during the run",
         "the CPU was throttled by the container's quota for 7 s during the run",
     ]
-    assert doubts.during({}, later, 50) == []
-    assert doubts.during({"hot": 3.0}, {"hot": 3.0}, 50) == []
-    assert doubts.during({"hot": 3.0}, {"hot": 5.0}, 50) == ["the CPU was throttled by heat during the run"]
+    assert caveats.during({}, later, 50) == []
+    assert caveats.during({"hot": 3.0}, {"hot": 3.0}, 50) == []
+    assert caveats.during({"hot": 3.0}, {"hot": 5.0}, 50) == ["the CPU was throttled by heat during the run"]
 
 
 def test_earlier_runs_on_another_device_are_noted(tmp_path: Path) -> None:
@@ -216,13 +215,13 @@ def test_earlier_runs_on_another_device_are_noted(tmp_path: Path) -> None:
 
     options = small_options(tmp_path)
     record("digits-ksm-s1-0", "CPU A")
-    assert doubts.other_devices({"name": "CPU A"}, options, spec) == []
+    assert caveats.other_devices({"name": "CPU A"}, options, spec) == []
     record("digits-packnet-s0-0", "GPU B")
     record("digits-cpg-s0-0", "GPU C", status="failed")
     record("digits-like-s0-0", "GPU D", scenario="digits-like")
     (tmp_path / "digits-damaged").mkdir()
     (tmp_path / "digits-damaged" / "result.json").write_text("{")
-    (doubt,) = doubts.other_devices({"name": "CPU A"}, options, spec)
+    (doubt,) = caveats.other_devices({"name": "CPU A"}, options, spec)
     assert doubt == "earlier runs of digits in this folder were made on GPU B, this one on CPU A"
 
 
@@ -231,7 +230,7 @@ def test_earlier_runs_on_another_device_are_noted(tmp_path: Path) -> None:
 
 def test_record_says_all_that_is_needed_to_repeat_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(doubts, "before", lambda chosen: ["torch is a debug build"])
+    monkeypatch.setattr(caveats, "before", lambda chosen: ["torch is a debug build"])
     spec = small_spec("head-only", tasks=2, epochs=1)
     run_here(spec, small_options(tmp_path, command="python -m benchmark run --method head-only"))
     found = read_json(tmp_path / spec.run_id / "result.json")["provenance"]
@@ -249,7 +248,7 @@ def test_record_says_all_that_is_needed_to_repeat_the_run(tmp_path: Path, monkey
     assert len(found["data_fingerprint"]) == 64
     assert found["started"] <= found["finished"]
     assert found["started"].endswith("+00:00")
-    assert (found["sittings"], found["repeated_seconds"]) == (1, 0.0)
+    assert (found["sessions"], found["repeated_seconds"]) == (1, 0.0)
 
 
 def test_git_state_knows_commit_and_dirt(tmp_path: Path) -> None:
@@ -282,10 +281,10 @@ def test_failed_run_keeps_what_was_known_and_why_it_failed(tmp_path: Path) -> No
     assert "lower the learning rate" in events[-1]["error"]
 
 
-# ---------------------------------------------------------------------- a run in several sittings
+# ---------------------------------------------------------------------- a run in several sessions
 
 
-def _sitting(**changes: object) -> dict[str, object]:
+def _session(**changes: object) -> dict[str, object]:
     facts = {
         "started": "then",
         "git": {"commit": "a"},
@@ -294,31 +293,31 @@ def _sitting(**changes: object) -> dict[str, object]:
         "notes": [],
         "host": {"threads": 1, "cpu": "chip"},
     }
-    return provenance.of_sitting(facts | changes)
+    return provenance.of_session(facts | changes)
 
 
-def test_notes_of_every_sitting_are_kept_each_once() -> None:
-    sittings = [_sitting(notes=["busy"]), _sitting(notes=["busy", "hot"]), _sitting(notes=["hot"])]
-    assert provenance.notes_of_sittings(sittings, ["hot", "shared"]) == ["busy", "hot", "shared"]
+def test_notes_of_every_session_are_kept_each_once() -> None:
+    sessions = [_session(notes=["busy"]), _session(notes=["busy", "hot"]), _session(notes=["hot"])]
+    assert provenance.notes_of_sessions(sessions, ["hot", "shared"]) == ["busy", "hot", "shared"]
 
 
 def test_a_run_that_went_on_elsewhere_says_so() -> None:
-    same = _sitting(device={"name": "card", "driver": "1", "throttle_reasons": 4})
-    assert provenance.notes_of_sittings([_sitting(), same], []) == []
-    moved = _sitting(device={"name": "other card", "driver": "1"}, git={"commit": "b"})
-    assert provenance.notes_of_sittings([_sitting(), moved], []) == [
+    same = _session(device={"name": "card", "driver": "1", "throttle_reasons": 4})
+    assert provenance.notes_of_sessions([_session(), same], []) == []
+    moved = _session(device={"name": "other card", "driver": "1"}, git={"commit": "b"})
+    assert provenance.notes_of_sessions([_session(), moved], []) == [
         "the run was interrupted and went on with other device: its times mix both",
         "the run was interrupted and went on with other commit: its times mix both",
     ]
 
 
-def test_resumed_run_keeps_what_its_first_sitting_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_keeps_what_its_first_session_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(doubts, "before", lambda device: ["the CPU was busy: load 9.0"])
+        patch.setattr(caveats, "before", lambda device: ["the CPU was busy: load 9.0"])
         spec, options = stopped_run(tmp_path)
     record, _ = run_here(spec, options)
     assert "the CPU was busy: load 9.0" in record.provenance["notes"]
-    (earlier,) = record.provenance["earlier_sittings"]
+    (earlier,) = record.provenance["earlier_sessions"]
     assert earlier["packages"] == record.provenance["packages"]
 
 
@@ -327,6 +326,6 @@ def test_load_of_others_is_noted_and_our_own_is_not(
     load: float, own: int, busy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    monkeypatch.setattr(doubts, "cores", lambda: 2)
+    monkeypatch.setattr(caveats, "cores", lambda: 2)
     expected = [f"the CPU was busy: load {load} on 2 cores when the run ended"] if busy else []
-    assert doubts.busy_cpu("ended", own) == expected
+    assert caveats.busy_cpu("ended", own) == expected

@@ -11,9 +11,9 @@ import torch
 from small_runs import FIVE, numbers, read_json, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
+from benchmark.execute.executors import Job, LocalExecutor
 from benchmark.plan.repeat import identical, verdict
 from benchmark.plan.spec import RunSpec
-from benchmark.run.executors import Job, LocalExecutor
 from methods.engine.augment import Augmenting
 from methods.engine.streams import Streams
 from methods.engine.tensor_data import TensorImages
@@ -247,7 +247,7 @@ def test_repeat_mask_noise_leaves_order_and_initial_weights(tmp_path: Path) -> N
 def test_repeat_validation_split_depends_on_seed_and_task_alone() -> None:
     import numpy as np
 
-    from benchmark.run.tensors import validation_split
+    from benchmark.execute.tensors import validation_split
 
     labels = np.repeat([0, 1, 2], [100, 40, 15])
     seeds = [Streams(0).derive("validation", 0), Streams(0).derive("validation", 1), Streams(1).derive("validation", 0)]

@@ -13,7 +13,7 @@ from report_records import record, save
 from benchmark.cli.report import add_parser
 from benchmark.errors import RequestError
 from reports.compare import compare
-from reports.errors import ReportError
+from reports.report_error import ReportError
 
 
 def test_paired_differences_worked_by_hand(tmp_path: Path) -> None:

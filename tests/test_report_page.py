@@ -15,8 +15,8 @@ from report_records import CIFAR_TASKS, record, save
 
 from methods.registry import METHODS
 from reports.build import Built, build
-from reports.errors import ReportError
 from reports.method_facts import Methods
+from reports.report_error import ReportError
 from reports.style import INK, MUTED, PAPER, SPARE, Ink, Look
 
 #: of every method of this suite

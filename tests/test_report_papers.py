@@ -11,8 +11,8 @@ import pytest
 
 from methods.registry import METHODS
 from reports.papers import PAPERS, paper_of
-from reports.papers.card import PaperScenario
 from reports.papers.ksm_paper import ABLATION, ROWS
+from reports.papers.paper_card import PaperScenario
 
 REPORTS = Path(__file__).resolve().parent.parent / "reports"
 PAPERS_FOLDER = REPORTS / "papers"

@@ -15,7 +15,7 @@ from report_records import CIFAR_TASKS, record, save
 
 from reports.build import Built, build
 from reports.configuration import Configuration
-from reports.figures.masks import mask_ratios
+from reports.figures.mask_layers import mask_ratios
 from reports.grouping import Panel, group
 from reports.soundness import faults, guessing, hint, masks_never_moved, signs
 from results.schema import RunRecord
@@ -240,3 +240,19 @@ def test_mask_ratios_have_a_scale_from_0_to_100() -> None:
         bars = [axis for axis in axes if "percent" in axis.get_xlabel()]
         assert bars
         assert {axis.get_xlim() for axis in bars} == {(0.0, 100.0)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"lr": 1e-4}, ("at lr=0.0001", "raise ksm.lr or train longer")),
+        ({"lr": 1e-4, "mask_lr": 2e-4, "reach": None}, ("at mask_lr=0.0002", "raise ksm.mask_lr or train longer")),
+        ({"lr": 1e-4, "mask_lr": None, "reach": 2.0}, ("at reach=2", "raise ksm.reach or train longer")),
+    ],
+)
+def test_the_setting_that_drives_the_masks_is_named(settings: dict[str, Any], told: tuple[str, str]) -> None:
+    run = record("ksm", 0, [0.5, 0.6, 0.7], masks=KEPT)
+    changed = dataclasses.replace(run, spec={**run.spec, "settings": {**run.spec["settings"], **settings}})
+    (panel,), _ = group([changed])
+    (fault, *_) = faults(panel, of(panel, "ksm"))
+    assert (fault.detail, fault.advice) == told

@@ -9,11 +9,11 @@ import pytest
 from report_records import record
 from step_rows import row_of
 
-from benchmark.perf.tables import SETTING, as_csv
+from benchmark.perf.text_tables import SETTING, as_csv
 from reports.build import build
 from reports.papers.ksm_steps import why
-from reports.steps import StepRow, load_steps, over
-from reports.tables.steps import steps_sheet
+from reports.step_times import StepRow, load_steps, over
+from reports.tables.step_sheet import steps_sheet
 from results.atomic import write_json, write_text
 
 #: KSM spends 2 ms on masks and 0.5 ms in the optimizer, Piggyback 1 and 1

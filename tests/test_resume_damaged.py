@@ -10,8 +10,8 @@ from interrupted import Stopped, said, stop_after, stopped_run
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
-from benchmark.run.checkpoint import read_metadata, read_tensors, write_tensors
-from benchmark.run.store import run_folder
+from benchmark.execute.checkpoint import read_metadata, read_tensors, write_tensors
+from benchmark.execute.store import run_folder
 from results.reader import read_runs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -54,7 +54,7 @@ def test_run_on_other_data_does_not_go_on_from_the_old_checkpoint(
 ) -> None:
     import dataclasses
 
-    from benchmark.run import assembly
+    from benchmark.execute import assembly
 
     spec, options = stopped_run(tmp_path)
     material = assembly.material
@@ -65,7 +65,7 @@ def test_run_on_other_data_does_not_go_on_from_the_old_checkpoint(
     monkeypatch.setattr(assembly, "material", other)
     record, events = run_here(spec, options)
     assert "made with other data" in said(events)
-    assert record.provenance["sittings"] == 1
+    assert record.provenance["sessions"] == 1
     assert record.provenance["data_fingerprint"] == "other data"
 
 
@@ -73,7 +73,7 @@ def test_run_without_resume_starts_afresh(tmp_path: Path) -> None:
     spec, _ = stopped_run(tmp_path)
     record, events = run_here(spec, small_options(tmp_path / "runs", resume=False))
     assert "going on" not in said(events)
-    assert record.provenance["sittings"] == 1
+    assert record.provenance["sessions"] == 1
     assert leftovers(tmp_path) == []
 
 
@@ -96,7 +96,7 @@ def test_cached_task1_network_that_cannot_be_used_is_trained_again(damage: str, 
 
 
 def test_stopped_training_of_the_task1_network_goes_on(tmp_path: Path) -> None:
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     spec = small_spec("head-only", epochs=6)
     options = small_options(tmp_path / "runs", checkpoint_seconds=0.0)
@@ -133,7 +133,7 @@ def test_truncated_record_is_named_by_the_report_and_the_run_done_again(tmp_path
 
 
 def test_stopped_training_of_a_goal_goes_on(tmp_path: Path) -> None:
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     spec = small_spec("cpg", tasks=2, epochs=6)
     heard: list[int] = []

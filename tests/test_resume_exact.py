@@ -20,7 +20,7 @@ class Stopped(BaseException):
 
 def stopped_after(spec: RunSpec, options: RunOptions, epochs: int) -> bool:
     """Run and stop dead after so many checkpointed epochs; False: it had finished before."""
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     torch.set_num_threads(1)
     heard = 0
@@ -55,12 +55,12 @@ def test_resume_after_every_few_epochs_ends_with_the_same_numbers(method: str, t
     spec = small_spec(method, **{"epochs": 2, "train_limit": 50, **CASES[method]})
     calm, _ = run_here(spec, small_options(tmp_path / "calm"))
     options = small_options(tmp_path / "runs", checkpoint_seconds=0.0)
-    sittings = 1
+    sessions = 1
     while stopped_after(spec, options, epochs=2):
-        sittings += 1
-        assert sittings < 60, "the run gets nowhere"
+        sessions += 1
+        assert sessions < 60, "the run gets nowhere"
     record = read_record(tmp_path / "runs" / spec.run_id / "result.json")
-    assert sittings > 2
+    assert sessions > 2
     assert numbers(record) == numbers(calm)
     assert stored(tmp_path / "runs" / spec.run_id) == stored(tmp_path / "calm" / spec.run_id)
     assert leftovers(tmp_path) == []

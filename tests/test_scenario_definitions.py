@@ -15,7 +15,7 @@ from benchmark.errors import RequestError
 from benchmark.scenarios import digits
 from benchmark.scenarios.contract import Augmentation, silent
 from benchmark.scenarios.imagenet2sketch import CLASSES, TASK_NAMES
-from benchmark.scenarios.registry import known_scenarios, load_scenario
+from benchmark.scenarios.loader import known_scenarios, load_scenario
 from methods.registry import METHODS
 
 
@@ -50,7 +50,7 @@ def test_settings_are_knobs_of_their_family(name: str) -> None:
 def test_listing_scenarios_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
-        "from benchmark.scenarios.registry import known_scenarios, load_scenario\n"
+        "from benchmark.scenarios.loader import known_scenarios, load_scenario\n"
         "print([load_scenario(name).summary for name in known_scenarios()])\n"
         "print([name for name in ('torch', 'avalanche', 'numpy', 'pyarrow', 'PIL', 'sklearn') if name in sys.modules])"
     )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Scenario, silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from benchmark.scenarios.user import KEYS, TASK_KEYS
 
 ROOT = Path(__file__).parents[1]
@@ -248,7 +248,7 @@ def test_a_split_and_skipped_images_from_the_file(load: Callable[..., Scenario],
 def test_the_home_folder_in_scenario_and_configuration_files(
     load: Callable[..., Scenario], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.cli.options import add_config, add_options, request_of
+    from benchmark.cli.command_line import add_config, add_options, request_of
 
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     write_images(tmp_path / "home/one")

@@ -82,7 +82,7 @@ def tree(root: Path) -> None:
 def test_all_five_methods_run_on_a_small_imagenet2sketch_tree(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from benchmark.backbones.registry import build
+    from benchmark.backbones.builder import build
 
     tree(tmp_path / "data")
     weights = tmp_path / "resnet50_thin.safetensors"

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from benchmark.run.export import export_task, read_run
+from benchmark.execute.stored_run import export_task, read_run
 from methods import load_task
 
 torch.set_num_threads(1)
@@ -46,8 +46,8 @@ def run_with_logits(spec: Any, results: Path) -> tuple[RunRecord, Path]:
     import torch
     from safetensors.torch import save_file
 
-    from benchmark.run.runner import Runner
-    from benchmark.run.store import run_folder
+    from benchmark.execute.runner import Runner
+    from benchmark.execute.store import run_folder
     from methods.engine.tensor_data import TensorImages
     from results.atomic import write_json
 

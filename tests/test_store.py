@@ -18,13 +18,13 @@ import torch
 from interrupted import said, same
 from small_runs import leftovers, numbers, run_here, small_options, small_spec
 
-from benchmark.run import reference
-from benchmark.run.checkpoint import CheckpointError, header_bytes, read_metadata, read_tensors, write_tensors
-from benchmark.run.executors import Job
-from benchmark.run.store import locked, run_folder
-from benchmark.run.sweep import _command_to_go_on, _forget_finished, finished
+from benchmark.execute import reference
+from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_metadata, read_tensors, write_tensors
+from benchmark.execute.executors import Job
+from benchmark.execute.store import locked, run_folder
+from benchmark.execute.sweep import _command_to_go_on, _forget_finished, finished
 from benchmark.scenarios.contract import silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from methods.engine.state import Progress
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def test_lock_is_refused_while_another_process_holds_it_and_free_when_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "runs" / ".lock"
-    code = "import time; from pathlib import Path; from benchmark.run.store import locked\n"
+    code = "import time; from pathlib import Path; from benchmark.execute.store import locked\n"
     code += f"with locked(Path({str(path)!r})):\n    print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -72,7 +72,7 @@ def test_lock_that_is_waited_for_says_so_once(tmp_path: Path) -> None:
 
 
 def test_run_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     spec, events = small_spec("head-only", tasks=1, epochs=1), []
     folder = run_folder(tmp_path, spec.run_id)
@@ -85,7 +85,7 @@ def test_run_that_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
 
 def test_two_servers_on_one_results_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
     """Both are asked for the same runs; each run is done once, and the task-1 network is trained once."""
-    from benchmark.run.executors import Job, ProcessExecutor
+    from benchmark.execute.executors import Job, ProcessExecutor
 
     specs = [small_spec(method) for method in ("ksm", "piggyback", "head-only")]
     jobs = [Job(spec, small_options(tmp_path / "runs")) for spec in specs]
@@ -179,7 +179,8 @@ def test_died_process_leaves_a_failed_record_and_spares_a_finished_one(tmp_path:
     import time
     from types import SimpleNamespace
 
-    from benchmark.run.executors import Job, _record_of_the_dead, _Running
+    from benchmark.execute.executors import Job
+    from benchmark.execute.executors.process import _record_of_the_dead, _Running
 
     spec = small_spec("head-only", tasks=2, epochs=1)
     job = Job(spec, small_options(tmp_path))
@@ -243,7 +244,7 @@ def test_a_goal_that_another_run_is_making_is_left_to_it(tmp_path: Path, monkeyp
     spec = small_spec("scratch", tasks=1, epochs=1)
     path = tmp_path / ".cache" / "goals" / f"{spec.goal_key(1)}.json"
     task: Any = SimpleNamespace(task=SimpleNamespace(index=1))
-    monkeypatch.setattr(reference, "data_mark", lambda task: "mark")
+    monkeypatch.setattr(reference, "task_digest", lambda task: "mark")
     references = reference.References(
         spec, tmp_path, torch.device("cpu"), torch.nn.Identity, lambda: None, lambda event: None
     )

@@ -16,8 +16,8 @@ from interrupted import said, same, stopped_run
 from small_runs import numbers, run_here, small_options, small_spec
 
 from benchmark.errors import RequestError
-from benchmark.run.checkpoint import read_tensors, write_tensors
-from benchmark.run.store import require_writable, run_folder
+from benchmark.execute.checkpoint import read_tensors, write_tensors
+from benchmark.execute.store import require_writable, run_folder
 from results import atomic
 
 
@@ -59,7 +59,7 @@ def test_disk_without_room_for_a_single_byte_is_still_answered_with_a_sentence(
     """Not even the record fits: the caller gets it all the same, and the log's lost lines stop nobody."""
     spec = small_spec("head-only", tasks=2, epochs=1)
     events: list[dict[str, Any]] = []
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -115,7 +115,7 @@ def test_results_folder_on_a_full_disk_is_refused(tmp_path: Path) -> None:
 def test_folder_that_becomes_unwritable_gives_a_failed_record_not_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.run import runner
+    from benchmark.execute import runner
 
     @contextmanager
     def refused(path: Path) -> Iterator[None]:

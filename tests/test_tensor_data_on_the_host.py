@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmark.run.tensors import fits
+from benchmark.execute.tensors import fits
 from methods.engine.augment import Augmenting
 from methods.engine.tensor_data import TensorImages
 

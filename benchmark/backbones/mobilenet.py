@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from benchmark.backbones.layers import initialise, scaled
+from benchmark.backbones.conv_layers import initialise, scaled
 
 #: Per stage: expansion factor, output channels, blocks, stride of the first block (table 2 of the paper).
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck  # type: ignore[import-untyped]
 
-from benchmark.backbones.layers import initialise, scaled
+from benchmark.backbones.conv_layers import initialise, scaled
 
 PLANES = (64, 128, 256, 512)
 

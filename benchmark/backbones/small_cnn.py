@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from benchmark.backbones.layers import initialise, scaled
+from benchmark.backbones.conv_layers import initialise, scaled
 
 WIDTHS = (32, 64, 64)
 

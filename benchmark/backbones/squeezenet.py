@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.models.squeezenet import Fire  # type: ignore[import-untyped]
 
-from benchmark.backbones.layers import scaled
+from benchmark.backbones.conv_layers import scaled
 
 #: Squeeze and expand channels of each Fire module (the two expansions are equally wide); None is a max pooling.
 FIRES = ((16, 64), (16, 64), None, (32, 128), (32, 128), None, (48, 192), (48, 192), (64, 256), (64, 256))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from benchmark.backbones.layers import initialise, scaled
+from benchmark.backbones.conv_layers import initialise, scaled
 
 #: Output channels of the convolutions; 0 is a 2x2 max pooling.
 LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)

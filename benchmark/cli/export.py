@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_options, settle
+from benchmark.cli.command_line import add_options, settle
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
-    from benchmark.run.export import StoredRun
+    from benchmark.execute.stored_run import StoredRun
     from results.schema import TaskRow
 
 EPILOGUE = """\
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """
     settle(args, OPTIONS)
     folder = find_run(args.source, args.results)
-    from benchmark.run.export import export_backbone, export_task, read_run, task_row
+    from benchmark.execute.stored_run import export_backbone, export_task, read_run, task_row
     from results.atomic import replacing
 
     stored = read_run(folder)
@@ -87,7 +87,7 @@ class Refused(Exception):
 
 def _verify(stored: StoredRun, row: TaskRow, draft: Path, args: argparse.Namespace) -> None:
     """Say how the exported file does on the test images. Raises Refused where that is not the record."""
-    from benchmark.run.verify import images_of, verify
+    from benchmark.execute.verify import images_of, verify
 
     try:
         task = images_of(stored, row, args.data_root)

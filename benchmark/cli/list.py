@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import add_options, settle
+from benchmark.cli.command_line import add_options, settle
 
 OPTIONS = ("plugins",)
 
@@ -45,13 +45,13 @@ def _methods() -> None:
 
 
 def _scenarios() -> None:
-    from benchmark.scenarios.registry import known_scenarios, load_scenario
+    from benchmark.scenarios.loader import known_scenarios, load_scenario
 
     print("scenarios")
     for name in known_scenarios():
         print(f"  {name:<22} {load_scenario(name).summary}")
     print("  FILE.yaml              a scenario of your own, see docs/add-a-scenario.md")
-    from benchmark.backbones.registry import known_backbones
+    from benchmark.backbones.builder import known_backbones
 
     print(f"\nbackbones\n  {', '.join(known_backbones())}")
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from benchmark.errors import RequestError
 
-VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf")
+VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf", "smoke")
 
 EPILOGUE = """\
 quick start:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import add_options, settle
+from benchmark.cli.command_line import add_options, settle
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would complain aloud where there is no GPU
     print("importing torch and avalanche …", flush=True)
     _require_sound(specs, args.device)
-    from benchmark.run.assembly import precision_of
+    from benchmark.execute.assembly import precision_of
 
     with precision_of(specs[0]):
         if args.scale:
@@ -129,8 +129,8 @@ def _require_folder(folder: Path) -> None:
 
 def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
     """Every network and mask can be built, on this device. Raises RequestError."""
+    from benchmark.execute.preflight import fault, networks
     from benchmark.plan.execution import RunOptions
-    from benchmark.run.preflight import fault, networks
 
     for spec in networks(specs):
         if found := fault(spec, RunOptions(device=device)):
@@ -144,7 +144,7 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     from benchmark.plan.device import device_of
     from benchmark.plan.options import declared
     from benchmark.plan.request import Request, planned
-    from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.loader import load_scenario
 
     option, words = declared(Request)["bn_policy"], args.bn_policy.split(",") if args.bn_policy else []
     policies = [option.read(word, option.flag) for word in words] or [None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.options import add_options, settle
+from benchmark.cli.command_line import add_options, settle
 from benchmark.errors import RequestError
 
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """
     settle(args, ("results",))
     from reports.build import build
-    from reports.errors import ReportError
+    from reports.report_error import ReportError
 
     try:
         if args.compare:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import add_config, add_options, request_of
+from benchmark.cli.command_line import add_config, add_options, request_of
 from benchmark.cli.run import do
 from benchmark.errors import RequestError
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from benchmark.plan.papers import PRESETS
     from benchmark.plan.request import Request, weights_sha256
     from benchmark.plan.tables import expand
-    from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.loader import load_scenario
 
     preset = PRESETS[args.table]
     request = request_of(args, {"scenario": preset.scenario, "selection": preset.selection})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.cli.options import CONFIG, DRY_RUN, add_config, add_options, given, request_of
+from benchmark.cli.command_line import CONFIG, DRY_RUN, add_config, add_options, given, request_of
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
     from benchmark.plan.request import planned
-    from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.loader import load_scenario
 
     if args.from_record:
         return _repeat(args)
@@ -59,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
 def do(args: argparse.Namespace, request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> int:
     """Carry out a plan, or with ``--dry-run`` show it; exit codes as ``run``."""
-    from benchmark.run.sweep import carry_out, sweep_of
+    from benchmark.execute.sweep import carry_out, sweep_of
 
     if getattr(args, DRY_RUN):
-        from benchmark.run.estimate import print_plan
+        from benchmark.execute.estimate import print_plan
 
         print_plan(request, scenario, specs)
         return 0
@@ -77,10 +77,10 @@ def _repeat(args: argparse.Namespace) -> int:
     """
     import dataclasses
 
+    from benchmark.execute.store import run_folder
     from benchmark.plan.execution import Execution
     from benchmark.plan.repeat import identical, inputs_differ, read, request_to_repeat, verdict
-    from benchmark.run.store import run_folder
-    from benchmark.scenarios.registry import load_scenario
+    from benchmark.scenarios.loader import load_scenario
 
     told = given(args)
     free = {item.name for item in dataclasses.fields(Execution)} | {"scenario", "weights"}

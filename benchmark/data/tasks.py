@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
 from benchmark.data.images import BrokenImages, Encoded, Preparation, broken, decode_into, find_broken, shortened
-from benchmark.data.statistics import mean_and_std
+from benchmark.data.pixel_statistics import mean_and_std
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData, Split, Task
 

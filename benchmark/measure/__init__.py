@@ -1,1 +1,1 @@
-"""What a run is measured by: clocks and gauges, sizes, provenance, and what makes its times doubtful."""
+"""What a run is measured by: clocks and gauges, sizes, provenance, and timing caveats."""

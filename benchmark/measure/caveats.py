@@ -1,6 +1,6 @@
-"""What makes a run's times doubtful: a busy or throttled device, a debug build, a processor that others share.
+"""Timing caveats: a busy or throttled device, a debug build, a processor that others share.
 
-Nothing here stops a run (``--require-idle-gpu`` does, before it starts): doubts are recorded and shown with the times.
+Nothing here stops a run (``--require-idle-gpu`` does, before it starts): caveats are recorded and shown with the times.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def before(chosen: Any) -> list[str]:
 
 
 def busy_cpu(moment: str, own: float = 0.0) -> list[str]:
-    """The doubt that others compute on the processor, if they do.
+    """The caveat that others compute on the processor, if they do.
 
     Args:
         moment: "began" or "ended".
@@ -107,7 +107,7 @@ def busy_cpu(moment: str, own: float = 0.0) -> list[str]:
 
 
 def shared_card(workers: int) -> list[str]:
-    """The doubt that runs of the same command computed on the card, too: times and joules are then of them all."""
+    """The caveat that runs of the same command computed on the card, too: times and joules are then of them all."""
     return [f"up to {workers} runs of one command shared the GPU"] if workers > 1 else []
 
 

@@ -34,7 +34,7 @@ class Stopwatch:
         gauges: read at every edge, in nobody's time.
         task: whose phases are timed; ``RUN`` outside any task.
         whole: what comes before the first phase belongs to it: reading counters, waking the device.
-        repeated: seconds that later sittings spent on getting back to where the checkpoint stood; in no phase.
+        repeated: seconds that later sessions spent on getting back to where the checkpoint stood; in no phase.
     """
 
     synchronise: Callable[[], None] = lambda: None
@@ -90,11 +90,11 @@ class Stopwatch:
 
     @property
     def wall_seconds(self) -> float:
-        """Since the run began in its process; of earlier sittings what led up to their checkpoint, once."""
+        """Since the run began in its process; of earlier sessions what led up to their checkpoint, once."""
         return self._before + time.perf_counter() - self._started
 
     @property
-    def sitting_seconds(self) -> float:
+    def session_seconds(self) -> float:
         """Since the run began, or went on, in this process."""
         return time.perf_counter() - self._started
 

@@ -24,7 +24,7 @@ SLOW_SECONDS = 0.05
 class ResidentMemory:
     """Peak resident memory of the process within a phase, bytes (Linux: the kernel's high-water mark, reset).
 
-    The process keeps what a task frees until the task's end (``benchmark.run.allocator``): the mark of a phase that
+    The process keeps what a task frees until the task's end (``benchmark.execute.allocator``): the mark of a phase that
     follows training within a task is not below what training left.
     Where the mark cannot be reset it is the peak since the process began.
     """

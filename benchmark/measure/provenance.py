@@ -132,11 +132,11 @@ def flags() -> dict[str, Any]:
 def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any]:
     """The record's ``provenance`` as far as it is known when the run starts on torch device ``chosen``.
 
-    ``notes`` says in words what makes its times doubtful; the report shows them.
+    ``notes`` are the timing caveats, in words; the report shows them.
     """
-    from benchmark.measure import caveats as doubts
+    from benchmark.measure import caveats
 
-    found_doubts = doubts.before(chosen)
+    found_caveats = caveats.before(chosen)
     described = device(chosen)
     return {
         "command": options.command or " ".join(sys.argv),
@@ -146,29 +146,29 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
         "device": described,
         "flags": flags(),
         "options": options.to_json(),
-        "notes": found_doubts
-        + doubts.of_device(described)
-        + (doubts.shared_card(options.workers) if chosen.type == "cuda" else [])
-        + doubts.other_devices(described, options, spec),
-        "counters": doubts.counters(),
+        "notes": found_caveats
+        + caveats.of_device(described)
+        + (caveats.shared_card(options.workers) if chosen.type == "cuda" else [])
+        + caveats.other_devices(described, options, spec),
+        "counters": caveats.counters(),
     }
 
 
-def of_sitting(facts: dict[str, Any]) -> dict[str, Any]:
-    """What one sitting of a run was carried out on, for the checkpoints of the sittings to come."""
+def of_session(facts: dict[str, Any]) -> dict[str, Any]:
+    """What one session of a run was carried out on, for the checkpoints of the sessions to come."""
     kept = {key: facts.get(key) for key in ("started", "git", "packages", "device", "notes")}
     return kept | {"threads": facts["host"]["threads"], "cpu": facts["host"]["cpu"]}
 
 
-def notes_of_sittings(sittings: list[dict[str, Any]], notes: list[str]) -> list[str]:
-    """The notes of a whole run: of every sitting, and where the last was not carried out on what the first was.
+def notes_of_sessions(sessions: list[dict[str, Any]], notes: list[str]) -> list[str]:
+    """The notes of a whole run: of every session, and where the last was not carried out on what the first was.
 
     Args:
-        sittings: ``of_sitting`` of each; at least one.
+        sessions: ``of_session`` of each; at least one.
         notes: of the last one, with what ``afterwards`` found.
     """
-    first, last = sittings[0], sittings[-1]
-    found = dict.fromkeys(note for sitting in sittings[:-1] for note in sitting["notes"])
+    first, last = sessions[0], sessions[-1]
+    found = dict.fromkeys(note for session in sessions[:-1] for note in session["notes"])
     kinds = {"device": "device", "CPU": "cpu", "threads": "threads", "commit": "git", "versions": "packages"}
     for what, key in kinds.items():
         if first[key] != last[key] and _telling(key, first[key]) != _telling(key, last[key]):
@@ -177,7 +177,7 @@ def notes_of_sittings(sittings: list[dict[str, Any]], notes: list[str]) -> list[
 
 
 def _telling(key: str, fact: Any) -> Any:
-    """What of a fact makes two sittings different: of a device not its temperature's mark."""
+    """What of a fact makes two sessions different: of a device not its temperature's mark."""
     if key == "device" and isinstance(fact, dict):
         return fact.get("name"), fact.get("driver")
     return fact
@@ -186,16 +186,16 @@ def _telling(key: str, fact: Any) -> Any:
 def afterwards(chosen: Any, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
     """What ``facts`` of ``provenance`` gain from the run of ``seconds`` on torch device ``chosen``: the notes, with
     whether others took the processor or the card, and whether the card was still throttled at its end."""
-    from benchmark.measure import caveats as doubts
+    from benchmark.measure import caveats
 
-    later = doubts.counters()
+    later = caveats.counters()
     earlier = facts.pop("counters", later)
-    notes = facts["notes"] + doubts.during(earlier, later, seconds)
+    notes = facts["notes"] + caveats.during(earlier, later, seconds)
     if facts["device"]["type"] == "cpu":
-        notes += doubts.busy_cpu("ended", own=facts["host"]["threads"])
+        notes += caveats.busy_cpu("ended", own=facts["host"]["threads"])
     else:
-        notes += doubts.of_device(device(chosen), "ended")
-        if others := doubts.other_gpu_processes(chosen):
+        notes += caveats.of_device(device(chosen), "ended")
+        if others := caveats.other_gpu_processes(chosen):
             notes.append(
                 f"{len(others)} other process{'es' if len(others) > 1 else ''} used the GPU when the run ended"
             )

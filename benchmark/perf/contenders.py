@@ -10,8 +10,8 @@ from typing import Any
 from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec
 from methods.engine.listeners import Events
-from methods.engine.state import Fitted, LearningTask, Plan
-from methods.engine.strategy import TaskStrategy
+from methods.engine.state import LearningTask, PhaseResult, Plan
+from methods.engine.task_strategy import TaskStrategy
 from methods.engine.tensor_data import TaskImages
 from methods.registry import METHODS, reference
 from methods.settings import TrainSettings
@@ -93,7 +93,7 @@ def session(workload: Workload) -> Session:
     )
     task = LearningTask(0, 1, workload.pixels.classes, TaskImages(workload.train_images()))
 
-    def capture(task: LearningTask, key: str, make_plan: Callable[[], Plan]) -> Fitted:
+    def capture(task: LearningTask, key: str, make_plan: Callable[[], Plan]) -> PhaseResult:
         raise _Ready(make_plan())
 
     strategy.fit = capture  # type: ignore[method-assign]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from unittest import mock
 
 from benchmark.errors import RequestError
+from benchmark.perf.conditions import setting_of
 from benchmark.perf.contenders import OnePass, labels, session
 from benchmark.perf.rounds import Series, interleaved, paired_ratio
-from benchmark.perf.setting import setting_of
 from benchmark.perf.surroundings import surroundings
 from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec

@@ -88,7 +88,7 @@ def count_step(session: Session, workload: Workload) -> StepCount:
     batchnorm.set_modes(strategy.view, training=True, bn_trains=strategy.bn_trains)
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda item: item):
         tensors = strategy.training_tensors()
-        strategy.view.look_through(tensors, strategy.current[HEAD_WEIGHT], strategy.current[HEAD_BIAS])
+        strategy.view.activate(tensors, strategy.current[HEAD_WEIGHT], strategy.current[HEAD_BIAS])
         loss = torch.nn.functional.cross_entropy(strategy.view(inputs), labels)
         loss.backward()  # type: ignore[no-untyped-call]
     session.plan.optimizers.zero_grad()

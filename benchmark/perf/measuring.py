@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 
 from benchmark.data.locate import data_root
+from benchmark.execute.runner import run
 from benchmark.perf.contenders import labels
 from benchmark.perf.surroundings import made_ready, surroundings
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
-from benchmark.run.runner import run
 from benchmark.scenarios.contract import silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from results.atomic import write_text
 from results.schema import RunRecord
 

@@ -93,7 +93,7 @@ def measure_scale(specs: Sequence[RunSpec], tasks: int, device: Any) -> Iterable
 def _strategy(spec: RunSpec, tasks: int, device: Any) -> Any:
     from avalanche.training.plugins import EvaluationPlugin
 
-    from benchmark.backbones.registry import build
+    from benchmark.backbones.builder import build
     from methods.engine.streams import Streams
 
     mask = spec.mask

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from benchmark.perf.conditions import setting_of
 from benchmark.perf.contenders import Contender, fine_tuning, labels, method, optimizer_of
 from benchmark.perf.floor import measured_rates
 from benchmark.perf.measurement import Row, measure
 from benchmark.perf.peers import peers
-from benchmark.perf.setting import setting_of
 from benchmark.perf.surroundings import surroundings
-from benchmark.perf.tables import as_csv, as_text, write_picture
+from benchmark.perf.text_tables import as_csv, as_text, write_picture
 from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec
 from methods.registry import reference

@@ -8,9 +8,9 @@ import warnings
 
 import torch
 
+from benchmark.execute.allocator import keep_freed_blocks
+from benchmark.execute.preflight import usable
 from benchmark.measure.provenance import cpu_name
-from benchmark.run.allocator import keep_freed_blocks
-from benchmark.run.preflight import usable
 
 
 def made_ready(args: argparse.Namespace) -> torch.device:

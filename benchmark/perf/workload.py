@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from benchmark.errors import RequestError
 from benchmark.plan.request import augmentation_of
 from benchmark.plan.spec import RunSpec

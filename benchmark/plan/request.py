@@ -151,8 +151,7 @@ def require_settings_used(request: Request, scenario: Scenario, methods: tuple[s
 def check(request: Request, scenario: Scenario) -> None:
     """The tasks asked for are there, the protocol is known. Raises RequestError."""
     count = len(scenario.task_names)
-    if request.tasks is not None and request.tasks > count:
-        raise RequestError(f"{scenario.name} has {count} tasks, --tasks {request.tasks} asks for more.")
+    require_tasks(request.tasks, scenario)
     if not 1 <= request.initial_task <= (request.tasks or count):
         raise RequestError(
             f"--initial-task {request.initial_task} is not among the first {request.tasks or count} tasks of "
@@ -165,6 +164,12 @@ def check(request: Request, scenario: Scenario) -> None:
             f"--protocol {request.protocol!r} is unknown.{did_you_mean(request.protocol, known_protocols())} "
             f"Choose one of {', '.join(known_protocols())}."
         )
+
+
+def require_tasks(tasks: int | None, scenario: Scenario) -> None:
+    """Raises RequestError: the scenario has fewer tasks."""
+    if tasks is not None and tasks > len(scenario.task_names):
+        raise RequestError(f"{scenario.name} has {len(scenario.task_names)} tasks, --tasks {tasks} asks for more.")
 
 
 def task_order(request: Request, scenario: Scenario) -> tuple[int, ...]:
@@ -218,7 +223,7 @@ def _spec(
     sha256: str | None,
     overrides: Mapping[str, Any],
 ) -> RunSpec:
-    from benchmark.backbones.registry import known_backbones
+    from benchmark.backbones.builder import known_backbones
 
     name = request.backbone or scenario.backbone
     if name not in known_backbones():

@@ -72,7 +72,7 @@ class ScenarioData:
     fingerprint: str
 
     @property
-    def mark(self) -> str:
+    def sha256(self) -> str:
         """sha256 (hex) of all that a run takes from here: images, normalisation and augmentation of each task."""
         seen = [(task.name, task.mean, task.std, dataclasses.astuple(task.augmentation)) for task in self.tasks]
         return hashlib.sha256(f"{self.fingerprint} {seen!r}".encode()).hexdigest()

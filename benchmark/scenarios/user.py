@@ -74,7 +74,7 @@ class UserTask:
 
 def load_user_scenario(path: Path) -> Scenario:
     """The scenario that ``path`` defines; no image is read. Raises RequestError naming the key that is wrong."""
-    from benchmark.backbones.registry import known_backbones, smallest_image
+    from benchmark.backbones.builder import known_backbones, smallest_image
     from benchmark.data.images import RESIZE_MODES, SHORT_SIDE, Preparation
 
     content, where = load_mapping(path), str(path)

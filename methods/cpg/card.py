@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.card import Card, Look, Needs, SizeRule
+from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import WeightSettings
 
@@ -82,6 +82,12 @@ CPG = Card(
         # picks never fixed, no bound on the training accuracy, half a point of tolerance, no retraining
         "imagenet2sketch": {
             "epochs": 100, "lr": 1e-3, "milestones": (50, 80),
+            "pick_lr": 1e-4, "pick_milestone": 50, "pick_stop": 100,
+            "min_train_accuracy": 0.0, "prune_every": 50, "retrain_epochs": 0, "goal_tolerance": 0.005,
+        },
+        # as there, at the rates of CPG's Cars, clipped
+        PRETRAINED: {
+            "epochs": 100, "lr": 1e-2, "head_lr": 1e-2, "clip": 1.0, "milestones": (50, 80),
             "pick_lr": 1e-4, "pick_milestone": 50, "pick_stop": 100,
             "min_train_accuracy": 0.0, "prune_every": 50, "retrain_epochs": 0, "goal_tolerance": 0.005,
         },

@@ -33,7 +33,7 @@ from methods.engine.parts import Part, Parts
 from methods.engine.pruning import compulsory_ratio, cubic_ratio, prune_layers
 from methods.engine.restore import PICKS
 from methods.engine.schedule import Schedule
-from methods.engine.state import Fitted, LearningTask, Plan, Snapshot
+from methods.engine.state import LearningTask, PhaseResult, Plan, Snapshot
 
 SCORES = "scores"
 #: the name of the network to keep so far, among what the task remembers
@@ -148,7 +148,7 @@ class CPG(OwnedWeights):
         with self.phase("goal"):
             return self.goal_for(task)
 
-    def _trains_well(self, fitted: Fitted) -> bool:
+    def _trains_well(self, fitted: PhaseResult) -> bool:
         return fitted.train > self.settings.min_train_accuracy
 
     def _training(self, task: LearningTask) -> Plan:
@@ -212,7 +212,7 @@ class CPG(OwnedWeights):
         plan = self._plan(task, "prune", settings.prune_epochs, groups, before_iteration=cut, keep_best=False)
         return plan
 
-    def _choose(self, ratio: float, fitted: Fitted) -> dict[str, float]:
+    def _choose(self, ratio: float, fitted: PhaseResult) -> dict[str, float]:
         """Remember the present network as the one to keep so far."""
         with self.phase("choose"):
             self.state.remembered[CHOSEN] = self.snapshot()
@@ -257,6 +257,6 @@ class CPG(OwnedWeights):
         self._earlier = None
 
 
-def _accuracy(fitted: Fitted) -> float:
+def _accuracy(fitted: PhaseResult) -> float:
     """On the images to select on, else on the training images."""
     return fitted.train if fitted.selection is None else fitted.selection

@@ -18,7 +18,7 @@ from methods.engine.parts import BITS, HEAD, SCALES, VALUES, Part, Parts, overri
 from methods.engine.restore import stored_mask
 from methods.engine.schedule import main_schedule, score_rate
 from methods.engine.state import LearningTask, Plan, Snapshot
-from methods.engine.strategy import TaskStrategy
+from methods.engine.task_strategy import TaskStrategy
 from methods.settings import MaskedSettings, MaskSettings
 
 SCORES = "scores"

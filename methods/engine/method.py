@@ -37,9 +37,9 @@ from methods.engine.parts import (
     tensors_of,
     without_prefix,
 )
-from methods.engine.state import Fitted, LearningTask, Plan, Progress, Snapshot, TaskState
+from methods.engine.state import LearningTask, PhaseResult, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
-from methods.engine.weights import all_tensors, training_groups
+from methods.engine.weight_training import all_tensors, training_groups
 from methods.settings import TrainSettings
 
 
@@ -137,12 +137,12 @@ class Method:
         """How far the task under way, or the last one, has come."""
         return self.state.progress
 
-    def fit(self, task: LearningTask, key: str, make_plan: Callable[[], Plan]) -> Fitted:
+    def fit(self, task: LearningTask, key: str, make_plan: Callable[[], Plan]) -> PhaseResult:
         """Run one phase (once, also over a resume) and leave the chosen epoch's tensors in place."""
         assert self.progress is not None
-        return Fitted(**self.progress.once(key, lambda: self.trainer.run(task, key, make_plan()).__dict__))
+        return PhaseResult(**self.progress.once(key, lambda: self.trainer.run(task, key, make_plan()).__dict__))
 
-    def train_all(self, task: LearningTask, settings: TrainSettings) -> Fitted:
+    def train_all(self, task: LearningTask, settings: TrainSettings) -> PhaseResult:
         """One phase "train" of everything trainable in ``current``."""
 
         def plan() -> Plan:

@@ -32,7 +32,7 @@ class TaskView(nn.Module):
     Args:
         backbone: images (n, c, h, w) -> features (n, d); its parameters are frozen in place.
         precision: "bf16": the backbone runs under autocast; head and logits are float32 in any case. "tf32" is a
-            setting of the process, see ``benchmark.run.assembly``.
+            setting of the process, see ``benchmark.execute.assembly``.
         compiled: compile the backbone in place (``nn.Module.compile``); names and bytes stay.
     """
 
@@ -50,7 +50,7 @@ class TaskView(nn.Module):
         #: the strategy whose learned tasks are in ``state_dict``; None: the backbone alone
         self.learned_by: Learned | None = None
 
-    def look_through(self, replaced: Mapping[str, Tensor], weight: Tensor, bias: Tensor) -> None:
+    def activate(self, replaced: Mapping[str, Tensor], weight: Tensor, bias: Tensor) -> None:
         """Use these tensors from now on: ``replaced`` by name in the backbone, ``weight`` (classes, features)."""
         self._replaced = replaced
         self._head = (weight, bias)

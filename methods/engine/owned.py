@@ -24,8 +24,8 @@ from methods.engine.pruning import FREE, prune_layers
 from methods.engine.restore import LATEST, OWNER, POSITION, WEIGHTS, visible
 from methods.engine.schedule import Schedule
 from methods.engine.state import LearningTask, Snapshot
-from methods.engine.strategy import TaskStrategy
-from methods.engine.weights import all_tensors, by_rate
+from methods.engine.task_strategy import TaskStrategy
+from methods.engine.weight_training import all_tensors, by_rate
 
 
 class OwnedWeights(TaskStrategy):

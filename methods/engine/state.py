@@ -64,7 +64,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class PhaseResult:
     """The outcome of a phase, of the epoch whose tensors were kept: accuracies are fractions; ``selection`` is None
     without images to select on."""
 
@@ -75,7 +75,7 @@ class Fitted:
 
 
 @dataclass
-class Fitting:
+class PhaseState:
     """A phase under way: ``epoch`` epochs are done, ``best`` is the best accuracy so far."""
 
     key: str
@@ -97,7 +97,7 @@ class Progress:
 
     task: int
     done: dict[str, Any] = field(default_factory=dict)
-    fitting: Fitting | None = None
+    fitting: PhaseState | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     epochs: int = 0
     iterations: int = 0
@@ -118,7 +118,7 @@ class Progress:
     def from_json(cls, value: dict[str, Any]) -> Progress:
         """Read it back."""
         fitting = value.get("fitting")
-        return cls(**{**value, "fitting": Fitting(**fitting) if fitting else None})
+        return cls(**{**value, "fitting": PhaseState(**fitting) if fitting else None})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from methods.engine.batchnorm import COUNTER
 from methods.engine.layout import FlatLayout, arrange
 from methods.engine.parts import BACKBONE, BITS, HEAD_BIAS, HEAD_WEIGHT, overrides
 from methods.engine.restore import DamagedParts, masked_weights
-from methods.engine.weights import all_tensors
+from methods.engine.weight_training import all_tensors
 
 FORMAT, VERSION = "maskbench task", 1
 METADATA = "maskbench"  #: key of the JSON text in the file's metadata

@@ -17,7 +17,7 @@ from methods.engine import batchnorm
 from methods.engine.listeners import Events
 from methods.engine.network import TaskView
 from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT
-from methods.engine.state import EpochReport, Fitted, Fitting, LearningTask, Phase, Plan, Snapshot, TaskState
+from methods.engine.state import EpochReport, LearningTask, Phase, PhaseResult, PhaseState, Plan, Snapshot, TaskState
 from methods.engine.tensor_data import batch_bounds
 
 #: the name, among a task's remembered snapshots, of its best epoch's
@@ -117,14 +117,14 @@ class Trainer:
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
 
-    def run(self, task: LearningTask, key: str, plan: Plan) -> Fitted:
+    def run(self, task: LearningTask, key: str, plan: Plan) -> PhaseResult:
         """All epochs of a phase, from its beginning or from where a checkpoint stood; leaves the chosen epoch's
         tensors in place."""
         learner, state = self._learner, self._learner.state
         progress = state.progress
         assert progress is not None
         if progress.fitting is None or progress.fitting.key != key:
-            progress.fitting = Fitting(key)
+            progress.fitting = PhaseState(key)
             if plan.reference is not None:
                 progress.fitting.best, state.remembered[BEST] = plan.reference
         elif state.resumed_optimizer is not None:
@@ -149,13 +149,13 @@ class Trainer:
         progress.fitting = None
         learner.optimizer = learner.rate_handle  # releases the phase's moments; the next phase brings its own
         kept = fitting.train if fitting.best_epoch is None else fitting.best_train
-        return Fitted(kept, fitting.best, fitting.epoch, fitting.best_epoch)
+        return PhaseResult(kept, fitting.best, fitting.epoch, fitting.best_epoch)
 
     def events(self) -> Events:
         """Avalanche's plugin events, for the plugins as they are now."""
         return Events(self._learner, self._learner.plugins)
 
-    def _epoch(self, task: LearningTask, plan: Plan, fitting: Fitting, events: Events) -> None:
+    def _epoch(self, task: LearningTask, plan: Plan, fitting: PhaseState, events: Events) -> None:
         """One pass, the accuracy on the images to select on, and what follows from it."""
         learner, progress = self._learner, self._learner.state.progress
         assert progress is not None
@@ -225,7 +225,7 @@ class Trainer:
         plan.optimizers.zero_grad()
         events("before_forward")
         current = learner.state.current
-        learner.view.look_through(learner.training_tensors(), current[HEAD_WEIGHT], current[HEAD_BIAS])
+        learner.view.activate(learner.training_tensors(), current[HEAD_WEIGHT], current[HEAD_BIAS])
         learner.mb_output = learner.forward()
         events("after_forward")
         learner.loss = learner.criterion()

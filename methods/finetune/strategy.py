@@ -5,8 +5,8 @@ from __future__ import annotations
 from methods.engine import batchnorm
 from methods.engine.parts import Parts, head_parts, overrides, tensors_of
 from methods.engine.state import LearningTask
-from methods.engine.strategy import TaskStrategy
-from methods.engine.weights import all_tensors
+from methods.engine.task_strategy import TaskStrategy
+from methods.engine.weight_training import all_tensors
 from methods.finetune.card import FINETUNE, SEQUENTIAL
 
 

@@ -17,9 +17,7 @@ HEAD_ONLY = Card(
     protocols={
         "digits": {"epochs": 30, "lr": 0.05, "milestones": (15, 24)},
         "imagenet2sketch": {"epochs": 30, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
-        PRETRAINED: {
-            "epochs": 30, "lr": 1e-3, "head_lr": 1e-2, "nesterov": False, "weight_decay": 0.0, "milestones": (15,),
-        },
+        PRETRAINED: {"epochs": 30, "lr": 1e-2, "nesterov": False, "weight_decay": 0.0, "milestones": (15,)},
     },
     lower_bound=True,
     look=Look("#7b4a2d", "#cf9c7c", "X"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.engine.strategy import TaskStrategy
+from methods.engine.task_strategy import TaskStrategy
 from methods.head_only.card import HEAD_ONLY
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.card import Card, Look, Needs, SizeRule
+from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import WeightSettings
 
@@ -63,6 +63,12 @@ PACKNET = Card(
             "epochs": 20, "lr": 1e-3, "nesterov": False, "weight_decay": 0.0, "milestones": (10,),
             "prune_ratio": (0.75,), "ratio_of": "current", "prune_last": False,
             "retrain_epochs": 10, "retrain_lr": 1e-4, "retrain_milestones": (),
+        },
+        # as there, at ten times its rates, clipped
+        PRETRAINED: {
+            "epochs": 20, "lr": 1e-2, "head_lr": 1e-2, "clip": 1.0, "nesterov": False, "weight_decay": 0.0,
+            "milestones": (10,), "prune_ratio": (0.75,), "ratio_of": "current", "prune_last": False,
+            "retrain_epochs": 10, "retrain_lr": 1e-3, "retrain_milestones": (),
         },
     },
     look=Look("#00785b", "#45c6a0", "D"),

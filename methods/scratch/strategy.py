@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from methods.engine.batchnorm import own_state
 from methods.engine.parts import Parts
 from methods.engine.state import LearningTask, Snapshot
-from methods.engine.strategy import TaskStrategy
-from methods.engine.weights import all_tensors
+from methods.engine.task_strategy import TaskStrategy
+from methods.engine.weight_training import all_tensors
 from methods.scratch.card import SCRATCH
 
 

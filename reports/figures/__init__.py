@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from reports.figures import canvas, cost, curves, forgetting, initial, masks, matrix, tradeoff
+from reports.figures import canvas, curves, forgetting, initial, mask_layers, matrix, tradeoff, training_cost
 from reports.grouping import Panel
 from reports.page import FigureView
 
 #: In the order in which the page shows them.
 KINDS = (
-    cost.training_cost,
+    training_cost.training_cost,
     tradeoff.tradeoff,
     matrix.accuracy_matrices,
     forgetting.forgetting,
     curves.learning_curves,
     initial.initial_tasks,
-    masks.mask_ratios,
+    mask_layers.mask_ratios,
 )
 
 #: From so many figures on, a second process draws half of them.

@@ -8,15 +8,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
 from reports.naming import short
 from reports.soundness import signs, signs_in_words
 from reports.statistics import Interval
 from reports.style import MUTED
+from reports.tables.model_size import MIB
 from reports.tables.ranking import Ranked, main_hardware, ranking
-from reports.tables.size import MIB
+from reports.timing_caveats import caveats_in_brief
 
 Point = tuple[float, float]
 #: Points below the best method down to which the second row reaches.
@@ -78,7 +78,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             title="Accuracy against cost",
             caption="Up and to the left is better. Dashed: the Pareto front; methods on it (ringed) are beaten "
             "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised"
-            + (doubts_in_brief(panel.configurations, hardware) if hardware else "")
+            + (caveats_in_brief(panel.configurations, hardware) if hardware else "")
             + "."
             + (f" {marked}: see the remarks under the ranking." if marked else ""),
             alt=" ".join(words),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from reports.papers.card import PaperScenario, PaperTable
-from reports.papers.cifar100_20 import CIFAR100_20
-from reports.papers.imagenet2sketch import IMAGENET2SKETCH
+from reports.papers.fine_grained import IMAGENET2SKETCH
 from reports.papers.ksm_paper import ABLATION, ABLATION_ELSEWHERE, MASKS_ELSEWHERE, OWN_BN, PROPOSED
+from reports.papers.paper_card import PaperScenario, PaperTable
+from reports.papers.twenty_tasks import CIFAR100_20
 
 #: By scenario, in the order in which panels stand.
 PAPERS: dict[str, PaperScenario] = {card.scenario: card for card in (CIFAR100_20, IMAGENET2SKETCH)}

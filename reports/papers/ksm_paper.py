@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reports.papers.card import FROZEN, PER_TASK
+from reports.papers.paper_card import FROZEN, PER_TASK
 
 #: Row names of the printed tables -> method keys of run records.
 ROWS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reports.numbers import signed
-from reports.steps import PARTS, StepRow, Steps, over
+from reports.step_times import PARTS, StepRow, Steps, over
 
 
 def why(steps: Steps) -> tuple[str, ...]:

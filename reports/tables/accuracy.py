@@ -8,7 +8,7 @@ from reports.configuration import Configuration
 from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.naming import task_title
-from reports.papers.card import PaperTable
+from reports.papers.paper_card import PaperTable
 from reports.published import Note, PublishedTable
 from reports.setting import departure_remark, incomparable, why_not_run
 from reports.soundness import names, remarks, signs, unjudged

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from reports.configuration import Configuration, own_training_seconds
-from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import slug
 from reports.statistics import Interval, mean_interval
+from reports.tables.model_size import MIB
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing
-from reports.tables.size import MIB
+from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
 
 KILOJOULE = 1000.0
@@ -68,7 +68,7 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
         "Wall is the whole run with loading and evaluation.",
         headings=tuple(headings),
         lines=tuple(_line(item, hardware, energy, goals) for item in items),
-        remarks=doubtful_times(panel, hardware),
+        remarks=timing_caveats(panel, hardware),
     )
 
 

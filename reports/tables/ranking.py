@@ -8,13 +8,13 @@ from functools import lru_cache
 
 from reports import soundness
 from reports.configuration import TASK_1_NETWORK, Configuration
-from reports.doubts import doubts_in_brief
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.statistics import Difference, Interval, mean_interval, paired_difference
 from reports.tables.grid import per_seed_mean
+from reports.tables.model_size import MIB
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
-from reports.tables.size import MIB
+from reports.timing_caveats import caveats_in_brief
 from results.schema import FROM_SCRATCH
 
 
@@ -136,7 +136,7 @@ def ranking_sheet(panel: Panel) -> Sheet:
     if hardware:
         remarks.append(
             f"Training seconds: all tasks that the method trained itself, on {hardware.label}; "
-            "the shared task-1 network apart" + doubts_in_brief(panel.configurations, hardware) + "."
+            "the shared task-1 network apart" + caveats_in_brief(panel.configurations, hardware) + "."
         )
     return Sheet(
         key=f"{panel.slug}-ranking",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.configuration import Configuration
-from reports.doubts import doubtful_times
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import slug, task_title
 from reports.numbers import decimals_for
 from reports.setting import departure_remark, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
@@ -117,5 +117,5 @@ def _fill(
 
 def _remarks(panel: Panel, hardware: Hardware, has_published: bool) -> tuple[str, ...]:
     remarks = list(departure_remark(panel)) if has_published else []
-    remarks += doubtful_times(panel, hardware)
+    remarks += timing_caveats(panel, hardware)
     return tuple(remarks)

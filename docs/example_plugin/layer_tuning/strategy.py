@@ -3,7 +3,7 @@
 from layer_tuning.card import CARDS
 from methods.engine.layers import weight_layers
 from methods.engine.state import LearningTask
-from methods.engine.strategy import TaskStrategy
+from methods.engine.task_strategy import TaskStrategy
 
 
 class LayerTuning(TaskStrategy):

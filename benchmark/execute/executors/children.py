@@ -11,8 +11,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from benchmark.execute.executors.interface import Job
 from benchmark.plan.execution import RunOptions
-from benchmark.run.executors.interface import Job
 from methods.registry import PluginWarning, use_plugins
 
 
@@ -40,7 +40,7 @@ def prepare_torch(options: RunOptions) -> None:
     """Memory and threads of this process as a run wants them."""
     import torch
 
-    from benchmark.run.allocator import keep_freed_blocks
+    from benchmark.execute.allocator import keep_freed_blocks
 
     if options.device == "cpu":
         keep_freed_blocks()
@@ -51,7 +51,7 @@ def prepare_torch(options: RunOptions) -> None:
 def run_in_child(job: Job, connection: Connection) -> None:
     """Carry the run out, sending its events and then its record."""
     _prepare_child(job.options)
-    from benchmark.run.runner import run
+    from benchmark.execute.runner import run
 
     prepare_torch(job.options)
 
@@ -73,7 +73,7 @@ def check_in_child(job: Job, connection: Connection) -> None:
 def time_in_child(job: Job, connection: Connection) -> None:
     """Send the seconds of one training step, or what is wrong with the job."""
     _prepare_child(job.options)
-    from benchmark.run.estimate import seconds_per_step
+    from benchmark.execute.estimate import seconds_per_step
 
     prepare_torch(job.options)
     try:
@@ -84,6 +84,6 @@ def time_in_child(job: Job, connection: Connection) -> None:
 
 def fault(job: Job) -> str | None:
     """What is wrong with the job's device, backbone, weights or mask, in one sentence; None: nothing."""
-    from benchmark.run.preflight import fault as found
+    from benchmark.execute.preflight import fault as found
 
     return found(job.spec, job.options)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from benchmark.execute.executors.interface import Executor, Hear, Job
+from benchmark.execute.executors.local import LocalExecutor
+from benchmark.execute.executors.process import ProcessExecutor
 from benchmark.plan.execution import RunOptions
-from benchmark.run.executors.interface import Executor, Hear, Job
-from benchmark.run.executors.local import LocalExecutor
-from benchmark.run.executors.process import ProcessExecutor
 
 __all__ = ["Executor", "Hear", "Job", "LocalExecutor", "ProcessExecutor", "executor_for"]
 

@@ -11,21 +11,29 @@ from typing import Any
 
 import torch
 
+from benchmark.execute import assembly, resume
+from benchmark.execute.allocator import give_back_freed_blocks
+from benchmark.execute.checkpoint import header_bytes, write_tensors
+from benchmark.execute.compiling import compiling_apart
+from benchmark.execute.promise import Promise
+from benchmark.execute.record import (
+    clock_caveats,
+    cuda_seconds,
+    failed_record,
+    finished_record,
+    mask_rows,
+    now,
+    size_of,
+)
+from benchmark.execute.reference import References, epoch_event
+from benchmark.execute.resume import Done
+from benchmark.execute.store import RunFolder, locked, run_folder
 from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import warnings_of
 from benchmark.plan.spec import RunSpec
-from benchmark.run import assembly, resume
-from benchmark.run.allocator import give_back_freed_blocks
-from benchmark.run.checkpoint import header_bytes, write_tensors
-from benchmark.run.compiling import compiling_apart
-from benchmark.run.promise import Promise
-from benchmark.run.record import clock_doubts, cuda_seconds, failed_record, finished_record, mask_rows, now, size_of
-from benchmark.run.reference import References, epoch_event
-from benchmark.run.resume import Done
-from benchmark.run.store import RunFolder, locked, run_folder
 from methods.engine.parts import Parts, described, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.engine.task_file import tensors_sha256
@@ -122,7 +130,7 @@ class Runner:
                 fresh = Done(self.folder.run_id, self.material.fingerprint)
                 resumed = self._resume(fresh)
                 self.done = resumed or fresh
-                self.done.made_on.append(provenance.of_sitting(facts))
+                self.done.made_on.append(provenance.of_session(facts))
             self._tell({"type": "run-start", "tasks": len(self.spec.task_indices), "done": len(self.done.rows)})
             if not resumed:
                 self._start()
@@ -271,10 +279,10 @@ class Runner:
             size = size_of(spec, strategy.storage(), names, strategy.view.backbone, masks, done)
             images = min(len(prepared.images.train) for prepared in self.tasks.values())
         clock = self.clock.state()
-        facts |= provenance.afterwards(self.device, facts, self.clock.sitting_seconds)
-        facts["notes"] = provenance.notes_of_sittings(done.made_on, facts["notes"]) + clock_doubts(clock)
-        facts |= {"finished": now(), "sittings": done.sittings}
-        facts["earlier_sittings"] = done.made_on[:-1]
+        facts |= provenance.afterwards(self.device, facts, self.clock.session_seconds)
+        facts["notes"] = provenance.notes_of_sessions(done.made_on, facts["notes"]) + clock_caveats(clock)
+        facts |= {"finished": now(), "sessions": done.sessions}
+        facts["earlier_sessions"] = done.made_on[:-1]
         facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": cuda_seconds(clock)}
         warnings = tuple(warnings_of(spec, images))
         return finished_record(spec, self.folder.run_id, facts, done, clock, size, mask_rows(masks, names), warnings)

@@ -1,4 +1,4 @@
-"""What makes times doubtful, in the runs' own notes: shown wherever times are."""
+"""Timing caveats, in the runs' own notes: shown wherever times are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reports.hardware import Hardware
 #: a quantity in a note, told from the digits of a device's name by what stands beside it
 _NUMBER = re.compile(r"(?<=load )\d+(?:\.\d+)?|\d+(?:\.\d+)?(?= (?:%|s|other|runs)(?!\w))")
 
-#: as many configurations without a doubt are named; more are only counted
+#: as many configurations without a caveat are named; more are only counted
 _NAMED = 4
 
 
-def doubtful_times(panel: Panel, hardware: Hardware) -> tuple[str, ...]:
+def timing_caveats(panel: Panel, hardware: Hardware) -> tuple[str, ...]:
     """One remark per kind of note, the most frequent first: its numbers' range, and how many runs have it."""
     runs = [(item.label, run) for item in panel.configurations for run in item.on(hardware)]
     kinds: dict[str, list[tuple[str, str]]] = {}
@@ -31,14 +31,14 @@ def doubtful_times(panel: Panel, hardware: Hardware) -> tuple[str, ...]:
         free = list(dict.fromkeys(label for label, _ in runs if label not in having))
         without = f"; not {', '.join(free)}" if 0 < len(free) <= _NAMED else ""
         notes = _ranged([note for _, note in found])
-        remarks.append(f"Doubtful times: {notes} ({len(found)} of {len(runs)} runs{without}).")
+        remarks.append(f"Timing caveat: {notes} ({len(found)} of {len(runs)} runs{without}).")
     return tuple(remarks)
 
 
-def doubts_in_brief(items: Iterable[Configuration], hardware: Hardware) -> str:
-    """``; these times are doubtful, see the notes under them``, or nothing: for a line that compares times."""
+def caveats_in_brief(items: Iterable[Configuration], hardware: Hardware) -> str:
+    """``; timing caveats are listed under the tables of times``, or nothing: for a line that compares times."""
     noted = any(run.provenance.get("notes") for item in items for run in item.on(hardware))
-    return "; these times are doubtful (the notes stand under the tables of times)" if noted else ""
+    return "; timing caveats are listed under the tables of times" if noted else ""
 
 
 def _ranged(notes: Sequence[str]) -> str:

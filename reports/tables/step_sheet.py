@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.method_facts import Methods
 from reports.numbers import DASH
 from reports.papers.ksm_steps import why
-from reports.steps import PARTS, StepRow, Steps
+from reports.step_times import PARTS, StepRow, Steps
 from reports.tables.sheet import Entry, Heading, Line, Sheet, missing
 
 ABOUT = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from benchmark.execute.executors.children import fault, prepare_torch
+from benchmark.execute.executors.interface import Executor, Hear, Job
 from benchmark.plan.spec import RunSpec
-from benchmark.run.executors.children import fault, prepare_torch
-from benchmark.run.executors.interface import Executor, Hear, Job
 from results.schema import RunRecord
 
 
@@ -23,7 +23,7 @@ class LocalExecutor(Executor):
 
     def seconds_per_step(self, job: Job) -> float | str:
         """See ``Executor.seconds_per_step``."""
-        from benchmark.run.estimate import seconds_per_step
+        from benchmark.execute.estimate import seconds_per_step
 
         prepare_torch(job.options)
         try:
@@ -35,7 +35,7 @@ class LocalExecutor(Executor):
         """See ``Executor.run``."""
         import torch
 
-        from benchmark.run.runner import run
+        from benchmark.execute.runner import run
 
         threads = torch.get_num_threads()
         for job in jobs:

@@ -21,7 +21,7 @@ from methods.registry import METHODS
 from results.schema import RunRecord
 
 if TYPE_CHECKING:
-    from benchmark.run.executors import Executor, Job
+    from benchmark.execute.executors import Executor, Job
 
 #: what must be equal for one run's speed to tell of another's
 Kind = tuple[Any, ...]
@@ -242,8 +242,8 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
 def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str]:
     """Estimates for a plan, or None and why there are none."""
     from benchmark.console import decoding_progress, waiting
-    from benchmark.run.executors import Job, executor_for
-    from benchmark.run.sweep import sweep_of
+    from benchmark.execute.executors import Job, executor_for
+    from benchmark.execute.sweep import sweep_of
 
     try:
         sweep = sweep_of(request, scenario, specs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.papers.card import FROZEN, PaperScenario, PaperTable
 from reports.papers.ksm_paper import ABLATION, PROPOSED, ROWS, own, table_name
+from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
 #: Data set names of tables 2 and 4 -> task names.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from report_records import record
 
-from reports.doubts import doubtful_times, doubts_in_brief
 from reports.grouping import group
 from reports.setting import departures
+from reports.timing_caveats import caveats_in_brief, timing_caveats
 
 
 def test_notes_of_one_kind_are_one_remark_with_its_count() -> None:
@@ -17,7 +17,7 @@ def test_notes_of_one_kind_are_one_remark_with_its_count() -> None:
     ]
     runs = [record("ksm", seed, (0.5, 0.6), provenance={"notes": note}) for seed, note in enumerate(notes)]
     (panel,), _ = group(runs)
-    assert doubtful_times(panel, panel.hardware[0]) == (
+    assert timing_caveats(panel, panel.hardware[0]) == (
         "Doubtful times: the CPU was busy: load 1.9 to 2.8 on 2 cores when the run began (2 of 3 runs).",
         "Doubtful times: torch is a debug build (1 of 3 runs).",
     )
@@ -27,11 +27,11 @@ def test_runs_without_a_doubt_are_named() -> None:
     busy = {"notes": ["load 3.5 on 2 cores"]}
     runs = [record("ksm", 0, (0.5, 0.6), provenance=busy), record("piggyback", 0, (0.5, 0.6))]
     (panel,), _ = group(runs)
-    (remark,) = doubtful_times(panel, panel.hardware[0])
+    (remark,) = timing_caveats(panel, panel.hardware[0])
     assert remark == "Doubtful times: load 3.5 on 2 cores (1 of 2 runs; not Piggyback)."
     ksm, piggyback = panel.of("ksm"), panel.of("piggyback")
-    assert "doubtful" in doubts_in_brief(ksm, panel.hardware[0])
-    assert doubts_in_brief(piggyback, panel.hardware[0]) == ""
+    assert "doubtful" in caveats_in_brief(ksm, panel.hardware[0])
+    assert caveats_in_brief(piggyback, panel.hardware[0]) == ""
 
 
 def test_learning_rate_schedule_and_batch_other_than_the_sources_are_departures() -> None:

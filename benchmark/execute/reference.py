@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.execute.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
+from benchmark.execute.compiling import compiling_apart
+from benchmark.execute.store import cache_path, locked
+from benchmark.execute.tensors import PreparedTask
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.plan.spec import RunSpec
-from benchmark.run.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
-from benchmark.run.compiling import compiling_apart
-from benchmark.run.store import cache_path, locked
-from benchmark.run.tensors import PreparedTask
 from methods.engine.parts import OVERRIDE, overrides, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
 from results.atomic import TEMPORARY_SUFFIX, write_json
 
-#: images that ``data_mark`` looks at, about
+#: images that ``task_digest`` looks at, about
 SAMPLED_IMAGES = 64
 
 Emit = Callable[[dict[str, Any]], None]
@@ -81,7 +81,7 @@ class References:
                 "curve": progress.curve,
                 "key": key,
                 "device": str(self.device),
-                "data": data_mark(task),
+                "data": task_digest(task),
             }
             write_tensors(path, learned, {"facts": facts})
             _unfinished(path).unlink(missing_ok=True)
@@ -95,7 +95,7 @@ class References:
         except CheckpointError as error:
             self._say(f"{error}; training the task-1 network again")
             return None
-        if metadata["facts"].get("data") != data_mark(task):
+        if metadata["facts"].get("data") != task_digest(task):
             self._say("the cached task-1 network was trained on other images; training it again")
             return None
         return _initial(tensors, {**metadata["facts"], "reused": True})
@@ -108,7 +108,7 @@ class References:
         """
         path, epoch = self._goal_path(task), str(getattr(self.spec.settings, "goal_epoch", "best"))
         with self._alone(path, "the accuracy goal"):
-            found = read_goal(path, data_mark(task), epoch)
+            found = read_goal(path, task_digest(task), epoch)
             if found is not None:
                 return found
             clock = Stopwatch(self.synchronise)
@@ -127,7 +127,7 @@ class References:
     def _write_goal(self, task: PreparedTask, progress: Progress, origin: str) -> dict[str, float]:
         """What the reference's best and its last epoch reached."""
         goals = {"best": float(progress.done["train"]["selection"]), "last": float(progress.curve[-1]["selection"])}
-        facts = {"accuracy": goals["best"], "last": goals["last"], "from": origin, "data": data_mark(task)}
+        facts = {"accuracy": goals["best"], "last": goals["last"], "from": origin, "data": task_digest(task)}
         write_json(self._goal_path(task), facts)
         return goals
 
@@ -148,13 +148,13 @@ class References:
         """Train, with checkpoints beside ``path``, from the last of them on where there is one."""
         unfinished = _unfinished(path)
         if self.checkpoint_seconds is not None:
-            self._resume(strategy, clock, unfinished, data_mark(task))
+            self._resume(strategy, clock, unfinished, task_digest(task))
             saved_at = clock.wall_seconds
 
             def save() -> None:
                 nonlocal saved_at
                 if clock.wall_seconds - saved_at >= (self.checkpoint_seconds or 0.0):
-                    facts = {"clock": clock.state(), "data": data_mark(task)}
+                    facts = {"clock": clock.state(), "data": task_digest(task)}
                     save_training(unfinished, strategy, strategy.progress, facts)
                     saved_at = clock.wall_seconds
 
@@ -163,7 +163,7 @@ class References:
             strategy.train(experience, eval_streams=[])
         strategy.checkpoint = None  # a circle that would keep the network in memory until the collector comes by
 
-    def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, mark: str) -> None:
+    def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, digest: str) -> None:
         if not unfinished.exists():
             return
         try:
@@ -171,7 +171,7 @@ class References:
         except CheckpointError as error:
             self._say(f"{error}; it cannot be used")
             return
-        if metadata.get("data") == mark:
+        if metadata.get("data") == digest:
             load_training(tensors, metadata, strategy)
             clock.load_state(metadata["clock"])
 
@@ -234,17 +234,17 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f"{path.stem}.unfinished")
 
 
-def read_goal(path: Path, mark: str, epoch: str = "best") -> float | None:
+def read_goal(path: Path, digest: str, epoch: str = "best") -> float | None:
     """The accuracy of the reference's "best" or "last" epoch in a goal file, None where there is none that can be read
     or it is of other images."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return float(found["accuracy" if epoch == "best" else epoch]) if found.get("data") == mark else None
+        return float(found["accuracy" if epoch == "best" else epoch]) if found.get("data") == digest else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def data_mark(task: PreparedTask) -> str:
+def task_digest(task: PreparedTask) -> str:
     """Ten hex digits that tell one task's training data from others: labels, a sample of images, how they are shown."""
     split = task.task.train
     every = max(1, len(split.labels) // SAMPLED_IMAGES)

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, blank
 from reports.method_facts import Methods
 from reports.naming import short
-from reports.steps import PARTS, StepRow, Steps
+from reports.step_times import PARTS, StepRow, Steps
 from reports.style import GRID, INK, PART_INKS
-from reports.tables.steps import contender
+from reports.tables.step_sheet import contender
 
 #: what the legend says besides the parts
 NOT_APART, FLOOR = "not taken apart", "floor"

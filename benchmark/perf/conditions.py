@@ -12,7 +12,7 @@ from benchmark.data.locate import data_root
 from benchmark.perf.surroundings import device_name, made_ready, surroundings
 from benchmark.perf.workload import Pixels, read_pixels
 from benchmark.plan.spec import RunSpec
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from benchmark.run.executors.children import check_in_child, run_in_child, time_in_child
-from benchmark.run.executors.interface import Executor, Hear, Job
-from benchmark.run.store import locked, run_folder
+from benchmark.execute.executors.children import check_in_child, run_in_child, time_in_child
+from benchmark.execute.executors.interface import Executor, Hear, Job
+from benchmark.execute.store import locked, run_folder
 from methods.registry import METHODS
 from results.schema import FAILED, RunRecord
 
-PRELOAD = ["benchmark.run.preload"]
+PRELOAD = ["benchmark.execute.preload"]
 
 
 @contextmanager

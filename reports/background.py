@@ -64,7 +64,7 @@ def origin(loaded: Loaded) -> list[tuple[str, str]]:
         ("Packages", "; ".join(versions)),
         ("Data fingerprints", _counted(data)),
         ("Notes", _counted(notes)),
-        ("Results folder", str(loaded.folder)),
+        ("Results folder", loaded.source),
     ]
     return [(term, text) for term, text in found if text]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from benchmark.execute.checkpoint import CheckpointError, load_training, read_metadata, read_tensors, save_training
+from benchmark.execute.store import RunFolder
 from benchmark.measure.clock import Stopwatch
-from benchmark.run.checkpoint import CheckpointError, load_training, read_metadata, read_tensors, save_training
-from benchmark.run.store import RunFolder
 from methods.engine.parts import Parts, read_parts
 from methods.engine.state import Progress
 
@@ -34,9 +34,9 @@ class Done:
     written: dict[str, int] = field(default_factory=dict)  #: bytes by file name
     headers: dict[str, int] = field(default_factory=dict)  #: of which header
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: by task name, of the tensors that it adds
-    logits: dict[str, str] = field(default_factory=dict)  #: ``benchmark.run.promise.Promise.noted``
-    sittings: int = 1
-    made_on: list[dict[str, Any]] = field(default_factory=list)  #: what each sitting was carried out on
+    logits: dict[str, str] = field(default_factory=dict)  #: ``benchmark.execute.promise.Promise.noted``
+    sessions: int = 1
+    made_on: list[dict[str, Any]] = field(default_factory=list)  #: what each session was carried out on
 
 
 def save(folder: RunFolder, done: Done, strategy: Any, clock: Stopwatch, progress: Progress | None) -> None:
@@ -75,7 +75,7 @@ def resume(
             strategy.learned[index - 1] = task
         load_training(tensors, metadata, strategy)
         clock.load_state(metadata["clock"])
-        found.sittings += 1
+        found.sessions += 1
         return found
     return None
 

@@ -8,7 +8,7 @@ with warnings.catch_warnings():
     import avalanche.benchmarks
     import avalanche.training.plugins  # noqa: F401
 
-    import benchmark.run.runner  # noqa: F401
+    import benchmark.execute.runner  # noqa: F401
     from methods.registry import METHODS
 
     for card in METHODS.values():

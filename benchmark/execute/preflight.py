@@ -61,16 +61,16 @@ def networks(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
 
 def fault(spec: RunSpec, options: RunOptions) -> str | None:
     """One sentence, or None when backbone, weights, mask and device are usable."""
-    from benchmark.backbones.registry import build, smallest_image
+    from benchmark.backbones.builder import build, smallest_image
     from benchmark.backbones.weights import load_weights
-    from benchmark.measure import caveats as doubts
+    from benchmark.measure import caveats
     from methods.engine import masks
     from methods.engine.layout import layout_of
 
     chosen = spec.backbone
     try:
         device = usable(options.device)
-        if device.type == "cuda" and options.require_idle_gpu and (refusal := doubts.refusal(device)):
+        if device.type == "cuda" and options.require_idle_gpu and (refusal := caveats.refusal(device)):
             return refusal
         if refusal := incapable(spec, device):
             return refusal

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from benchmark.errors import RequestError, did_you_mean
+from benchmark.execute.checkpoint import CheckpointError, read_tensors, write_tensors
+from benchmark.execute.store import RunFolder
 from benchmark.plan.spec import RunSpec
-from benchmark.run.checkpoint import CheckpointError, read_tensors, write_tensors
-from benchmark.run.store import RunFolder
 from methods.engine.batchnorm import COUNTER
 from methods.engine.layers import weight_layers
 from methods.engine.layout import FlatLayout, arrange, layout_of

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmark.execute.resume import Done
 from benchmark.measure.clock import RUN
 from benchmark.measure.size import architecture_of, cpg_table_bytes, head_size
 from benchmark.plan.spec import RunSpec
-from benchmark.run.resume import Done
 from methods.card import SizeRule
 from methods.engine.parts import MaskCount, StoredItem
 from methods.registry import METHODS
@@ -132,7 +132,7 @@ def cuda_seconds(clock: Mapping[str, Any]) -> float | None:
     return sum(found) if found else None
 
 
-def clock_doubts(clock: Mapping[str, Any]) -> list[str]:
+def clock_caveats(clock: Mapping[str, Any]) -> list[str]:
     """In a sentence, where CUDA events and the host's clock do not tell the same time of training."""
     device = cuda_seconds(clock)
     host = sum(

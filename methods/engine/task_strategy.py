@@ -212,14 +212,14 @@ class TaskStrategy(Method, SupervisedTemplate):
             with torch.no_grad():
                 tensors = {**written, **self.restored(kept)}
                 tensors |= {name: tensors[name].clone() for name in written}
-            self.view.look_through(tensors, kept[HEAD_WEIGHT], kept[HEAD_BIAS])
+            self.view.activate(tensors, kept[HEAD_WEIGHT], kept[HEAD_BIAS])
             self._viewed = label
         elif self.progress is not None and self.progress.task == label and self.current:
             self._look_at_current()
         else:
             width = self.feature_dim
             zeros = torch.zeros(classes, width, device=self.device)
-            self.view.look_through({}, zeros, zeros[:, 0].clone())
+            self.view.activate({}, zeros, zeros[:, 0].clone())
             self._viewed = None
 
     def restored(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -232,7 +232,7 @@ class TaskStrategy(Method, SupervisedTemplate):
 
     def _look_at_current(self) -> None:
         with torch.no_grad():
-            self.view.look_through(self.current_tensors(), self.current[HEAD_WEIGHT], self.current[HEAD_BIAS])
+            self.view.activate(self.current_tensors(), self.current[HEAD_WEIGHT], self.current[HEAD_BIAS])
         self._viewed = None
 
     @torch.no_grad()

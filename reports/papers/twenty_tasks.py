@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.papers.card import FROZEN, PaperScenario, PaperTable
 from reports.papers.ksm_paper import ABLATION, ABLATION_ELSEWHERE, MASKS_ELSEWHERE, PROPOSED, ROWS, own, table_name
+from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from benchmark.errors import RequestError
 
 if TYPE_CHECKING:
+    from benchmark.execute.estimate import Estimates
+    from benchmark.execute.executors import Executor, Job
     from benchmark.plan.execution import RunOptions
     from benchmark.plan.request import Request
     from benchmark.plan.spec import RunSpec
-    from benchmark.run.estimate import Estimates
-    from benchmark.run.executors import Executor, Job
     from benchmark.scenarios.contract import Scenario, ScenarioData
     from results.schema import RunRecord
 
@@ -80,9 +80,9 @@ def carry_out(sweep: Sweep) -> int:
         RequestError: something is wrong with the request or the data; no run was started.
     """
     from benchmark.console import decoding_progress
-    from benchmark.run.executors import Job, executor_for
-    from benchmark.run.store import require_writable
-    from benchmark.scenarios.weights import weights_faults
+    from benchmark.execute.executors import Job, executor_for
+    from benchmark.execute.store import require_writable
+    from benchmark.scenarios.start_weights import weights_faults
 
     scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
     results = options.results
@@ -153,7 +153,7 @@ def _download(root: Path) -> None:
 
 def _finished_record(job: Job) -> RunRecord | None:
     """The record of the finished run; None without one, or when the run was asked for again."""
-    from benchmark.run.store import run_folder
+    from benchmark.execute.store import run_folder
 
     folder = run_folder(job.options.results, *job.spec.ids)
     record = folder.read()
@@ -163,7 +163,7 @@ def _finished_record(job: Job) -> RunRecord | None:
 def finished(job: Job, data: ScenarioData) -> bool:
     """The run has a finished record on the same data, and nobody asked for it again."""
     record = _finished_record(job)
-    return record is not None and record.provenance.get("data_fingerprint") == data.mark
+    return record is not None and record.provenance.get("data_fingerprint") == data.sha256
 
 
 def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
@@ -173,7 +173,7 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
     """
     from contextlib import suppress
 
-    from benchmark.run.store import locked, run_folder
+    from benchmark.execute.store import locked, run_folder
 
     for job in jobs:
         folder = run_folder(job.options.results, *job.spec.ids)
@@ -188,7 +188,7 @@ def _tidy(jobs: Sequence[Job]) -> None:
     """Finished runs need no checkpoint; one may be left where the process was killed right after the record."""
     from contextlib import suppress
 
-    from benchmark.run.store import locked, run_folder
+    from benchmark.execute.store import locked, run_folder
 
     for job in jobs:
         folder = run_folder(job.options.results, *job.spec.ids)
@@ -216,8 +216,8 @@ def _preflight(executor: Executor, jobs: Sequence[Job]) -> None:
     import time
 
     from benchmark.console import waiting
-    from benchmark.run.executors import Job
-    from benchmark.run.preflight import networks
+    from benchmark.execute.executors import Job
+    from benchmark.execute.preflight import networks
 
     with waiting("importing torch and avalanche"):
         started = time.perf_counter()
@@ -229,7 +229,7 @@ def _preflight(executor: Executor, jobs: Sequence[Job]) -> None:
 
 def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data: ScenarioData) -> Estimates:
     """How long the runs will take, and a line that says so."""
-    from benchmark.run.estimate import estimates, in_words, time_steps
+    from benchmark.execute.estimate import estimates, in_words, time_steps
 
     options, specs = jobs[0].options, [job.spec for job in jobs]
     images = {task.index: len(task.train) for task in data.tasks}
@@ -255,11 +255,11 @@ def _run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimate
 def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
     """The table on the terminal, and the report."""
     from benchmark.console import print_table, waiting
-    from benchmark.run.store import run_folder
+    from benchmark.execute.store import run_folder
 
     records = [record for spec in specs if (record := run_folder(results, *spec.ids).read()) is not None]
     print_table(records)
-    from reports.errors import ReportError
+    from reports.report_error import ReportError
 
     with waiting("writing the report"):
         try:

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.backbones.registry import build
+from benchmark.backbones.builder import build
 from benchmark.backbones.weights import load_weights
+from benchmark.execute.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.request import augmentation_of
 from benchmark.plan.spec import TASK_1, Inputs, RunSpec
-from benchmark.run.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.scenarios.contract import Task, silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from methods.card import AS_GIVEN, FROM_SCRATCH
 from methods.engine.backbones import INITIAL
 from methods.engine.network import TaskView
@@ -35,7 +35,7 @@ class Material:
     experiences: dict[int, Any]
     inputs: tuple[Inputs, ...]  #: what the network sees of each task, in the order of learning
     fingerprint: str
-    resident: bool  #: the images live on the device, see ``benchmark.run.tensors.fits``
+    resident: bool  #: the images live on the device, see ``benchmark.execute.tensors.fits``
 
 
 def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Material:
@@ -47,7 +47,7 @@ def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Materi
     seen = {task.index: inputs_of(spec, task) for task in data.tasks}
     inputs = tuple(seen[index] for index in spec.task_indices)
     learnable = dict(zip(tasks, experiences(list(tasks.values())), strict=True))
-    return Material(tasks, learnable, inputs, data.mark, resident)
+    return Material(tasks, learnable, inputs, data.sha256, resident)
 
 
 def inputs_of(spec: RunSpec, task: Task) -> Inputs:
@@ -75,7 +75,7 @@ def strategy_of(
 
     Args:
         goal_for: gives CPG its accuracy goals.
-        hooks: ``phase``, ``listener`` and ``checkpoint`` of ``methods.engine.strategy.TaskStrategy``.
+        hooks: ``phase``, ``listener`` and ``checkpoint`` of ``methods.engine.task_strategy.TaskStrategy``.
     """
     from avalanche.training.plugins import EvaluationPlugin
 
@@ -123,7 +123,7 @@ def warm_up(spec: RunSpec, view: TaskView, prepared: PreparedTask, device: torch
         width: Any = view.backbone.feature_dim
         head = torch.zeros(2, width, device=device)
         labels = torch.randint(2, (len(images),), device=device)
-        view.look_through(copies, head, head[:, 0])
+        view.activate(copies, head, head[:, 0])
         for _ in range(WARM_UP_STEPS):
             view.train()
             loss: Any = nn.functional.cross_entropy(view(images), labels)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from benchmark.errors import RequestError
-from benchmark.run.export import StoredRun
-from benchmark.run.tensors import balanced_subset
+from benchmark.execute.stored_run import StoredRun
+from benchmark.execute.tensors import balanced_subset
 from benchmark.scenarios.contract import Task, silent
-from benchmark.scenarios.registry import load_scenario
+from benchmark.scenarios.loader import load_scenario
 from methods.engine.task_file import load_task
 from results.schema import TaskRow
 

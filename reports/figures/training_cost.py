@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from reports.doubts import doubts_in_brief
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic, name_tasks
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import short, slug, task_title
 from reports.statistics import mean_interval
 from reports.tables.grid import of_task
+from reports.timing_caveats import caveats_in_brief
 
 
 def training_cost(panel: Panel) -> list[Drawing]:
@@ -54,7 +54,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
         key=f"{panel.slug}-training-cost" + ("" if alone else f"-{slug(hardware.label)}"),
         title=f"Training cost per task{number}" + ("" if alone else f", {hardware.label}"),
         caption="Seconds in training phases, logarithmic; whiskers are 95 % t-intervals over seeds"
-        + doubts_in_brief(panel.configurations, hardware)
+        + caveats_in_brief(panel.configurations, hardware)
         + ". A gap: the task's "
         "network is the shared task-1 network, which the method did not train itself."
         + (f" {panel.paper.cost_remark}" if panel.paper.cost_remark else ""),

@@ -1,0 +1,233 @@
+"""The suite from Python: what the command line does, with results to go on with.
+
+>>> import benchmark as mb                                                       # doctest: +SKIP
+>>> results = mb.run(methods=["ksm", "piggyback"], seeds=[0, 1], epochs=5)       # doctest: +SKIP
+>>> results.table()                                                              # doctest: +SKIP
+
+Options have the names that ``run`` has (``train_limit``, ``bn_policy``, ...); ``settings`` are those of ``--set``. What
+is wrong with a request is one sentence, raised as ``RequestError`` before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import RequestError
+from results.schema import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from benchmark.scenarios.readiness import Readiness
+    from methods.engine.task_file import TaskNetwork
+    from reports.grouping import Panel
+
+MIB = 1024.0**2
+
+
+@dataclass(frozen=True)
+class Results:
+    """Records of runs, and what a report makes of them."""
+
+    records: tuple[RunRecord, ...]
+    left_out: tuple[str, ...] = ()  #: one sentence for every file that could not be used
+
+    @property
+    def failed(self) -> tuple[RunRecord, ...]:
+        """Records of runs that failed; ``error`` says why."""
+        return tuple(record for record in self.records if not record.finished)
+
+    def runs(self) -> pd.DataFrame:
+        """One row a run: what it was, accuracy and forgetting in percent, training seconds, size in MiB."""
+        import pandas as pd
+
+        rows = [_row(record) for record in self.records]
+        return pd.DataFrame(rows).set_index("run_id") if rows else pd.DataFrame()
+
+    def table(self) -> pd.DataFrame:
+        """One row a configuration, best first, over its seeds: the ranking of the report.
+
+        Columns: scenario, method, seeds, accuracy and its 95 % half-width (percent), forgetting (points), seconds of
+        training, MiB as itemised. Half-widths are missing where there is one seed.
+        """
+        import pandas as pd
+
+        from reports.tables.ranking import ranking
+
+        rows = []
+        for panel in self._panels:
+            for item in ranking(panel):
+                rows.append(
+                    {
+                        "scenario": panel.scenario,
+                        "method": item.configuration.label,
+                        "seeds": item.accuracy.n,
+                        "accuracy": 100 * item.accuracy.mean,
+                        "±": None if item.accuracy.half_width is None else 100 * item.accuracy.half_width,
+                        "forgetting": None if item.forgetting is None else 100 * item.forgetting.mean,
+                        "training s": None if item.seconds is None else item.seconds.mean,
+                        "MiB": None if item.size is None else item.size.mean / MIB,
+                    }
+                )
+        return pd.DataFrame(rows)
+
+    def report(self, out: str | Path = "results/report") -> Path:
+        """Write the report on these records into ``out``; returns its page.
+
+        Raises:
+            RequestError: there is no usable record, or no place to write.
+        """
+        from reports.build import build_records
+        from reports.records import sorted_out
+        from reports.report_error import ReportError
+
+        try:
+            return build_records(sorted_out(self.records, list(self.left_out), "these results hold"), Path(out)).index
+        except ReportError as error:
+            raise RequestError(str(error)) from error
+        except OSError as error:
+            raise RequestError(f"{error.filename or out} cannot be written ({error.strerror}).") from error
+
+    @cached_property
+    def _panels(self) -> tuple[Panel, ...]:
+        from reports.grouping import group
+
+        return tuple(group([record for record in self.records if record.finished])[0])
+
+    def _repr_html_(self) -> str:
+        failed = "".join(
+            f"<p>{record.run_id} failed: {(record.error or '').splitlines()[0]}</p>" for record in self.failed
+        )
+        table: str = self.table().to_html(index=False, float_format="{:.2f}".format, na_rep="")
+        return table + failed
+
+
+def run(
+    scenario: str | Path = "digits",
+    methods: str | Iterable[str] = ("paper",),
+    seeds: int | Iterable[int] = (0,),
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Results:
+    """Train and measure methods on a scenario; finished runs are read, not repeated.
+
+    Args:
+        scenario: a name, or a YAML file of your own.
+        methods: names or groups of methods.
+        settings: as for ``--set``; a list of values for a setting of one number or word runs them all.
+        options: any other option of ``run``, by its name without dashes: ``epochs=5``, ``results="runs"``.
+
+    Returns:
+        The records of the runs asked for; failed ones are in ``failed``.
+
+    Raises:
+        RequestError: the request is wrong or the data is missing; nothing was started.
+        KeyboardInterrupt: stopped; finished runs are kept and unfinished ones go on from their checkpoint.
+    """
+    from benchmark.execute.store import run_folder
+    from benchmark.execute.sweep import carry_out, sweep_of
+    from benchmark.plan.request import planned, request_of
+    from benchmark.scenarios.loader import load_scenario
+
+    several = {"methods": _several(methods), "seeds": _several(seeds), "scenario": str(scenario)}
+    if "dry_run" in options:
+        raise RequestError("dry_run is an option of the command line only.")
+    request = request_of({**options, **several, "overrides": dict(settings or {})})
+    chosen = load_scenario(request.scenario)
+    specs = planned(request, chosen)
+    if carry_out(sweep_of(request, chosen, specs, "the same call")) == STOPPED:
+        raise KeyboardInterrupt
+    found = [run_folder(request.results, *spec.ids).read() for spec in specs]
+    return Results(tuple(record for record in found if record is not None))
+
+
+#: exit code of a sweep that the user stopped
+STOPPED = 130
+
+
+def read(*folders: str | Path) -> Results:
+    """The records below results folders, each run once.
+
+    Raises:
+        RequestError: no such folder, or nothing in it that can be used.
+    """
+    from reports.records import load
+    from reports.report_error import ReportError
+
+    try:
+        loaded = load(*(Path(folder) for folder in folders or ("results/runs",)))
+    except ReportError as error:
+        raise RequestError(str(error)) from error
+    return Results(loaded.all, loaded.left_out)
+
+
+def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
+    """Is a scenario's data there and right?
+
+    Args:
+        options: ``data_root``, ``tasks`` (only the first so many), ``weights``.
+
+    Raises:
+        RequestError: no such scenario; what is wrong with the data is in ``faults``.
+    """
+    from benchmark.data.locate import data_root
+    from benchmark.plan.request import request_of, require_tasks
+    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.readiness import conclude, task_checks
+
+    if beyond := set(options) - {"data_root", "tasks", "weights"}:
+        raise RequestError(f"check has no option {sorted(beyond)[0]!r}; it takes data_root, tasks and weights.")
+    request = request_of({**options, "scenario": str(scenario)})
+    chosen = load_scenario(request.scenario)
+    require_tasks(request.tasks, chosen)
+    root = data_root(request.data_root)
+    tasks = tuple(task_checks(chosen, root, request.tasks or len(chosen.task_names)))
+    return conclude(chosen, root, request.weights, tasks)
+
+
+def report(*folders: str | Path, out: str | Path = "results/report") -> Path:
+    """Write the report on results folders into ``out``; returns its page. Raises RequestError."""
+    from reports.build import build
+    from reports.report_error import ReportError
+
+    try:
+        return build([Path(folder) for folder in folders or ("results/runs",)], Path(out)).index
+    except ReportError as error:
+        raise RequestError(str(error)) from error
+    except OSError as error:
+        raise RequestError(f"{error.filename or out} cannot be written ({error.strerror}).") from error
+
+
+def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:
+    """An exported task on a backbone: see ``methods.load_task``."""
+    from methods.engine.task_file import load_task as load
+
+    return load(backbone, path)
+
+
+def _several(value: Any) -> Any:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    spec = record.spec
+    size = record.size.rules.get("itemised") if record.size else None
+    return {
+        "run_id": record.run_id,
+        "scenario": spec.get("scenario"),
+        "method": spec.get("method"),
+        "seed": spec.get("seed"),
+        "bn_policy": spec.get("bn_policy"),
+        "status": record.status,
+        "accuracy": None if record.mean_accuracy is None else 100 * record.mean_accuracy,
+        "forgetting": None if record.forgetting is None else 100 * record.forgetting,
+        "training s": record.training_seconds_total,
+        "MiB": None if size is None else size / MIB,
+        "error": (record.error or "").partition("\n")[0],
+    }

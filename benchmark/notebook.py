@@ -1,0 +1,27 @@
+"""Progress in a notebook: one line of output that changes, instead of a line for every event."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: shows a text in place of the one before
+Cell = Callable[[str], None]
+
+
+def cell() -> Cell | None:
+    """A line of output of the notebook's cell that is running; None outside a notebook."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if type(get_ipython()).__name__ != "ZMQInteractiveShell":  # a terminal's IPython prints as any terminal does
+        return None
+    shown: Any = display({"text/plain": "…"}, raw=True, display_id=True)
+
+    def show(text: str) -> None:
+        shown.update({"text/plain": text}, raw=True)
+
+    return show
