@@ -132,7 +132,8 @@ def run(
     """
     from benchmark.execute.store import run_folder
     from benchmark.execute.sweep import carry_out, sweep_of
-    from benchmark.plan.request import planned, request_of
+    from benchmark.plan.planning import planned
+    from benchmark.plan.request import request_of
     from benchmark.scenarios.loader import load_scenario
 
     several = {"methods": _several(methods), "seeds": _several(seeds), "scenario": str(scenario)}
@@ -177,7 +178,8 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
         RequestError: no such scenario; what is wrong with the data is in ``faults``.
     """
     from benchmark.data.locate import data_root
-    from benchmark.plan.request import request_of, require_tasks
+    from benchmark.plan.planning import require_tasks
+    from benchmark.plan.request import request_of
     from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
 
@@ -205,7 +207,7 @@ def report(*folders: str | Path, out: str | Path = "results/report") -> Path:
 
 
 def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:
-    """An exported task on a backbone: see ``methods.load_task``."""
+    """An exported task on a backbone: see ``methods.engine.task_file.load_task``."""
     from methods.engine.task_file import load_task as load
 
     return load(backbone, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +15,12 @@ def cell() -> Cell | None:
     """A line of output of the notebook's cell that is running; None outside a notebook."""
     if "IPython" not in sys.modules:
         return None
-    from IPython import get_ipython
-    from IPython.display import display
-
-    if type(get_ipython()).__name__ != "ZMQInteractiveShell":  # a terminal's IPython prints as any terminal does
+    notebook: Any = importlib.import_module("IPython")
+    if (
+        type(notebook.get_ipython()).__name__ != "ZMQInteractiveShell"
+    ):  # a terminal's IPython prints as any terminal does
         return None
-    shown: Any = display({"text/plain": "…"}, raw=True, display_id=True)
+    shown = notebook.display.display({"text/plain": "…"}, raw=True, display_id=True)
 
     def show(text: str) -> None:
         shown.update({"text/plain": text}, raw=True)

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.plan.execution import RunOptions
-from benchmark.plan.request import Request, plan
+from benchmark.plan.planning import plan
+from benchmark.plan.request import Request
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.loader import load_scenario
 from methods.card import BN_POLICIES

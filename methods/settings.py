@@ -123,10 +123,12 @@ class MaskedSettings(Settings):
         yields_to=("lr", "mask_lr"),
     )
 
-    @property
-    def bn_rate(self) -> float:
-        """Adam's rate for a BN set per task."""
-        return self.lr if self.bn_lr is None else self.bn_lr
+    warm_up: float = knob(
+        0.0,
+        "share of the training in which the rate of mask scores rises from 0, as the head learns",
+        below=1,
+        since=2,
+    )
 
 
 #: what Piggyback and KSM run with where that is not the default: scenario -> knobs of ``MaskedSettings``. On the
@@ -134,7 +136,7 @@ class MaskedSettings(Settings):
 MASKED_PROTOCOLS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 30, "lr": 1e-3, "head_lr": 1e-2, "milestones": (20,)},
     # pretrained weights, perhaps without BN: scores move as far as activations survive (docs/departures.md)
-    "pretrained": {"epochs": 30, "schedule": "cosine", "reach": 2.0, "head_lr": 3e-3, "bn_lr": 1e-3},
+    "pretrained": {"epochs": 30, "schedule": "cosine", "reach": 3.0, "warm_up": 0.3, "head_lr": 3e-3, "bn_lr": 1e-3},
 }
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
+from methods.engine.knobs import knobs_of
+from methods.registry import METHODS
+from methods.settings import MaskSettings, TrainSettings
 from reports.configuration import Configuration, TaskRef
 from reports.hardware import Hardware, hardware_of
 from reports.method_facts import Methods
@@ -21,12 +24,12 @@ from reports.naming import key_title, slug, value_title
 from reports.papers import paper_of
 from reports.papers.paper_card import PaperScenario
 from reports.style import Look
-from results.schema import RunRecord
+from results.schema import TASK_1_SETTINGS, RunRecord
 
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
 #: Keys that follow from others and say nothing of their own.
-FOLLOWING = ("scenario_title", "task_names", "task_indices")
+FOLLOWING = ("scenario_title", "task_names", "task_indices", "settings_of", "inputs")
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 
@@ -115,6 +118,7 @@ def describe_setting(setting: Mapping[str, Any], tasks: int) -> str:
         if setting.get(key):
             parts.append(f"at most {setting[key]} {what} images per task")
     parts += [str(setting[key]) for key in ("precision", "device") if setting.get(key)]
+    parts += [f"images {setting['data']}"] if setting.get("data") else []
     return " · ".join(parts)
 
 
@@ -135,18 +139,20 @@ def group(records: Sequence[RunRecord], methods: Methods | None = None) -> tuple
         scenario = str(members[0].spec["scenario"])
         per_scenario[scenario] += 1
         number = per_scenario[scenario]
-        panels.append(_panel(members, slug(scenario) + (f"-{number}" if number > 1 else ""), methods))
+        several = len({_data(record) for record in kept if record.spec["scenario"] == scenario}) > 1
+        data = _data(members[0])[:8] if several else ""
+        panels.append(_panel(members, slug(scenario) + (f"-{number}" if number > 1 else ""), methods, data))
     return tuple(_with_unique_slugs(panels)), tuple(repeated)
 
 
-def _panel(members: Sequence[RunRecord], name: str, methods: Methods) -> Panel:
+def _panel(members: Sequence[RunRecord], name: str, methods: Methods, data: str = "") -> Panel:
     first = members[0]
     scenario = str(first.spec["scenario"])
     tasks = {row.index: row.name for record in members for row in record.tasks}
     return Panel(
         scenario=scenario,
         title=str(first.spec.get("scenario_title") or paper_of(scenario).title),
-        setting={key: first.spec.get(key) for key in PANEL_KEYS},
+        setting={**{key: first.spec.get(key) for key in PANEL_KEYS}, **({"data": data} if data else {})},
         slug=name,
         tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
         everything=_configurations(members, methods),
@@ -170,10 +176,10 @@ def _importance(members: Sequence[RunRecord]) -> tuple[Any, ...]:
 
 def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
     """The same specification, seed and hardware twice is the same run twice: the later one counts."""
-    latest: dict[tuple[str, Hardware], RunRecord] = {}
+    latest: dict[tuple[str, str, Hardware], RunRecord] = {}
     repeated = []
     for record in sorted(records, key=lambda record: (str(record.provenance.get("finished") or ""), record.run_id)):
-        key = (canonical(record.spec), hardware_of(record))
+        key = (canonical(complete(record)), _data(record), hardware_of(record))
         if key in latest:
             repeated.append(f"{latest[key].run_id}: the same run as {record.run_id}, which finished later")
         latest[key] = record
@@ -182,9 +188,13 @@ def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], lis
 
 def _panel_key(record: RunRecord) -> str:
     tasks = sorted(row.index for row in record.tasks)
-    return canonical(
-        {"scenario": record.spec["scenario"], "tasks": tasks, **{key: record.spec.get(key) for key in PANEL_KEYS}}
-    )
+    shared = {key: record.spec.get(key) for key in PANEL_KEYS}
+    return canonical({"scenario": record.spec["scenario"], "tasks": tasks, "data": _data(record), **shared})
+
+
+def _data(record: RunRecord) -> str:
+    """What tells the run's images from others; empty in records that do not know."""
+    return str(record.provenance.get("data_fingerprint") or "")
 
 
 def canonical(value: Any) -> str:
@@ -194,7 +204,27 @@ def canonical(value: Any) -> str:
 
 def configuration_key(record: RunRecord) -> str:
     """The specification without the seed, as one string."""
-    return canonical({key: value for key, value in record.spec.items() if key != "seed"})
+    return canonical({key: value for key, value in complete(record).items() if key != "seed"})
+
+
+def complete(record: RunRecord) -> dict[str, Any]:
+    """The specification without what says nothing of its own, and with knobs that are younger than the record: those
+    did then what it says in the method's card. So runs of one configuration are one, whatever version made them."""
+    spec = {key: value for key, value in record.spec.items() if key not in ("settings_of", "inputs")}
+    card = METHODS.get(str(spec.get("method")))
+    kinds: dict[str, Any] = {"settings": type(card.settings) if card else None, TASK_1_SETTINGS: TrainSettings, "mask": MaskSettings}
+    for part, kind in kinds.items():
+        if kind is not None and isinstance(spec.get(part), Mapping):
+            spec[part] = {**_before(kind), **spec[part]}
+    return spec
+
+
+@lru_cache
+def _before(kind: Any) -> dict[str, Any]:
+    """The knobs that records may lack, with what was done before there were."""
+    defaults = {item.name: item.default for item in fields(kind)}
+    younger = {name: about for name, about in knobs_of(kind).items() if about.since > 1}
+    return {name: defaults[name] if about.was is None else about.was for name, about in younger.items()}
 
 
 def _configurations(members: Sequence[RunRecord], methods: Methods) -> tuple[Configuration, ...]:
@@ -210,9 +240,9 @@ def _configurations(members: Sequence[RunRecord], methods: Methods) -> tuple[Con
     taken: set[tuple[str, int]] = set()
     for method, start in sorted(alike, key=lambda key: (methods[key[0]].place, key[1])):
         groups = sorted(alike[method, start], key=lambda runs: (-len(runs), configuration_key(runs[0])))
-        suffixes = telling_differences([runs[0].spec for runs in groups])
+        suffixes = telling_differences([complete(runs[0]) for runs in groups])
         for variant, (runs, suffix) in enumerate(zip(groups, suffixes, strict=True)):
-            spec = {key: value for key, value in runs[0].spec.items() if key != "seed"}
+            spec = {key: value for key, value in complete(runs[0]).items() if key != "seed"}
             label = methods.title(method) + (f" ({suffix})" if suffix else "")
             while (label, start) in taken:  # another method's title may look like a configuration of this one
                 label += f" ({method})"

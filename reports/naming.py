@@ -12,17 +12,14 @@ KEY_TITLES: dict[str, str] = {
     "batch_size": "batch",
     "train_limit": "training images",
     "test_limit": "test images",
-    "settings.lr": "lr",
-    "settings.epochs": "epochs",
-    "settings.schedule": "schedule",
     "backbone.width": "width",
     "backbone.name": "backbone",
 }
 
 
 def key_title(key: str) -> str:
-    """A dotted specification key as words: ``mask.soft_scale`` -> ``mask soft scale``."""
-    return KEY_TITLES.get(key, key.replace(".", " ").replace("_", " "))
+    """A dotted specification key as words: ``mask.soft_scale`` -> ``mask soft scale``; settings of the method by their own name."""
+    return KEY_TITLES.get(key, key.removeprefix("settings.").replace(".", " ").replace("_", " "))
 
 
 def value_title(value: Any, most: int = 40) -> str:

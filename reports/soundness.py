@@ -235,7 +235,7 @@ _DRIVING = ("reach", "mask_lr", "lr")
 
 
 def _rate(item: Configuration) -> tuple[str, str]:
-    """``("lr", "at lr=0.0001")``: the setting that drives training; empty where the specification has no such number."""
+    """``("lr", "at lr=0.0001")``: the setting that drives training; empty where the spec has no such number."""
     settings = item.spec.get("settings") or {}
     for knob in _DRIVING:
         rate = settings.get(knob)

@@ -19,6 +19,9 @@ Made = TypeVar("Made")
 SCHEMA_VERSION = 1
 RECORD_NAME = "result.json"
 
+#: field of a record's ``spec``: settings of the task-1 network and of accuracy goals
+TASK_1_SETTINGS = "scratch"
+
 FINISHED = "finished"
 FAILED = "failed"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.plan.execution import RunOptions
-from benchmark.plan.request import Request, plan
+from benchmark.plan.planning import plan
+from benchmark.plan.request import Request
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.loader import load_scenario
 from methods.registry import METHODS

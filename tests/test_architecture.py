@@ -19,11 +19,13 @@ PACKAGES = ("benchmark", "methods", "reports", "results")
 #: files whose literals may name a method all the same, and why
 ALLOWED = {
     "benchmark/plan/spec.py": "scratch is the record's field of task 1's settings",
+    "results/schema.py": "the same",
     "benchmark/cli/main.py": "examples in the help",
     "benchmark/cli/command_line.py": "an example in an error",
     "benchmark/cli/perf.py": "examples in the help",
     "benchmark/cli/reproduce.py": "what each table of the paper holds, in the help",
     "benchmark/cli/run.py": "examples in the help",
+    "benchmark/cli/smoke.py": "which methods the smoke benchmark runs, at which rates",
     "benchmark/perf/peers.py": "the peers are other people's implementations of these methods",
 }
 #: names that are also words of the field: found as a whole literal or key only
@@ -31,6 +33,9 @@ WORDS = ("scratch",)
 
 #: where a method may be named: its own folder, the papers' tables and claims
 MAY_NAME_METHODS = ("methods/", "reports/papers/", "benchmark/plan/papers/")
+
+#: modules that every method's folder has
+EVERYWHERE = ("__init__.py", "card.py", "strategy.py")
 
 LONGEST = 300
 #: longer modules, each with its reason
@@ -215,3 +220,11 @@ def test_comments_and_docstrings_cite_what_ships() -> None:
                 if token.type in (tokenize.COMMENT, tokenize.STRING) and cited.search(token.string):
                     found.append(f"{place(path)}:{token.start[0]}")
     assert found == []
+
+
+def test_no_two_modules_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in modules():
+        if path.name not in EVERYWHERE:
+            places.setdefault(path.name, []).append(place(path))
+    assert [found for found in places.values() if len(found) > 1] == []

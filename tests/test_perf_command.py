@@ -104,7 +104,7 @@ def test_perf_uses_noise_where_a_scenario_has_no_data(
         ("--peers some", "all, none, plain"),
         ("--method ksn", "Did you mean"),
         ("--set ksm.lrr=1", "ksm.lr"),
-        ("--threads -1", "--threads must be at least 1"),
+        ("--threads -1", "--threads must be at least 0"),
         ("--set mask.surrogate=foo", "surrogate"),
         ("--scale --set mask.units=foo", "mask.units must be one of"),
         ("--scenario cifar100-20 --data-root tests", "cifar100"),

@@ -72,7 +72,7 @@ def test_card_is_found_by_its_uuid_where_torch_tells_it(monkeypatch: pytest.Monk
 def test_auto_is_a_gpu_only_where_it_can_be_used(
     visible: str | None, version: str, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmark.cli.command_line import device_of
+    from benchmark.plan.device import device_of
 
     monkeypatch.setattr(Path, "is_dir", lambda path: str(path) == "/proc/driver/nvidia/gpus")
     monkeypatch.setattr("importlib.metadata.version", lambda name: version)

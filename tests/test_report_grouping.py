@@ -88,3 +88,30 @@ def test_initial_tasks_share_a_panel_and_the_commonest_leads() -> None:
 def test_unknown_methods_come_last_under_their_own_name() -> None:
     (panel,), _ = group([record("my-plugin", 0, [0.5]), record("ksm", 0, [0.5])])
     assert [item.label for item in panel.configurations] == ["KSM", "my-plugin"]
+
+
+def test_records_of_before_and_after_a_new_knob_are_one_configuration() -> None:
+    older = record("ksm", 0, [0.5, 0.6])
+    settings = {**older.spec["settings"], "reach": None, "warm_up": 0.0, "mask_lr": None}
+    younger = record("ksm", 1, [0.5, 0.7])
+    younger = dataclasses.replace(younger, spec={**younger.spec, "settings": settings, "settings_of": "cifar100-20"})
+    (panel,), _ = group([older, younger])
+    assert [item.label for item in panel.everything] == ["KSM"]
+    changed = {**younger.spec, "settings": {**settings, "reach": 3.0}}
+    (panel,), _ = group([older, dataclasses.replace(younger, spec=changed)])
+    assert {item.label for item in panel.everything} == {"KSM (reach none)", "KSM (reach 3)"}
+
+
+def test_runs_on_other_images_are_neither_averaged_nor_repeats() -> None:
+    runs = [record("ksm", 0, [0.5, 0.6]), record("ksm", 0, [0.5, 0.9]), record("ksm", 1, [0.5, 0.6])]
+    marks = ("a" * 64, "b" * 64, "a" * 64)
+    runs = [
+        dataclasses.replace(run, provenance={**run.provenance, "data_fingerprint": mark})
+        for run, mark in zip(runs, marks, strict=True)
+    ]
+    panels, repeated = group(runs)
+    assert repeated == ()
+    assert sorted(len(panel.everything[0].runs) for panel in panels) == [1, 2]
+    assert {panel.describe().rpartition(" · ")[2] for panel in panels} == {"images aaaaaaaa", "images bbbbbbbb"}
+    (alone,), _ = group(runs[:1])
+    assert "images aaaaaaaa" not in alone.describe()

@@ -18,19 +18,19 @@ def test_notes_of_one_kind_are_one_remark_with_its_count() -> None:
     runs = [record("ksm", seed, (0.5, 0.6), provenance={"notes": note}) for seed, note in enumerate(notes)]
     (panel,), _ = group(runs)
     assert timing_caveats(panel, panel.hardware[0]) == (
-        "Doubtful times: the CPU was busy: load 1.9 to 2.8 on 2 cores when the run began (2 of 3 runs).",
-        "Doubtful times: torch is a debug build (1 of 3 runs).",
+        "Timing caveat: the CPU was busy: load 1.9 to 2.8 on 2 cores when the run began (2 of 3 runs).",
+        "Timing caveat: torch is a debug build (1 of 3 runs).",
     )
 
 
-def test_runs_without_a_doubt_are_named() -> None:
+def test_runs_without_a_caveat_are_named() -> None:
     busy = {"notes": ["load 3.5 on 2 cores"]}
     runs = [record("ksm", 0, (0.5, 0.6), provenance=busy), record("piggyback", 0, (0.5, 0.6))]
     (panel,), _ = group(runs)
     (remark,) = timing_caveats(panel, panel.hardware[0])
-    assert remark == "Doubtful times: load 3.5 on 2 cores (1 of 2 runs; not Piggyback)."
+    assert remark == "Timing caveat: load 3.5 on 2 cores (1 of 2 runs; not Piggyback)."
     ksm, piggyback = panel.of("ksm"), panel.of("piggyback")
-    assert "doubtful" in caveats_in_brief(ksm, panel.hardware[0])
+    assert "timing caveats" in caveats_in_brief(ksm, panel.hardware[0])
     assert caveats_in_brief(piggyback, panel.hardware[0]) == ""
 
 

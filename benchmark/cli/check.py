@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what is there on stdout and what is wrong on stderr; 0 when a run could start, else 2."""
     from benchmark.console import CLEAR, decoding_progress
     from benchmark.data.locate import data_root
-    from benchmark.plan.request import require_tasks
+    from benchmark.plan.planning import require_tasks
     from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
 

@@ -64,9 +64,9 @@ def flag(one: Declared) -> str:
     return one.flag
 
 
-def given(args: argparse.Namespace) -> dict[str, Any]:
+def given(args: argparse.Namespace, only: Collection[str] | None = None) -> dict[str, Any]:
     """The options that the command line gives, checked, by field. Raises RequestError."""
-    names = declared(Request)
+    names = {name: one for name, one in declared(Request).items() if only is None or name in only}
     words = {name: value for name in names if (value := getattr(args, name, None)) is not None}
     overrides = words.pop("overrides", None)
     flags = {name: words.pop(name) for name in tuple(words) if names[name].is_flag}
@@ -121,7 +121,7 @@ def from_config(path: Path) -> dict[str, Any]:
 
 def settle(args: argparse.Namespace, only: Collection[str]) -> Request:
     """For commands that take a few of the options: each in ``args``, checked, or its default. Raises RequestError."""
-    request = Request(**given(args))
+    request = Request(**given(args, only))
     for name in only:
         setattr(args, name, getattr(request, name))
     return request

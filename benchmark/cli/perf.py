@@ -143,7 +143,8 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
 
     from benchmark.plan.device import device_of
     from benchmark.plan.options import declared
-    from benchmark.plan.request import Request, planned
+    from benchmark.plan.planning import planned
+    from benchmark.plan.request import Request
     from benchmark.scenarios.loader import load_scenario
 
     option, words = declared(Request)["bn_policy"], args.bn_policy.split(",") if args.bn_policy else []

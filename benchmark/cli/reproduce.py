@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from benchmark.plan.options import declared
     from benchmark.plan.papers import PRESETS
-    from benchmark.plan.request import Request, weights_sha256
+    from benchmark.plan.planning import weights_sha256
+    from benchmark.plan.request import Request
     from benchmark.plan.tables import expand
     from benchmark.scenarios.loader import load_scenario
 

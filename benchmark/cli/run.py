@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
-    from benchmark.plan.request import planned
+    from benchmark.plan.planning import planned
     from benchmark.scenarios.loader import load_scenario
 
     if args.from_record:

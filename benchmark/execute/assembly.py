@@ -14,8 +14,8 @@ from benchmark.backbones.builder import build
 from benchmark.backbones.weights import load_weights
 from benchmark.execute.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.plan.execution import RunOptions
-from benchmark.plan.request import augmentation_of
-from benchmark.plan.spec import TASK_1, Inputs, RunSpec
+from benchmark.plan.planning import augmentation_of
+from benchmark.plan.spec import Inputs, RunSpec
 from benchmark.scenarios.contract import Task, silent
 from benchmark.scenarios.loader import load_scenario
 from methods.card import AS_GIVEN, FROM_SCRATCH
@@ -23,6 +23,7 @@ from methods.engine.backbones import INITIAL
 from methods.engine.network import TaskView
 from methods.engine.streams import Streams
 from methods.registry import METHODS
+from results.schema import TASK_1_SETTINGS
 
 WARM_UP_STEPS = 3
 
@@ -84,7 +85,7 @@ def strategy_of(
     if (mask := spec.mask) is not None:
         extra["mask"] = mask
     if card.needs.task1_network:
-        extra[TASK_1] = spec.scratch
+        extra[TASK_1_SETTINGS] = spec.scratch
     if card.needs.fresh_backbone:
         extra["make_backbone"] = make_backbone
     if card.needs.goal:

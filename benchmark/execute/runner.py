@@ -32,7 +32,7 @@ from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
 from benchmark.plan.execution import RunOptions
-from benchmark.plan.request import warnings_of
+from benchmark.plan.planning import warnings_of
 from benchmark.plan.spec import RunSpec
 from methods.engine.parts import Parts, described, tensors_of
 from methods.engine.state import EpochReport, Progress

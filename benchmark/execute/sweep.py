@@ -198,7 +198,7 @@ def _tidy(jobs: Sequence[Job]) -> None:
 
 
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
-    from benchmark.plan.request import warnings_of
+    from benchmark.plan.planning import warnings_of
 
     found = {f"{task.name}: {note}": None for task in data.tasks for note in task.notes}
     for job in jobs:

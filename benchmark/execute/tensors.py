@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.plan.request import augmentation_of
+from benchmark.plan.planning import augmentation_of
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Split, Task
 from methods.engine.augment import Augmenting

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones.builder import build
 from benchmark.errors import RequestError
-from benchmark.plan.request import augmentation_of
+from benchmark.plan.planning import augmentation_of
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario, Task, silent
 from methods.engine.augment import Augmenting

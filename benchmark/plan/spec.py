@@ -13,12 +13,10 @@ from benchmark.scenarios.contract import Augmentation
 from methods.engine.knobs import WrongValue, filled, knob, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
+from results.schema import TASK_1_SETTINGS
 from results.shapes import check_fields
 
 Made = TypeVar("Made")
-
-#: the field of the task-1 network's settings
-TASK_1 = "scratch"
 
 #: what is hashed of the method alone: networks that several methods share are not named by it
 _OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices")
@@ -105,7 +103,7 @@ class RunSpec:
         if trainer.version != 1:
             value["version of task 1"] = trainer.version
         value["settings"] = _unlike(self.settings, card.settings)
-        value[TASK_1] = _unlike(self.scratch, trainer.settings)
+        value[TASK_1_SETTINGS] = _unlike(self.scratch, trainer.settings)
         if self.backbone.width == 1:
             del value["backbone"]["width"]
         value["mask"] = _unlike(self.mask, card.mask) if self.mask is not None and card.mask is not None else None
@@ -145,7 +143,7 @@ class RunSpec:
         """The id that this run had when names held every knob, None where it could not have been named then."""
         if METHODS[self.method].version != 1:
             return None
-        value = self._first("settings", TASK_1, "mask")
+        value = self._first("settings", TASK_1_SETTINGS, "mask")
         return None if value is None else f"{self.scenario}-{self.method}-s{self.seed}-{digest(value)}"
 
     @property
@@ -156,12 +154,12 @@ class RunSpec:
     @property
     def first_initial_key(self) -> str | None:
         """``initial_key`` of that time."""
-        value = self._first(TASK_1)
+        value = self._first(TASK_1_SETTINGS)
         return None if value is None else self._initial_key(value)
 
     def first_goal_key(self, task: int) -> str | None:
         """``goal_key`` of that time."""
-        value = self._first(TASK_1)
+        value = self._first(TASK_1_SETTINGS)
         return None if value is None else self._goal_key(task, value)
 
     def _first(self, *parts: str) -> dict[str, Any] | None:
@@ -169,7 +167,7 @@ class RunSpec:
         trainer, value = reference(self.backbone.pretrained), self._hashed()
         if trainer.version != 1:
             return None
-        kinds = {"settings": METHODS[self.method].settings, TASK_1: trainer.settings, "mask": MaskSettings()}
+        kinds = {"settings": METHODS[self.method].settings, TASK_1_SETTINGS: trainer.settings, "mask": MaskSettings()}
         for part in parts:
             for name, about in knobs_of(kinds[part]).items() if value[part] is not None else ():
                 before = getattr(kinds[part], name) if about.was is None else about.was

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.plan.request import Request, method_names, plan, require_settings_used
+from benchmark.plan.planning import plan, require_settings_used
+from benchmark.plan.request import Request, method_names
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Scenario
 

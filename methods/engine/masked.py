@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from methods.engine.optimise import Group, Optimizers
 from methods.engine.packing import pack_bits
 from methods.engine.parts import BITS, HEAD, SCALES, VALUES, Part, Parts, overrides
 from methods.engine.restore import stored_mask
-from methods.engine.schedule import main_schedule, score_rate
+from methods.engine.schedule import Schedule, score_rate, score_schedule
 from methods.engine.state import LearningTask, Plan, Snapshot
 from methods.engine.task_strategy import TaskStrategy
 from methods.settings import MaskedSettings, MaskSettings
@@ -81,14 +82,14 @@ class MaskedBackbone(TaskStrategy):
 
     def _plan(self, task: LearningTask) -> Plan:
         settings: MaskedSettings = self.settings
-        schedule = main_schedule(settings)
-        trained = {name: tensor for name, tensor in self.current.items() if tensor.requires_grad}
-        for_scores = score_rate(settings, self.mask, self.trainer.steps_per_epoch(task))
-        rates: dict[float, list[Tensor]] = {}
-        for name, tensor in trained.items():
-            rate = settings.head_lr if name.startswith(HEAD) else for_scores if name == SCORES else settings.bn_rate
-            rates.setdefault(rate, []).append(tensor)
-        groups = [Group(tensors, "adam", rate, schedule) for rate, tensors in rates.items()]
+        for_scores, rate = score_schedule(settings), score_rate(settings, self.mask, self.trainer.steps_per_epoch(task))
+        for_others = dataclasses.replace(for_scores, warm_up=0.0)
+        parted: dict[tuple[float, Schedule], list[Tensor]] = {}
+        for name, tensor in self.current.items():
+            how = (rate, for_scores) if name == SCORES else (_rate_of(name, settings), for_others)
+            if tensor.requires_grad:
+                parted.setdefault(how, []).append(tensor)
+        groups = [Group(tensors, "adam", lr, schedule) for (lr, schedule), tensors in parted.items()]
         return Plan("train", settings.epochs, Optimizers(groups))
 
     def training_tensors(self) -> dict[str, Tensor]:
@@ -125,3 +126,10 @@ class MaskedBackbone(TaskStrategy):
     def mask_of(self, kept: Mapping[str, Tensor]) -> masks.Mask | None:
         """See ``Method.mask_of``; the initial task has none."""
         return stored_mask(kept, self.layout) if BITS in kept else None
+
+
+def _rate_of(name: str, settings: MaskedSettings) -> float:
+    """Adam's rate for a tensor of the task's head or BN set."""
+    if name.startswith(HEAD):
+        return settings.head_lr
+    return settings.lr if settings.bn_lr is None else settings.bn_lr

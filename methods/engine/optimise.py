@@ -53,7 +53,7 @@ class Optimizers(torch.optim.Optimizer):
     @property
     def per_iteration(self) -> bool:
         """True when some rate changes within an epoch."""
-        return any(schedule.kind == "cosine" for _, schedule in self.schedules)
+        return any(schedule.per_step for _, schedule in self.schedules)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every group; groups at rate 0 stay as they are, moments included."""

@@ -13,7 +13,8 @@ class Schedule:
     """Learning rate over a phase of ``epochs``, as a factor on the group's base rate.
 
     "step": times ``gamma`` after each milestone (an epoch number, counted from 0, at which the lower rate starts);
-    "cosine": half a cosine from 1 to 0, per step; "constant". From epoch ``stop`` on the factor is 0.
+    "cosine": half a cosine from 1 to 0, per step; "constant". From epoch ``stop`` on the factor is 0; in
+    the first ``warm_up`` of the phase, a share of it, it rises from 0 besides.
     """
 
     kind: str = "constant"
@@ -21,6 +22,7 @@ class Schedule:
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     stop: int | None = None
+    warm_up: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in SCHEDULES:
@@ -30,22 +32,32 @@ class Schedule:
         """The factor ``fraction`` of the way through ``epoch`` (counted from 0)."""
         if self.stop is not None and epoch >= self.stop:
             return 0.0
+        share = min(1.0, (epoch + fraction) / self.epochs)
+        falling = self._falling(epoch, share)
+        return falling * min(1.0, share / self.warm_up) if self.warm_up else falling
+
+    @property
+    def per_step(self) -> bool:
+        """The factor changes within an epoch."""
+        return self.kind == "cosine" or self.warm_up > 0
+
+    def _falling(self, epoch: int, share: float) -> float:
         if self.kind == "step":
             return float(self.gamma ** sum(epoch >= milestone for milestone in self.milestones))
         if self.kind == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (epoch + fraction) / self.epochs)))
+            return 0.5 * (1 + math.cos(math.pi * share))
         return 1.0
 
     def total(self, steps_per_epoch: int) -> float:
         """The sum of the factor over all steps of the phase: how many steps at the base rate it amounts to."""
-        steps = range(steps_per_epoch if self.kind == "cosine" else 1)
+        steps = range(steps_per_epoch if self.per_step else 1)
         share = steps_per_epoch / len(steps)
         return share * sum(self.factor(epoch, step / len(steps)) for epoch in range(self.epochs) for step in steps)
 
 
-def main_schedule(settings: MaskedSettings) -> Schedule:
-    """The schedule of a masked method's only phase."""
-    return Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
+def score_schedule(settings: MaskedSettings) -> Schedule:
+    """The schedule of mask scores; head and BN set have it without warm-up."""
+    return Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma, warm_up=settings.warm_up)
 
 
 def score_rate(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: int) -> float:
@@ -56,10 +68,10 @@ def score_rate(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: in
     neither the number of images nor that of epochs.
     """
     if settings.reach is not None:
-        return settings.reach * abs(mask.initial - mask.threshold) / main_schedule(settings).total(steps_per_epoch)
+        return settings.reach * abs(mask.initial - mask.threshold) / score_schedule(settings).total(steps_per_epoch)
     return settings.lr if settings.mask_lr is None else settings.mask_lr
 
 
 def score_travel(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: int) -> float:
     """How far a score can travel in all steps of a task, about."""
-    return score_rate(settings, mask, steps_per_epoch) * main_schedule(settings).total(steps_per_epoch)
+    return score_rate(settings, mask, steps_per_epoch) * score_schedule(settings).total(steps_per_epoch)

@@ -1,0 +1,211 @@
+"""A request on a scenario -> RunSpecs: methods x seeds x swept settings, every default resolved. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmark.errors import RequestError, did_you_mean
+from benchmark.plan.device import device_of
+from benchmark.plan.overrides import require_used, variants
+from benchmark.plan.request import Request, method_names
+from benchmark.plan.spec import Backbone, Batches, RunSpec
+from benchmark.scenarios.contract import Augmentation, Scenario
+from methods.card import PRETRAINED, USUAL, Card
+from methods.engine.knobs import knobs_of
+from methods.engine.schedule import score_travel
+from methods.registry import METHODS, reference
+from methods.settings import MaskedSettings
+
+
+def weights_sha256(request: Request, scenario: Scenario) -> str | None:
+    """Of the file that the backbone starts from; None without one. Raises RequestError."""
+    from benchmark.backbones.weights import file_sha256
+
+    weights = request.weights or scenario.weights
+    return file_sha256(weights) if weights is not None else None
+
+
+def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
+    """Every run of a request. Raises RequestError."""
+    check(request, scenario)
+    require_settings_used(request, scenario, request.methods)
+    return list(plan(request, scenario, weights_sha256(request, scenario)))
+
+
+def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
+    """One RunSpec per (method, seed), seeds outermost so that a first comparison is there early.
+
+    Raises:
+        RequestError: the request does not fit the scenario.
+    """
+    check(request, scenario)
+    for seed in request.seeds:
+        for name in method_names(request.methods):
+            for overrides in variants(request.overrides, METHODS[name], references_of(request, scenario)):
+                yield _spec(request, scenario, METHODS[name], seed, sha256, overrides)
+
+
+def references_of(request: Request, scenario: Scenario) -> tuple[str, ...]:
+    """The method that trains task-1 networks and accuracy goals of the request's runs."""
+    return (reference(scenario.pretrained or request.weights is not None).name,)
+
+
+def require_settings_used(request: Request, scenario: Scenario, methods: tuple[str, ...]) -> None:
+    """Raises RequestError for a setting that none of the methods (or groups) has."""
+    cards = [METHODS[name] for name in method_names(methods)]
+    require_used(request.overrides, cards, references_of(request, scenario))
+
+
+def check(request: Request, scenario: Scenario) -> None:
+    """The tasks asked for are there, the protocol is known. Raises RequestError."""
+    count = len(scenario.task_names)
+    require_tasks(request.tasks, scenario)
+    if not 1 <= request.initial_task <= (request.tasks or count):
+        raise RequestError(
+            f"--initial-task {request.initial_task} is not among the first {request.tasks or count} tasks of "
+            f"{scenario.name}; choose 1 to {request.tasks or count} or raise --tasks."
+        )
+    if scenario.pretrained and request.initial_task != 1:
+        raise RequestError(f"{scenario.name} starts from pretrained weights: --initial-task has no meaning there.")
+    if request.protocol is not None and request.protocol not in known_protocols():
+        raise RequestError(
+            f"--protocol {request.protocol!r} is unknown.{did_you_mean(request.protocol, known_protocols())} "
+            f"Choose one of {', '.join(known_protocols())}."
+        )
+
+
+def require_tasks(tasks: int | None, scenario: Scenario) -> None:
+    """Raises RequestError: the scenario has fewer tasks."""
+    if tasks is not None and tasks > len(scenario.task_names):
+        raise RequestError(f"{scenario.name} has {len(scenario.task_names)} tasks, --tasks {tasks} asks for more.")
+
+
+def task_order(request: Request, scenario: Scenario) -> tuple[int, ...]:
+    """1-based indices in the order of learning: the initial task first, the others as in the scenario."""
+    count = request.tasks or len(scenario.task_names)
+    rest = [index for index in range(1, count + 1) if index != request.initial_task]
+    return (request.initial_task, *rest)
+
+
+def protocol_name(request: Request, scenario: Scenario) -> str:
+    """Whose settings the methods take: those asked for, those of the scenario's paper, or, where a scenario of no paper
+    starts from pretrained weights, those for pretrained weights."""
+    if request.protocol is not None:
+        return request.protocol
+    pretrained = scenario.pretrained or request.weights is not None
+    return PRETRAINED if pretrained and scenario.protocol not in known_protocols() else scenario.protocol
+
+
+def known_protocols() -> tuple[str, ...]:
+    """Names of protocols for which some method's card sets something, and that of the cards' defaults."""
+    return tuple(sorted({USUAL, *(name for card in METHODS.values() for name in card.protocols)}))
+
+
+def settings_of(card: Card, request: Request, scenario: Scenario, overrides: Mapping[str, Any]) -> Any:
+    """The method's defaults, then its protocol's, then the scenario's own, then ``--epochs``, then ``--set``."""
+    chosen, own = _section(overrides, card.name), dict(scenario.settings.get(card.section, {}))
+    protocol = dict(card.protocols.get(protocol_name(request, scenario), {}))
+    for name, about in knobs_of(card.settings).items():
+        if any(knob in chosen for knob in about.yields_to):
+            own.pop(name, None)
+        if any(knob in chosen or knob in own for knob in about.yields_to):
+            protocol.pop(name, None)
+    settings = dataclasses.replace(card.settings, **{**protocol, **own})
+    if request.epochs is not None:
+        settings = settings.with_epochs(request.epochs)
+    if "epochs" in chosen:
+        settings = settings.with_epochs(chosen.pop("epochs"))
+    return dataclasses.replace(settings, **chosen)
+
+
+def _section(overrides: Mapping[str, Any], section: str) -> dict[str, Any]:
+    prefix = section + "."
+    return {key.removeprefix(prefix): value for key, value in overrides.items() if key.startswith(prefix)}
+
+
+def _spec(
+    request: Request,
+    scenario: Scenario,
+    card: Card,
+    seed: int,
+    sha256: str | None,
+    overrides: Mapping[str, Any],
+) -> RunSpec:
+    from benchmark.backbones.builder import known_backbones
+
+    name = request.backbone or scenario.backbone
+    if name not in known_backbones():
+        raise RequestError(
+            f"There is no backbone {name!r}.{did_you_mean(name, known_backbones())} Known are "
+            f"{', '.join(known_backbones())}."
+        )
+    order = task_order(request, scenario)
+    options = dict(scenario.backbone_options) if name == scenario.backbone else {}
+    batches, augmentation = _section(overrides, "protocol"), {}
+    for key in knobs_of(Augmentation):
+        if key in batches:
+            augmentation[key] = batches.pop(key)
+    weights = request.weights or scenario.weights
+    pretrained = scenario.pretrained or request.weights is not None
+    return RunSpec(
+        scenario=scenario.name,
+        scenario_title=scenario.title or scenario.name,
+        method=card.name,
+        seed=seed,
+        task_indices=order,
+        task_names=tuple(scenario.task_names[index - 1] for index in order),
+        initial_task=request.initial_task,
+        selection=request.selection,
+        bn_policy=request.bn_policy or card.bn_policy,
+        backbone=Backbone(
+            name=name,
+            channels=scenario.channels,
+            image_size=scenario.image_size,
+            pretrained=pretrained,
+            weights=weights.name if weights else None,
+            weights_sha256=sha256,
+            **{**options, **_section(overrides, "backbone")},
+        ),
+        protocol=Batches(
+            **{"batch_size": scenario.batch_size, "eval_batch_size": scenario.eval_batch_size, **batches},
+            augmentation=augmentation,
+        ),
+        settings=settings_of(card, request, scenario, overrides),
+        scratch=settings_of(reference(pretrained), request, scenario, overrides),
+        mask=dataclasses.replace(card.mask, **_section(overrides, "mask")) if card.mask else None,
+        train_limit=request.train_limit,
+        test_limit=request.test_limit,
+        device=device_of(request.device).split(":")[0],
+        precision=request.precision,
+        compile=request.compile,
+        settings_of=protocol_name(request, scenario),
+    )
+
+
+def augmentation_of(spec: RunSpec, own: Augmentation) -> Augmentation:
+    """A task's augmentation with what ``--set protocol.*`` replaces."""
+    return dataclasses.replace(own, **spec.protocol.augmentation)
+
+
+def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
+    """What a user should know before the run starts; ``train_images``: per task, after limit and validation split."""
+    found = []
+    if spec.mask is not None:
+        steps = max(1, -(-train_images // spec.protocol.batch_size))
+        assert isinstance(spec.settings, MaskedSettings)
+        travel = score_travel(spec.settings, spec.mask, steps)
+        distance = abs(spec.mask.initial - spec.mask.threshold) - spec.mask.initial_spread
+        if spec.mask.keep == "threshold" and travel <= distance:
+            found.append(
+                f"{spec.method}: epochs x steps x learning rate = {travel:.4f} is too small for any mask score to "
+                f"cross the threshold ({distance:.4f} away): every mask will keep everything. Train longer or raise "
+                f"{spec.method}.lr."
+            )
+    if METHODS[spec.method].needs.goal and spec.selection == "last":
+        found.append(
+            f"{spec.method}: with --selection last there are no images to compare with an accuracy goal; its training "
+            "accuracy decides instead."
+        )
+    return found
