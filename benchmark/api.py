@@ -139,7 +139,7 @@ def run(
     several = {"methods": _several(methods), "seeds": _several(seeds), "scenario": str(scenario)}
     if "dry_run" in options:
         raise RequestError("dry_run is an option of the command line only.")
-    request = request_of({**options, **several, "overrides": dict(settings or {})})
+    request = request_of({**options, **several, "settings": dict(settings or {})})
     chosen = load_scenario(request.scenario)
     specs = planned(request, chosen)
     if carry_out(sweep_of(request, chosen, specs, "the same call")) == STOPPED:

@@ -212,7 +212,8 @@ def complete(record: RunRecord) -> dict[str, Any]:
     did then what it says in the method's card. So runs of one configuration are one, whatever version made them."""
     spec = {key: value for key, value in record.spec.items() if key not in ("settings_of", "inputs")}
     card = METHODS.get(str(spec.get("method")))
-    kinds: dict[str, Any] = {"settings": type(card.settings) if card else None, TASK_1_SETTINGS: TrainSettings, "mask": MaskSettings}
+    kinds: dict[str, Any] = {TASK_1_SETTINGS: TrainSettings, "mask": MaskSettings}
+    kinds["settings"] = type(card.settings) if card else None
     for part, kind in kinds.items():
         if kind is not None and isinstance(spec.get(part), Mapping):
             spec[part] = {**_before(kind), **spec[part]}

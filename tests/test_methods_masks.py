@@ -14,8 +14,9 @@ from methods.engine import fast, masks
 from methods.engine.fast import passes
 from methods.engine.fast.blocks import cut
 from methods.engine.layout import arrange, layout_of
+from methods.engine.schedule import Schedule, score_rate, score_schedule
 from methods.engine.soft_values import SOFT_RULES as RULES
-from methods.settings import MaskSettings
+from methods.settings import MaskedSettings, MaskSettings
 
 SCORES = torch.tensor([0.02, 0.003, -0.001, 0.001, 0.005])
 KEPT = torch.tensor([True, False, False, False, True])
@@ -275,3 +276,38 @@ def test_backbone_without_a_layer_to_mask_is_refused() -> None:
         layout_of(nn.Sequential(nn.BatchNorm2d(3)))
     with pytest.raises(ValueError, match=r"hidden_linear=frozen spares"):
         layout_of(nn.Sequential(nn.Linear(3, 2)), "kernel", "frozen")
+
+
+# ---------------------------------------------------------------------- the rate of scores
+
+
+def test_schedules_by_hand() -> None:
+    assert Schedule("constant", 0).factor(0) == 1.0  # a phase of no epochs
+    step = Schedule("step", 4, (2, 3), 0.5)
+    assert [step.factor(epoch) for epoch in range(4)] == [1.0, 1.0, 0.5, 0.25]
+    assert step.total(10) == 10 * 2.75
+    cosine = Schedule("cosine", 2)
+    assert [cosine.factor(0), cosine.factor(1), cosine.factor(2)] == [1.0, pytest.approx(0.5), pytest.approx(0.0)]
+    assert cosine.total(2) == pytest.approx(1 + (2 + 2**0.5) / 4 + 0.5 + (2 - 2**0.5) / 4)
+    warm = Schedule("constant", 4, warm_up=0.5)
+    assert [warm.factor(epoch) for epoch in range(4)] == [0.0, 0.5, 1.0, 1.0]
+    assert warm.factor(0, 0.5) == 0.25
+    assert warm.total(2) == 0 + 0.25 + 0.5 + 0.75 + 4 * 1.0
+    assert Schedule("constant", 4, stop=2).total(3) == 6.0
+
+
+@pytest.mark.parametrize("steps", [3, 40])
+@pytest.mark.parametrize("warm_up", [0.0, 0.3])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_reach_is_how_far_a_score_travels_whatever_the_steps(schedule: str, warm_up: float, steps: int) -> None:
+    settings = MaskedSettings(epochs=7, schedule=schedule, milestones=(3,), reach=3.0, warm_up=warm_up)
+    mask = MaskSettings()  # 0.01 to 0.005: scores start 0.005 above the threshold
+    rate, phase = score_rate(settings, mask, steps), score_schedule(settings)
+    moved = sum(rate * phase.factor(epoch, step / steps) for epoch in range(7) for step in range(steps))
+    assert moved == pytest.approx(3 * 0.005)
+
+
+def test_a_rate_set_by_hand_takes_reachs_place() -> None:
+    mask = MaskSettings()
+    assert score_rate(MaskedSettings(lr=1e-3), mask, 10) == 1e-3
+    assert score_rate(MaskedSettings(lr=1e-3, mask_lr=2e-3), mask, 10) == 2e-3

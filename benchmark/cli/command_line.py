@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from benchmark.plan.options import Declared, declared, read_values
+from benchmark.plan.options import HOW, WHAT, Declared, declared, read_values
 from benchmark.plan.overrides import checked, parse
 from benchmark.plan.request import Request
 from methods.registry import use_plugins
@@ -24,11 +24,12 @@ def add_options(parser: argparse.ArgumentParser, only: Collection[str] | None = 
     """The options of ``Request``, or those of its fields in ``only``; what is not given is None."""
     known = declared(Request)
     shown = [known[name] for name in (known if only is None else only)]
-    for title in dict.fromkeys(one.about.group for one in sorted(shown, key=lambda one: one.about.group == "")):
-        group = parser.add_argument_group(title)
-        for one in shown:
-            if one.about.group == title:
-                _add(group, one)
+    for title in (WHAT, HOW):
+        members = [one for one in shown if one.about.group == title]
+        group = parser.add_argument_group(title) if members else None
+        for one in members:
+            assert group is not None
+            _add(group, one)
 
 
 def _add(group: argparse._ArgumentGroup, one: Declared) -> None:

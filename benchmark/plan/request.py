@@ -77,7 +77,7 @@ def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = l
     """
     given = dict(values)
     overrides: dict[str, Any] = {}
-    for name in ("set", "overrides"):
+    for name in ("set", "settings"):
         overrides |= given.pop(name, None) or {}
     found = read_values(Request, given, spelled)
     use_plugins(found.get("plugins", ()))

@@ -32,7 +32,7 @@ class Schedule:
         """The factor ``fraction`` of the way through ``epoch`` (counted from 0)."""
         if self.stop is not None and epoch >= self.stop:
             return 0.0
-        share = min(1.0, (epoch + fraction) / self.epochs)
+        share = min(1.0, (epoch + fraction) / max(self.epochs, 1))
         falling = self._falling(epoch, share)
         return falling * min(1.0, share / self.warm_up) if self.warm_up else falling
 
