@@ -18,7 +18,7 @@ KEY_TITLES: dict[str, str] = {
 
 
 def key_title(key: str) -> str:
-    """A dotted specification key as words: ``mask.soft_scale`` -> ``mask soft scale``, ``settings.gamma`` -> ``gamma``."""
+    """A dotted specification key as words: ``mask.soft_scale`` is ``mask soft scale``, ``settings.lr`` is ``lr``."""
     return KEY_TITLES.get(key, key.removeprefix("settings.").replace(".", " ").replace("_", " "))
 
 
