@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-import results
+from results import schema
 
-FOLDER = Path(results.__file__).parent / "published"
+#: beside the schema: ``results`` itself has no file where Python takes a folder of that name in the current one for it
+FOLDER = Path(schema.__file__).parent / "published"
 
 
 @dataclass(frozen=True)

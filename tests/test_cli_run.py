@@ -229,3 +229,19 @@ assert not loaded, loaded
         [sys.executable, "-c", code], cwd=first[0], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_named_results_hides_nothing(tmp_path: Path) -> None:
+    """Of an editable install Python takes ``./results`` for part of the package; a report made there is whole."""
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    code = (
+        "import sys, importlib.machinery as m, types; sys.path.insert(0, '')\n"
+        "package = types.ModuleType('results'); package.__path__ = [sys.argv[1]]; sys.modules['results'] = package\n"
+        "from reports.published import FOLDER; print(FOLDER)\n"
+    )
+    package = Path(__file__).parents[1] / "results"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(package)], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(package.parent)},
+    )  # fmt: skip
+    assert done.stdout.strip() == str(package / "published")
