@@ -110,13 +110,13 @@ class Console:
     def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
         """A run is over."""
         name = self._names[spec.run_id]
-        self.done += 1
+        self.done += record is not None
         self._left.pop(spec.run_id, None)
         if self._estimates is not None and record is not None and record.finished:
             self._estimates.learn(spec, record)
         seconds, left = time.monotonic() - self._began.get(name, time.monotonic()), self._time_left()
         if record is None:
-            text = "left to another process"
+            text = "another process is at it"
         elif record.finished and record.mean_accuracy is not None:
             text = f"mean accuracy {record.mean_accuracy:.3f} ({seconds:.0f} s)"
         else:
@@ -143,6 +143,10 @@ class Console:
         gone = sum(now - self._began[name] for spec in specs if (name := self._names[spec.run_id]) in self._began)
         return "" if total is None else f"about {in_words(max(1.0, total - gone / self._workers))} left"
 
+    def wait(self, spec: RunSpec) -> None:
+        """A run is another process's; the command waits for it."""
+        self._say(f"{self._names[spec.run_id]}: waiting for the other process")
+
     def _note(self, name: str, text: str) -> None:
         if self._cell is not None:
             self._cell(f"{self.done} of {self.runs} runs done; {name}: {text}")
@@ -161,6 +165,9 @@ class Console:
         else:
             print(text, flush=True)
 
+
+#: how a table shows a number that is not known
+NAN = float("nan")
 
 #: how many differences a label names
 TOLD = 3
@@ -181,29 +188,40 @@ def labels(specs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _facts(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs of one method and seed may differ in, by the name that a label gives it."""
     facts = {"BN": spec.get("bn_policy"), "from task": spec.get("initial_task"), "selection": spec.get("selection")}
-    return facts | (spec.get("settings") or {}) | (spec.get("mask") or {})
+    for part in (spec.get("settings"), spec.get("mask")):
+        facts |= part if isinstance(part, dict) else {}
+    return facts
 
 
 def print_table(records: Sequence[RunRecord]) -> None:
     """Method and seed, mean accuracy, training seconds, MiB; below it what is wrong with them, and failed runs."""
-    finished = [record for record in records if record.finished]
+    from reports.records import usable
+
+    left_out: list[str] = []
+    finished, failed = usable(records, left_out)
     if finished:
         names = labels([record.spec for record in finished])
         width = max(map(len, names))
         print(f"\n{'run':<{width}}  mean accuracy  training s      MiB")
         for name, record in zip(names, finished, strict=True):
-            size = record.size.rules["itemised"] if record.size else None
+            size = record.size.rules.get("itemised") if record.size else None
             print(
-                f"{name:<{width}}  {record.mean_accuracy:>13.4f}  {record.training_seconds_total:>10.1f}  "
-                f"{mib(size) if size is not None else float('nan'):>7.2f}"
+                f"{name:<{width}}  {_number(record.mean_accuracy):>13.4f}  "
+                f"{_number(record.training_seconds_total):>10.1f}  {mib(size) if size is not None else NAN:>7.2f}"
             )
         for line in faults(finished):
             print(line)
-    for record in records:
-        if not record.finished:
-            print(f"{record.spec['method']} seed {record.spec['seed']} FAILED: {(record.error or '').splitlines()[0]}")
-            print(f"  the whole story is in its record, run id {record.run_id}")
+    for record in failed:
+        name = f"{record.spec.get('method', 'a run')} seed {record.spec.get('seed', '?')}"
+        print(f"{name} FAILED: {(record.error or 'no reason given').splitlines()[0]}")
+        print(f"  the whole story is in its record, run id {record.run_id}")
+    for line in left_out:
+        print(f"left out: {line}")
     print()
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else value
 
 
 def faults(finished: Sequence[RunRecord]) -> list[str]:

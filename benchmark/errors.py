@@ -19,3 +19,8 @@ def did_you_mean(word: str, known: Iterable[str], also: Mapping[str, str] | None
     meant = {name: name for name in known} | dict(also or {})
     near = [word] if word in meant else difflib.get_close_matches(word, list(meant), n=1, cutoff=0.5)
     return f" Did you mean {meant[near[0]]!r}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """Text of others for a terminal: what is no letter, control characters above all, becomes a replacement mark."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)

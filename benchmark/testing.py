@@ -95,7 +95,7 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
 
     from benchmark.execute.runner import Runner
     from benchmark.execute.store import run_folder
-    from methods.engine.task_file import tensors_sha256
+    from methods.engine.sealing import tensors_sha256
     from results.atomic import write_json
 
     card, spec = METHODS[name], spec_of(name, **request)

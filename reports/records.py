@@ -45,8 +45,11 @@ def load(*folders: Path) -> Loaded:
                 f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another "
                 "--results"
             )
-        with _without_garbage_collector():
-            collection = read_runs(folder)
+        try:
+            with _without_garbage_collector():
+                collection = read_runs(folder)
+        except OSError as error:
+            raise ReportError(f"the results folder {folder} cannot be read ({error.strerror})") from error
         left_out += [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
         for record in collection.records:
             if record.run_id in records:
@@ -61,6 +64,17 @@ def load(*folders: Path) -> Loaded:
 
 def sorted_out(records: Iterable[RunRecord], left_out: list[str], where: str) -> Loaded:
     """The usable ones of ``records``. Raises ReportError: there is none, which begins with ``where`` (``X holds``)."""
+    finished, failed = usable(records, left_out)
+    if not finished and not failed:
+        reason = f" ({left_out[0]}{'; …' if len(left_out) > 1 else ''})" if left_out else ""
+        raise ReportError(
+            f"{where} no run record{reason}; run `python -m benchmark run` first or name another --results"
+        )
+    return Loaded(tuple(finished), tuple(failed), tuple(left_out))
+
+
+def usable(records: Iterable[RunRecord], left_out: list[str]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Finished and failed ones that the report can name; a sentence for every other is added to ``left_out``."""
     finished: list[RunRecord] = []
     failed: list[RunRecord] = []
     for record in records:
@@ -69,12 +83,7 @@ def sorted_out(records: Iterable[RunRecord], left_out: list[str], where: str) ->
             left_out.append(f"{record.run_id}: {fault}")
         else:
             (finished if record.finished else failed).append(record)
-    if not finished and not failed:
-        reason = f" ({left_out[0]}{'; …' if len(left_out) > 1 else ''})" if left_out else ""
-        raise ReportError(
-            f"{where} no run record{reason}; run `python -m benchmark run` first or name another --results"
-        )
-    return Loaded(tuple(finished), tuple(failed), tuple(left_out))
+    return finished, failed
 
 
 @dataclass(frozen=True)
@@ -139,12 +148,4 @@ def _unusable(record: RunRecord) -> str | None:
         return f"its spec names no {', '.join(missing)}"
     if not record.tasks:
         return "it says finished but holds no task"
-    wrong = [
-        row.name
-        for row in record.tasks
-        for value in (row.accuracy, row.accuracy_at_end)
-        if not (isinstance(value, int | float) and 0.0 <= value <= 1.0)
-    ]
-    if wrong:
-        return f"task {wrong[0]!r} has an accuracy that is no fraction between 0 and 1"
     return None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from results.shapes import check_fields
+from results.shapes import LARGEST, LARGEST_WHOLE, AtMost, Within, check_fields
 
 Made = TypeVar("Made")
 
@@ -32,6 +32,13 @@ TRAINING_PHASES = ("train", "prune", "choose", "retrain")
 FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 REFERENCES = (FROM_SCRATCH, FROM_PRETRAINED)
 
+Fraction = Annotated[float, Within(0, 1, "a fraction between 0 and 1")]
+Change = Annotated[float, Within(-1, 1, "a difference of fractions, between -1 and 1")]
+Amount = Annotated[float, Within(0, LARGEST, "a number of 0 or more")]
+Count = Annotated[int, Within(0, LARGEST_WHOLE, "a whole number of 0 or more")]
+Positive = Annotated[int, Within(1, LARGEST_WHOLE, "a whole number of 1 or more")]
+Name = Annotated[str, AtMost(500)]
+
 
 class SchemaError(ValueError):
     """A file is no run record of this version; the message says why in one sentence."""
@@ -41,37 +48,37 @@ class SchemaError(ValueError):
 class CurvePoint:
     """One epoch of one phase of one task. ``train``, ``validation`` and ``test`` are accuracies."""
 
-    phase: str
-    epoch: int
-    lr: float
+    phase: Name
+    epoch: Count
+    lr: Amount
     loss: float | None  #: None: not a finite number
-    train: float
-    validation: float | None = None
-    test: float | None = None
+    train: Fraction
+    validation: Fraction | None = None
+    test: Fraction | None = None
 
 
 @dataclass(frozen=True)
 class TaskRow:
     """What one task brought and cost, in the order in which tasks were learned."""
 
-    index: int  #: 1-based position in the scenario's own order (table 1's column)
-    name: str
-    classes: int
-    train_images: int
-    test_images: int
-    accuracy: float  #: test accuracy when learned
-    accuracy_at_end: float  #: test accuracy after the last task
-    epochs: int  #: epochs spent in training phases
-    seconds: dict[str, float] = field(default_factory=dict)  #: phase -> seconds
-    seconds_per_epoch: float | None = None
-    images_per_second: float | None = None
-    peak_memory_bytes: int | None = None
-    energy_joules: float | None = None
-    goal: float | None = None  #: CPG's accuracy goal
+    index: Positive  #: 1-based position in the scenario's own order (table 1's column)
+    name: Name
+    classes: Positive
+    train_images: Count
+    test_images: Positive
+    accuracy: Fraction  #: test accuracy when learned
+    accuracy_at_end: Fraction  #: test accuracy after the last task
+    epochs: Count  #: epochs spent in training phases
+    seconds: dict[str, Amount] = field(default_factory=dict)  #: phase -> seconds
+    seconds_per_epoch: Amount | None = None
+    images_per_second: Amount | None = None
+    peak_memory_bytes: Count | None = None
+    energy_joules: Amount | None = None
+    goal: Fraction | None = None  #: CPG's accuracy goal
     goal_met: bool | None = None
-    status: str = "learned"  #: "learned", "goal missed", "task-1 network"
+    status: Name = "learned"  #: "learned", "goal missed", "task-1 network"
     curve: tuple[CurvePoint, ...] = ()
-    peak_memory: dict[str, dict[str, int]] = field(default_factory=dict)  #: phase -> kind -> bytes
+    peak_memory: dict[str, dict[str, Count]] = field(default_factory=dict)  #: phase -> kind -> bytes
 
     @property
     def training_seconds(self) -> float:
@@ -83,12 +90,12 @@ class TaskRow:
 class SizeComponent:
     """``count`` numbers of ``bits`` each, needed to restore ``task`` (None: shared by all tasks)."""
 
-    name: str
-    task: str | None
-    count: int
-    bits: int
-    dtype: str
-    purpose: str = ""
+    name: Name
+    task: Name | None
+    count: Count
+    bits: Count
+    dtype: Name
+    purpose: Name = ""
 
     @property
     def bytes(self) -> int:
@@ -101,21 +108,21 @@ class Size:
     """Itemised storage, the totals under each accounting rule, and what was really written."""
 
     components: tuple[SizeComponent, ...]
-    rules: dict[str, int | None]  #: "itemised", "cpg_table" -> bytes
-    written_bytes: int | None = None  #: of the files: backbone, and what each task adds
-    header_bytes: int = 0  #: of which the files' headers; the rest is ``itemised`` to the byte
+    rules: dict[str, Count | None]  #: "itemised", "cpg_table" -> bytes
+    written_bytes: Count | None = None  #: of the files: backbone, and what each task adds
+    header_bytes: Count = 0  #: of which the files' headers; the rest is ``itemised`` to the byte
 
 
 @dataclass(frozen=True, slots=True)
 class MaskStatistic:
     """Mask units of one layer for one task: ``ones + soft + zeros == units`` (figure 6)."""
 
-    task: str
-    layer: str
-    units: int
-    ones: int
-    soft: int
-    zeros: int
+    task: Name
+    layer: Name
+    units: Count
+    ones: Count
+    soft: Count
+    zeros: Count
 
 
 @dataclass(frozen=True)
@@ -129,26 +136,26 @@ class RunRecord:
     each: a method may be anybody's.
     """
 
-    run_id: str
+    run_id: Name
     status: str
     spec: dict[str, Any]
     provenance: dict[str, Any]
     error: str | None = None
     tasks: tuple[TaskRow, ...] = ()
-    accuracy_matrix: tuple[tuple[float | None, ...], ...] = ()
-    mean_accuracy: float | None = None
-    forgetting: float | None = None
-    backward_transfer: float | None = None
-    training_seconds_total: float | None = None
-    trainable_parameters: int | None = None
+    accuracy_matrix: tuple[tuple[Fraction | None, ...], ...] = ()
+    mean_accuracy: Fraction | None = None
+    forgetting: Change | None = None
+    backward_transfer: Change | None = None
+    training_seconds_total: Amount | None = None
+    trainable_parameters: Count | None = None
     size: Size | None = None
     mask_statistics: tuple[MaskStatistic, ...] = ()
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of the tensors that it adds; {}: not known
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
-    seconds: dict[str, float] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
-    peak_memory: dict[str, dict[str, int]] = field(default_factory=dict)  #: of those phases, by kind, bytes
-    energy_joules: float | None = None  #: of all phases; a task's own are of its training phases
-    wall_seconds: float | None = None
+    seconds: dict[str, Amount] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
+    peak_memory: dict[str, dict[str, Count]] = field(default_factory=dict)  #: of those phases, by kind, bytes
+    energy_joules: Amount | None = None  #: of all phases; a task's own are of its training phases
+    wall_seconds: Amount | None = None
     warnings: tuple[str, ...] = ()
     method: dict[str, Any] = field(default_factory=dict)  #: what a report shows of the method, see below; {}: not known
     schema_version: int = SCHEMA_VERSION

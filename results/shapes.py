@@ -1,39 +1,78 @@
-"""Whether values read from JSON have the types that a dataclass annotates its fields with."""
+"""Whether values read from JSON have the types, and lie within the bounds, that a dataclass annotates its fields with."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import reprlib
 import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
 
 Test = Callable[[Any], bool]
 
+#: no number is larger, nor -number: all that a 32-bit float holds, and room left to square it
+LARGEST = 1e40
+#: no whole number is larger, nor -number
+LARGEST_WHOLE = 2**63 - 1
+
 
 class ShapeError(TypeError):
-    """A field has another type than its annotation; the message names it."""
+    """A field has another type than its annotation, or is out of its bounds; the message names it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Bounds of a number, both included: ``Annotated[float, Within(0, 1, "a fraction between 0 and 1")]``."""
+
+    least: float
+    most: float
+    words: str  #: what a value within them is called
+
+
+@dataclasses.dataclass(frozen=True)
+class AtMost:
+    """The length of a text: ``Annotated[str, AtMost(500)]``."""
+
+    characters: int
 
 
 def check_fields(kind: type, values: Mapping[str, Any]) -> None:
-    """Every field of ``kind`` that is among ``values`` has its type; absent ones have their defaults.
+    """Every field of ``kind`` that is among ``values`` has its type and bounds; absent ones have their defaults.
 
-    Whole numbers pass as float, tuples and lists as either; ``Any`` passes everything.
+    Whole numbers pass as float, tuples and lists as either; ``Any`` passes everything. Numbers are finite: those
+    without bounds of their own lie within ``LARGEST`` or ``LARGEST_WHOLE``.
 
     Raises:
         ShapeError: one has not.
     """
-    for name, (test, wanted) in _tests(kind).items():
+    for name, (test, hint) in _tests(kind).items():
         if name in values and not test(values[name]):
-            raise ShapeError(f"{name} is {_shown(values[name])}, not {wanted}")
+            where, value, wanted = _offender(name, values[name], hint)
+            raise ShapeError(f"{where} is {_shown(value)}, not {_named(wanted)}")
 
 
 @functools.cache
-def _tests(kind: type) -> dict[str, tuple[Test, str]]:
-    hints = typing.get_type_hints(kind)
-    fields = [item.name for item in dataclasses.fields(kind)]
-    return {name: (_test(hints[name]), _named(hints[name])) for name in fields}
+def _tests(kind: type) -> dict[str, tuple[Test, Any]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {item.name: (_test(hints[item.name]), hints[item.name]) for item in dataclasses.fields(kind)}
+
+
+def _offender(name: str, value: Any, hint: Any) -> tuple[str, Any, Any]:
+    """The innermost part of a misshapen ``value`` that is not as its annotation says: its path, itself, and that."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and arguments[1] is types.NoneType:
+        origin, arguments = typing.get_origin(arguments[0]), typing.get_args(arguments[0])
+    parts: Iterable[tuple[Any, Any]] = ()
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        parts, wanted = value.items(), arguments[1]
+    elif origin is tuple and isinstance(value, tuple | list):
+        parts, wanted = enumerate(value, start=1), arguments[0]
+    for key, item in parts:
+        if not _test(wanted)(item):
+            return _offender(f"{name}.{str(key)[:40]}", item, wanted)
+    return name, value, hint
 
 
 def _test(hint: Any) -> Test:
@@ -41,8 +80,7 @@ def _test(hint: Any) -> Test:
     if hint is Any:
         return lambda value: True
     if origin in (types.UnionType, typing.Union):
-        tests = [_test(argument) for argument in arguments]
-        return lambda value: any(test(value) for test in tests)
+        return _either([_test(argument) for argument in arguments if argument is not types.NoneType], hint)
     if origin in (dict, Mapping):
         of_value = _test(arguments[1])
         return lambda value: (
@@ -51,11 +89,34 @@ def _test(hint: Any) -> Test:
     if origin is tuple:
         of_item = _test(arguments[0])
         return lambda value: isinstance(value, tuple | list) and all(map(of_item, value))
+    if origin is Annotated:
+        return _bounded(*arguments)
     if hint is float:
-        return lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+        return _number((int, float), -LARGEST, LARGEST)
     if hint is int:
-        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+        return _number(int, -LARGEST_WHOLE, LARGEST_WHOLE)
     return lambda value: isinstance(value, hint)
+
+
+def _either(tests: list[Test], hint: Any) -> Test:
+    """One of ``tests`` holds, or the value is null where ``hint`` allows it."""
+    null = types.NoneType in typing.get_args(hint)
+    if len(tests) == 1:
+        (only,) = tests
+        return lambda value: (value is None and null) or only(value)
+    return lambda value: (value is None and null) or any(test(value) for test in tests)
+
+
+def _bounded(kind: type, bound: Within | AtMost) -> Test:
+    if isinstance(bound, AtMost):
+        most = bound.characters
+        return lambda value: isinstance(value, str) and len(value) <= most
+    return _number(int if kind is int else (int, float), bound.least, bound.most)
+
+
+def _number(kinds: type | tuple[type, ...], least: float, most: float) -> Test:
+    """NaN is never between two numbers, and Python compares whole numbers of any length with them."""
+    return lambda value: isinstance(value, kinds) and least <= value <= most and not isinstance(value, bool)
 
 
 def _named(hint: Any) -> str:
@@ -66,10 +127,18 @@ def _named(hint: Any) -> str:
         return "a mapping"
     if origin is tuple:
         return "a list"
+    if origin is Annotated:
+        bound = arguments[1]
+        return bound.words if isinstance(bound, Within) else f"text of at most {bound.characters} characters"
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "null"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def _shown(value: Any) -> str:
-    text = "null" if value is None else repr(value)
+    text = "null" if value is None else _SHORT.repr(value)
     return text if len(text) <= 40 else text[:37] + "…"
+
+
+#: never walks through the whole of a large or deep value
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong = 3, 60, 40

@@ -245,3 +245,66 @@ def test_a_folder_named_results_hides_nothing(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(package.parent)},
     )  # fmt: skip
     assert done.stdout.strip() == str(package / "published")
+
+
+def test_a_command_waits_for_the_run_of_another(tmp_path: Path) -> None:
+    """Two identical commands at once: every run is done once, both end with its result and exit code 0."""
+    command = [sys.executable, "-m", "benchmark", "run", "--method", "finetune,head-only", "--epochs", "40", "--tasks"]
+    command += ["3", "--threads", "1", "--results", str(tmp_path / "runs")]
+    both = [
+        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    for path in (tmp_path / "runs").glob("*/events.jsonl"):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        assert sum(event["type"] == "run-start" for event in events) == 1, "the run was carried out twice"
+    for output in outputs:
+        assert "finetune s0 " in output.split("mean accuracy  training s")[1]
+        assert "head-only s0 " in output.split("mean accuracy  training s")[1]
+
+
+def test_a_stopped_run_counts_no_pause(tmp_path: Path) -> None:
+    """SIGSTOP for some seconds in the middle of a run."""
+    command = [sys.executable, "-m", "benchmark", "run", "--method", "finetune", "--epochs", "60", "--tasks", "2"]
+    runs = tmp_path / "results" / "runs"
+    command += ["--threads", "1", "--results", str(runs), "--executor", "local"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(runs.glob("*/events.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(6)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=120) == 0
+    record = record_of(tmp_path, "finetune")
+    assert record["provenance"]["paused_seconds"] == pytest.approx(6, abs=1)
+    assert any("was stopped for 6 s" in note for note in record["provenance"]["notes"])
+    assert record["wall_seconds"] < 60
+
+
+def test_a_user_without_a_home_and_a_long_folder_for_temporary_files(tmp_path: Path) -> None:
+    """As in a container: no $HOME, a user id that no account has, a $TMPDIR of 100 letters."""
+    temporary = tmp_path / ("x" * max(10, 100 - len(str(tmp_path))))
+    temporary.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    code = (
+        "import pathlib; pathlib.Path.home = lambda: (_ for _ in ()).throw(RuntimeError('no home'))\n"
+        "import sys; from benchmark.cli.main import main\n"
+        "if __name__ == '__main__': sys.exit(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--method", "head-only", *QUICK, "--results", str(tmp_path / "runs")],
+        cwd=REPOSITORY, env={**environment, "TMPDIR": str(temporary)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mean accuracy" in done.stdout
+
+
+def test_windows_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmark.cli import main
+
+    monkeypatch.setattr(main, "WINDOWS", True)
+    assert main.main(["smoke"]) == 2
+    assert "run it in WSL" in capsys.readouterr().err

@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_read(pets: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(pets: Path) -> None:
     os.mkfifo(pets / "train/cat/pipe.png")
-    with pytest.raises(RequestError, match=r"pipe\.png is no ordinary file"):
+    with pytest.raises(RequestError, match=r"pipe\.png cannot be read: it is no ordinary file\. Repair or remove"):
         load(folder_source(pets))
 
 

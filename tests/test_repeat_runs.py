@@ -114,6 +114,7 @@ def test_repeat_that_comes_out_otherwise_ends_with_1(tmp_path: Path, capsys: pyt
     [
         ({"method": "kms"}, "there is no method 'kms' here"),
         ({"selection": "x"}, "selection is 'x', none of validation, last, legacy-test"),
+        ({"scenario": "../../x"}, "its scenario '../../x' is no name of a folder"),
         ({"seed": "x"}, "seed is 'x', not a whole number"),
         ({"protocol": None}, "protocol is null, not a mapping"),
         ({"settings": {}}, "its settings has no epochs"),

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ def test_half_precision_is_read_as_float(source: nn.Module, target: nn.Module, t
 
 def test_absent_file_and_folder(target: nn.Module, tmp_path: Path) -> None:
     assert "does not exist" in refusal(target, tmp_path / "absent.pth")
-    assert "cannot be read (Is a directory)" in refusal(target, tmp_path)
+    assert "cannot be read (it is no ordinary file)" in refusal(target, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"<html>404 Not Found</html>", b"\x89PNG\r\n\x1a\n0000"])
@@ -388,3 +389,56 @@ def test_real_weights_see_more_in_paintings_than_random_ones(name: str, file: st
         load_weights(backbone, path)
         trained = nearest_mean_accuracy(backbone(images), labels)
     assert trained > random + 0.15
+
+
+# ---------------------------------------------------------------------- values and archives that cannot be meant
+
+
+def refused_when_changed(tmp_path: Path, **changes: torch.Tensor) -> str:
+    """What is said of a network's own weights with some tensors changed."""
+    backbone = build("small_cnn")
+    path = tmp_path / "changed.pth"
+    torch.save({**backbone.state_dict(), **changes}, path)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with pytest.raises(RequestError) as caught:
+        load_weights(backbone, path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in backbone.state_dict().items())
+    return str(caught.value)
+
+
+def test_values_that_the_backbones_type_cannot_hold(tmp_path: Path) -> None:
+    name, tensor = next((name, item) for name, item in build("small_cnn").state_dict().items() if item.dim() == 4)
+    assert "not finite as torch.float32" in refused_when_changed(tmp_path, **{name: tensor.double().fill_(1e300)})
+
+
+def test_variances_are_not_negative(tmp_path: Path) -> None:
+    state = build("small_cnn").state_dict()
+    name = next(name for name in state if name.endswith("running_var"))
+    assert f"{name} holds negative variances" in refused_when_changed(tmp_path, **{name: -state[name]})
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", b"\x80\x02}q\x00.")
+        archive.writestr("bomb/data/0", bytes(200 * 2**20))
+    assert path.stat().st_size < 2**20
+    tracemalloc.start()
+    with pytest.raises(RequestError, match=r"compressed archive of 200 MiB"):
+        load_weights(build("small_cnn"), path)
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to /dev/zero", "folder"])
+def test_weights_are_an_ordinary_file(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (lambda: load_weights(build("small_cnn"), path), lambda: file_sha256(path)):
+        with pytest.raises(RequestError, match="no ordinary file"):
+            read()

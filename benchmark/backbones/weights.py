@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmark.backbones.names import BN_COUNTER, chosen, needed_names, state_dicts
 from benchmark.errors import RequestError
+from results.atomic import require_regular
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+
+#: what BN calls its running variances
+BN_VARIANCE = "running_var"
 
 
 def load_weights(backbone: nn.Module, path: str | Path) -> None:
@@ -49,6 +53,7 @@ def file_sha256(path: str | Path) -> str:
         RequestError: the file is absent or cannot be read.
     """
     try:
+        require_regular(Path(path))
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError as error:
@@ -63,6 +68,7 @@ def _absent(path: str | Path) -> str:
 
 def _read(path: Path) -> Mapping[Any, Any]:
     try:
+        require_regular(path)
         with open(path, "rb") as stream:
             start = stream.read(9)
     except FileNotFoundError as error:
@@ -113,12 +119,19 @@ def _require_torchs_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] or name for name in archive.namelist()}
+            packed = [entry for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+            unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError):
         return
     if "constants.pkl" in names:
         raise RequestError(
             f"{path} is a TorchScript archive, a program with its weights; save only the weights with "
             "torch.save(torch.jit.load(path).state_dict(), 'weights.pth')."
+        )
+    if packed or unpacked > path.stat().st_size:
+        raise RequestError(
+            f"{path} is a compressed archive of {unpacked / 2**20:,.0f} MiB, and torch.save writes none; it is not "
+            "unpacked. Save the weights again with torch.save or as safetensors."
         )
     if "data.pkl" not in names:
         raise RequestError(
@@ -149,8 +162,10 @@ def _require_match(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
             )
         if found[name].is_floating_point() != tensor.is_floating_point():
             raise RequestError(f"{path} cannot be used: {name} has type {found[name].dtype}, not {tensor.dtype}.")
-        if not found[name].isfinite().all():
-            raise RequestError(f"{path} cannot be used: {name} holds values that are not finite.")
+        if not found[name].to(tensor.dtype).isfinite().all():
+            raise RequestError(f"{path} cannot be used: {name} holds values that are not finite as {tensor.dtype}.")
+        if name.endswith(BN_VARIANCE) and (found[name] < 0).any():
+            raise RequestError(f"{path} cannot be used: {name} holds negative variances.")
 
 
 def _shape(tensor: Tensor) -> str:

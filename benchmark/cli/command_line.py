@@ -6,6 +6,7 @@ What is given on the command line wins over the file, the file over a preset. Im
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,17 +92,10 @@ def from_config(path: Path) -> dict[str, Any]:
     Raises:
         RequestError: it cannot be read, or an option is unknown or takes no such value.
     """
-    import yaml
+    from benchmark.yaml_file import load_mapping
 
-    path = path.expanduser()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise RequestError(f"The configuration {path} cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RequestError(f"The configuration {path} is no valid YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"The configuration {path} must hold keys and values, like the options of run.")
+    path = Path(os.path.expanduser(path))
+    content = load_mapping(path, "The configuration", ", like the options of run", may_be_empty=True)
     overrides = content.pop("set", None) or {}
     if not isinstance(overrides, dict):
         raise RequestError(f"{path}: 'set' must hold keys and values, such as ksm.lr: 2e-4.")

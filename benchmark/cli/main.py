@@ -11,9 +11,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from benchmark.errors import RequestError
+from benchmark.errors import RequestError, printable
 
 VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf", "smoke")
+
+WINDOWS = os.name == "nt"
+#: verbs that carry out runs
+NEED_LOCKS = ("run", "reproduce", "smoke", "perf")
 
 EPILOGUE = """\
 quick start:
@@ -29,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line and exit code 2."""
-        print(f"{self.prog}: {message}{self._suggestion(message)}", file=sys.stderr)
+        print(f"{self.prog}: {printable(message)}{self._suggestion(message)}", file=sys.stderr)
         raise SystemExit(2)
 
     def _suggestion(self, message: str) -> str:
@@ -87,9 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = (words[0],) if words and words[0] in VERBS else VERBS
     args = parser(verbs).parse_args(words)
     try:
+        if WINDOWS and words[0] in NEED_LOCKS:
+            raise RequestError(
+                f"{words[0]} needs file locks and forked processes, which Windows has not; run it in WSL or on Linux."
+            )
         return int(args.run(args))
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output, a pager say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.command_line import add_options, settle
-from benchmark.errors import RequestError
+from benchmark.errors import RequestError, printable
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             "at the folder's rights."
         ) from error
     for line in built.left_out:
-        print(f"left out: {line}")
+        print(f"left out: {printable(line)}")
     print(built.index)
     if args.open:
         import webbrowser

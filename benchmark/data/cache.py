@@ -1,4 +1,4 @@
-"""Decoded images on disk: decoded once, read back as memory maps by every later process.
+"""Decoded images on disk: decoded once, read back as memory maps by every later process, which checks every byte.
 
 An entry is a folder of ``.npy`` files and one ``entry.json``, written last, that names their shapes and checksums.
 It is keyed by its source's content, so any process that builds it writes the same bytes: two at once are merely slower.
@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,18 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """``$MASKBENCH_CACHE``, else ``$XDG_CACHE_HOME/maskbench``, else ``~/.cache/maskbench``; not created here."""
+    """``$MASKBENCH_CACHE``, else ``$XDG_CACHE_HOME/maskbench``, else ``~/.cache/maskbench``; not created here.
+
+    Of a user without a home folder, as in some containers: a folder beside temporary files.
+    """
     if given := os.environ.get(VARIABLE):
         return Path(given).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "maskbench"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "maskbench"
+    try:
+        return Path.home() / ".cache" / "maskbench"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"maskbench-cache-{os.getuid()}"
 
 
 def key_of(*parts: object) -> str:
@@ -75,23 +83,49 @@ def open_or_build(kind: str, key: str, build: Build) -> Entry:
     return found
 
 
+#: entries whose every byte this process has read and found right: their folder, and size and time of each file
+_vouched: set[tuple[str, ...]] = set()
+
+
 def _open(folder: Path) -> Entry | None:
-    """The entry when it is whole, else None. A file touched since it was written must still match its checksum."""
+    """The entry when every byte of it is as written, else None. A process reads them once."""
     try:
         entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        if entry["seal"] != _seal_of(entry["arrays"], entry["meta"]):
+            return None
+        paths = {name: folder / f"{name}.npy" for name in entry["arrays"]}
+        seen = (str(folder), *(_status(path) for path in paths.values()), entry["seal"])
         arrays: dict[str, NDArray[Any]] = {}
         for name, about in entry["arrays"].items():
-            path = folder / f"{name}.npy"
-            status = path.stat()
-            if [status.st_size, status.st_mtime_ns] != about["stat"] and file_digest(path) != about["sha256"]:
+            if seen not in _vouched and checksum(paths[name]) != about["crc32"]:
                 return None
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = np.load(paths[name], mmap_mode="r", allow_pickle=False)
             if list(array.shape) != about["shape"] or str(array.dtype) != about["dtype"]:
                 return None
             arrays[name] = array
+        _vouched.add(seen)
         return Entry(arrays, entry["meta"], {name: about["sha256"] for name, about in entry["arrays"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError):
         return None
+
+
+def _status(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _seal_of(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """sha256 (hex) of an entry's description: names, shapes and digests of its arrays, mean, std, class names."""
+    return hashlib.sha256(json.dumps([VERSION, arrays, meta], sort_keys=True).encode()).hexdigest()
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file's bytes: notices any damage short of malice, several times as fast as a digest."""
+    value = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            value = zlib.crc32(piece, value)
+    return value
 
 
 def _write(folder: Path, build: Build) -> None:
@@ -113,7 +147,9 @@ def _write(folder: Path, build: Build) -> None:
                     f"The decoded images need {needed / 2**30:.1f} GiB in {cache_folder()}, where {free / 2**30:.1f} "
                     f"GiB are free; set {VARIABLE} to a folder on a larger disk."
                 )
-            arrays[name] = np.lib.format.open_memmap(temporary / f"{name}.npy", mode="w+", shape=shape, dtype=dtype)
+            path = temporary / f"{name}.npy"
+            arrays[name] = np.lib.format.open_memmap(path, mode="w+", shape=shape, dtype=dtype)
+            _reserve(path)
             return arrays[name]  # type: ignore[no-any-return]
 
         meta = build(create)
@@ -121,21 +157,30 @@ def _write(folder: Path, build: Build) -> None:
         arrays.clear()
         for name in about:
             (temporary / f"{name}.npy").replace(folder / f"{name}.npy")
-        write_json(folder / "entry.json", {"version": VERSION, "arrays": about, "meta": meta})
+        meta = json.loads(json.dumps(meta))  # as it will be read
+        seal = _seal_of(about, meta)
+        write_json(folder / "entry.json", {"version": VERSION, "arrays": about, "meta": meta, "seal": seal})
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _reserve(path: Path) -> None:
+    """Have the disk set the whole file aside: a memory map that runs out of disk would kill the process. Raises
+    OSError: there is no room."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def _seal(path: Path, array: Any) -> dict[str, Any]:
     array.flush()
-    status = path.stat()
     return {
         "shape": list(array.shape),
         "dtype": str(array.dtype),
         "sha256": file_digest(path),
-        "stat": [status.st_size, status.st_mtime_ns],
+        "crc32": checksum(path),
     }
 
 

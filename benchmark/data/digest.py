@@ -14,13 +14,14 @@ from benchmark.scenarios.contract import Progress, silent
 from results.atomic import write_json
 
 REPORT_EVERY = 500  #: files between two calls of ``progress``
+UNREAD = "no ordinary file"
 
 
 def content_digest(root: Path, files: Sequence[Path], progress: Progress = silent) -> str:
     """sha256 (hex) of the files' names below ``root`` and their bytes, in the order given.
 
-    Reads the files only when one of them has another size or modification time than when they were last read.
-    Raises RequestError when a file cannot be read.
+    Reads the files only when one of them has another size or modification time than when they were last read. Of a
+    pipe or a device only that it is one counts: it is not read. Raises RequestError when a file cannot be read.
     """
     root = root.absolute()
     memo = cache_folder() / "digests" / f"{_sha256(str(root), *map(str, files))}.json"
@@ -36,7 +37,8 @@ def content_digest(root: Path, files: Sequence[Path], progress: Progress = silen
         if number % REPORT_EVERY == 0:
             progress(f"reading {root.name}", number, len(files))
         try:
-            parts += [file.absolute().relative_to(root).as_posix(), file_digest(file)]
+            content_of = file_digest(file) if file.is_file() else UNREAD
+            parts += [file.absolute().relative_to(root).as_posix(), content_of]
         except OSError as error:
             raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
     progress(f"reading {root.name}", len(files), len(files))
@@ -53,9 +55,8 @@ def _status(file: Path) -> str:
         status = file.stat()
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for ever
-        raise RequestError(f"{file} is no ordinary file; remove it.")
-    return f"{file.name} {status.st_size} {status.st_mtime_ns}"
+    kind = "" if stat.S_ISREG(status.st_mode) else f" {UNREAD}"
+    return f"{file.name} {status.st_size} {status.st_mtime_ns}{kind}"
 
 
 def _sha256(*parts: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import os
+import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +20,18 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
+from results.atomic import require_regular
 
 EXACT, SHORT_SIDE = "exact", "short-side"
 RESIZE_MODES = (EXACT, SHORT_SIDE)
+
+#: Pillow's names of the formats that are read. Others may start a program, as EPS starts Ghostscript.
+#: TGA comes last: it has no signature to be known by.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "JPEG2000", "PPM", "TGA")
+MOST_PIXELS = 175_000_000  #: of an image, and of what the short side's resizing makes of it; cameras have 108, 151
+LARGEST_RATIO = 100  #: of an image's longer side to its shorter one
+ONE_AT_A_TIME = 20_000_000  #: pixels from which an image has the memory to itself
+ROWS_AT_A_TIME = 1024
 
 CHUNK = 256  #: images decoded between two calls of ``progress``
 THREADS = min(8, os.cpu_count() or 1)
@@ -39,6 +51,13 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+_large = threading.Lock()
+
+
+class Refused(ValueError):
+    """An image that is not decoded: what it has, and what it may have, to stand after its name."""
 
 
 class BrokenImages(RequestError):
@@ -77,19 +96,57 @@ class Preparation:
 
 
 def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.uint8]:
-    """One image, uint8 (channels, size, size). Raises RequestError naming ``name`` when it does not decode."""
+    """One image, uint8 (channels, size, size); of an animation the first frame.
+
+    Raises RequestError naming ``name`` when it does not decode, is no ordinary file, or is too large.
+    """
     if encoded is None:
         raise RequestError(f"{name} has no image bytes.")
     try:
-        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as image:
-            seen = as_seen(image, preparation.channels)
-        array = np.asarray(fit(seen, preparation.size, preparation.resize))
+        with _opened(encoded) as image:
+            check_size(*image.size)
+            with _large if image.width * image.height > ONE_AT_A_TIME else nullcontext():
+                seen = as_seen(image, preparation.channels)
+                array = np.asarray(fit(seen, preparation.size, preparation.resize))
+    except Refused as error:
+        raise RequestError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
         raise RequestError(f"{name} does not decode: not an image that can be read.") from error
     except Exception as error:  # a decoder raises nearly anything on a damaged file
         detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise RequestError(f"{name} does not decode: {detail}.") from error
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _opened(encoded: bytes | Path) -> Image.Image:
+    """The image, its header read. Raises Refused for a pipe or a device, which is not opened."""
+    if isinstance(encoded, Path):
+        try:
+            require_regular(encoded)
+        except OSError as error:
+            raise Refused(f"cannot be read: {error.strerror}") from error
+    try:
+        return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, "r", _formats())
+    except Image.DecompressionBombError as error:  # Pillow's own bound, a little above ours
+        pixels = "".join(re.findall(r"\((\d+) pixels\)", str(error))) or "too many"
+        raise Refused(f"has {pixels} pixels; an image may have at most {MOST_PIXELS:,}") from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this Pillow reads: AVIF came with 11.3."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises Refused for more pixels, or a longer side, than an image may have. Nothing is decoded for it."""
+    if width * height > MOST_PIXELS:
+        raise Refused(f"has {width:,} x {height:,} pixels; an image may have at most {MOST_PIXELS:,}")
+    if max(width, height) > LARGEST_RATIO * min(width, height):
+        raise Refused(
+            f"has {width:,} x {height:,} pixels; its longer side may be at most {LARGEST_RATIO} times the shorter"
+        )
 
 
 def as_seen(image: Image.Image, channels: int) -> Image.Image:
@@ -102,11 +159,20 @@ def as_seen(image: Image.Image, channels: int) -> Image.Image:
         image = image.transpose(turn)
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bit(image)
-    elif image.has_transparency_data:
-        colours = image.convert("RGBA")
+    mode = "RGB" if channels == 3 else "L"
+    if image.has_transparency_data:
+        return _on_white(image, mode)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _on_white(image: Image.Image, mode: str) -> Image.Image:
+    """``image`` on white, some rows after others: four copies of a large one would not fit."""
+    seen = Image.new(mode, image.size)
+    for top in range(0, image.height, ROWS_AT_A_TIME):
+        colours = image.crop((0, top, image.width, min(top + ROWS_AT_A_TIME, image.height))).convert("RGBA")
         white = Image.new("RGBA", colours.size, "white")
-        image = Image.alpha_composite(white, colours)
-    return image.convert("RGB" if channels == 3 else "L")
+        seen.paste(Image.alpha_composite(white, colours).convert(mode), (0, top))
+    return seen
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -125,7 +191,10 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image)
     if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
         raise ValueError(f"its pixels are {pixels.dtype}, not 8 or 16 bit")
-    return Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    scaled = pixels.astype(np.uint32)
+    scaled += 128
+    scaled //= 257
+    return Image.fromarray(scaled.astype(np.uint8))
 
 
 def fit(image: Image.Image, size: int, resize: str) -> Image.Image:
@@ -137,6 +206,11 @@ def fit(image: Image.Image, size: int, resize: str) -> Image.Image:
         return image.resize((size, size), Image.Resampling.BILINEAR)
     short = min(width, height)
     scaled = (size * width // short, size * height // short)  # torchvision truncates the longer side
+    if scaled[0] * scaled[1] > MOST_PIXELS:
+        raise Refused(
+            f"has {width:,} x {height:,} pixels; with a shorter side of {size:,} they would be {scaled[0]:,} x "
+            f"{scaled[1]:,}, more than {MOST_PIXELS:,}"
+        )
     if scaled != (width, height):
         image = image.resize(scaled, Image.Resampling.BILINEAR)
     left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmark.data.images import Encoded
 from benchmark.data.tasks import Listing, TaskSource, normal
 from benchmark.errors import RequestError, did_you_mean
+from results.atomic import require_regular
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label", "coarse_label")
@@ -36,8 +37,9 @@ def parquet_source(train: Sequence[Path], test: Sequence[Path], columns: Columns
     files = {"train": _once(train), "test": _once(test)}
     every = (*files["train"], *files["test"])
     for file in every:
-        if not file.is_file():
+        if not file.exists():
             raise RequestError(f"There is no file {file}.")
+        require_ordinary(file)
     learned = {os.path.realpath(file) for file in files["train"]}
     for file in files["test"]:
         if os.path.realpath(file) in learned:
@@ -105,7 +107,8 @@ def _numbered(labels: NDArray[Any], names: tuple[str, ...], where: str) -> NDArr
 
 
 def read_schema(file: Path) -> Any:
-    """The file's Arrow schema. Raises RequestError when it is no whole parquet file."""
+    """The file's Arrow schema. Raises RequestError when it is no whole parquet file, or none at all but a pipe."""
+    require_ordinary(file)
     try:
         return pq.read_schema(file)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -195,6 +198,14 @@ def _without_views(values: Any) -> Any:
     """``string_view`` and ``binary_view`` (how polars and newer writers keep columns) as the ordinary types."""
     ordinary = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(values.type))
     return values if ordinary is None else values.cast(ordinary)
+
+
+def require_ordinary(file: Path) -> None:
+    """Raises RequestError for a folder, a pipe or a device, which could not be read to its end."""
+    try:
+        require_regular(file)
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read ({error.strerror}); put a parquet file in its place.") from error
 
 
 def _broken(file: Path, error: Exception) -> RequestError:

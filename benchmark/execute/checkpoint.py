@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from methods.engine.parts import KEPT, described, read_parts, without_prefix
+from methods.engine.sealing import sealed, unsealed
 from methods.engine.state import Progress
 from methods.engine.task_file import METADATA
-from results.atomic import write_bytes
+from results.atomic import require_regular, write_bytes
 
 
 class CheckpointError(ValueError):
@@ -30,20 +30,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     from safetensors.torch import save
 
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata={METADATA: json.dumps(metadata)}))
+    write_bytes(path, save(plain, metadata={METADATA: sealed(metadata, plain)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read back what ``write_tensors`` wrote.
 
     Raises:
-        CheckpointError: absent, truncated, or not written by us.
+        CheckpointError: absent, truncated, not written by us, or some byte is not what was written.
     """
     return _read(path, with_tensors=True)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata alone; that the file is whole is checked all the same. Raises CheckpointError."""
+    """The metadata alone, checked; of the tensors only their place in the file is. Raises CheckpointError."""
     return _read(path, with_tensors=False)[1]
 
 
@@ -51,13 +51,14 @@ def _read(path: Path, with_tensors: bool) -> tuple[dict[str, Tensor], dict[str, 
     from safetensors import SafetensorError, safe_open
 
     try:
+        require_regular(path)
         with safe_open(str(path), framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[METADATA])
             names = file.keys() if with_tensors else ()
-            return {name: file.get_tensor(name) for name in names}, metadata
+            tensors = {name: file.get_tensor(name) for name in names}
+            return tensors, unsealed((file.metadata() or {})[METADATA], tensors if with_tensors else None)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error})") from error
 
 

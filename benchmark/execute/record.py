@@ -133,14 +133,19 @@ def cuda_seconds(clock: Mapping[str, Any]) -> float | None:
 
 
 def clock_caveats(clock: Mapping[str, Any]) -> list[str]:
-    """In a sentence, where CUDA events and the host's clock do not tell the same time of training."""
+    """In sentences: the process was stopped; CUDA events and the host's clock do not tell the same time of training."""
+    paused = clock.get("paused", 0.0)
+    found = [f"the process was stopped for {paused:.0f} s, which no time here counts"] if paused else []
     device = cuda_seconds(clock)
     host = sum(
         seconds for phases in clock["seconds"].values() for phase, seconds in phases.items() if phase in TRAINING_PHASES
     )
     if device is None or not host or abs(device / host - 1) <= CLOCKS_AGREE:
-        return []
-    return [f"the clocks disagree: training took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events"]
+        return found
+    return [
+        *found,
+        f"the clocks disagree: training took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events",
+    ]
 
 
 def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:

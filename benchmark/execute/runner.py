@@ -13,7 +13,7 @@ import torch
 
 from benchmark.execute import assembly, resume
 from benchmark.execute.allocator import give_back_freed_blocks
-from benchmark.execute.checkpoint import header_bytes, write_tensors
+from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_tensors, write_tensors
 from benchmark.execute.compiling import compiling_apart
 from benchmark.execute.promise import Promise
 from benchmark.execute.record import (
@@ -31,12 +31,13 @@ from benchmark.execute.store import RunFolder, locked, run_folder
 from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
+from benchmark.measure.pauses import PauseWatch
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.planning import warnings_of
 from benchmark.plan.spec import RunSpec
 from methods.engine.parts import Parts, described, tensors_of
+from methods.engine.sealing import tensors_sha256
 from methods.engine.state import EpochReport, Progress
-from methods.engine.task_file import tensors_sha256
 from methods.registry import METHODS, reference
 from results.atomic import write_json
 from results.schema import TRAINING_PHASES, RunRecord
@@ -67,6 +68,9 @@ def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
 
 def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit, started: str) -> RunRecord:
     folder.sweep()
+    if (other := _finished_meanwhile(folder, options)) is not None:
+        emit({"type": "message", "text": f"{folder.run_id} was finished by another process meanwhile"})
+        return other
     facts: dict[str, Any] = {"started": started}
 
     def heard(event: dict[str, Any]) -> None:
@@ -86,6 +90,14 @@ def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emi
             heard({"type": "message", "text": f"the record of {folder.run_id} could not be written"})
     heard({"type": "run-end", "status": record.status, "error": (record.error or "").partition("\n")[0] or None})
     return record
+
+
+def _finished_meanwhile(folder: RunFolder, options: RunOptions) -> RunRecord | None:
+    """The record of a process that was faster: on the same data, and not one that is to be repeated."""
+    found = folder.read() if options.data_sha256 else None
+    if found is None or not found.finished or folder.to_be_repeated:
+        return None
+    return found if found.provenance.get("data_fingerprint") == options.data_sha256 else None
 
 
 def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:
@@ -115,8 +127,9 @@ class Runner:
         Args:
             facts: provenance so far; what is learned on the way is added, for the record of a failed run, too.
         """
-        compiles = self.spec.compile != "off"
-        with assembly.precision_of(self.spec), compiling_apart(self.clock, compiles):
+        compiles, watch = self.spec.compile != "off", PauseWatch()
+        self.clock.pauses = watch.seconds
+        with watch, assembly.precision_of(self.spec), compiling_apart(self.clock, compiles):
             with self.clock("load"):
                 facts |= provenance.provenance(self.device, self.options, self.spec)
                 self._assemble()
@@ -266,6 +279,26 @@ class Runner:
         self.done.written[path.name] = path.stat().st_size
         self.done.headers[path.name] = header_bytes(path)
 
+    def _vouch(self) -> None:
+        """What lies on the disk is what was learned; a file that was damaged since is written anew.
+
+        Raises:
+            RuntimeError: a file is damaged again as soon as it is written.
+        """
+        for index, name in [(row["index"], row["name"]) for row in self.done.rows]:
+            for attempt in range(2):
+                try:
+                    tensors, _ = read_tensors(self.folder.task(index))
+                    if tensors_sha256(tensors) == self.done.learned_sha256[name]:
+                        break
+                    fault = "it holds something else than was learned"
+                except CheckpointError as error:
+                    fault = str(error)
+                if attempt:
+                    raise RuntimeError(f"what task {name} learned cannot be kept: {fault}; look at the disk")
+                self._say(f"{fault}; writing it again")
+                self._save_task(index)
+
     def _finish(self, facts: dict[str, Any]) -> RunRecord:
         spec, strategy, done = self.spec, self.strategy, self.done
         with self.clock("eval"):
@@ -273,6 +306,7 @@ class Runner:
         with self.clock("save"):
             if strategy.shared_changes:
                 self._write(self.folder.backbone, strategy.stored_shared(), {})
+            self._vouch()
             names = {index - 1: prepared.task.name for index, prepared in self.tasks.items()}
             masks = strategy.mask_statistics()
             done.learned_sha256[SHARED] = tensors_sha256(strategy.shared())
@@ -284,6 +318,7 @@ class Runner:
         facts |= {"finished": now(), "sessions": done.sessions}
         facts["earlier_sessions"] = done.made_on[:-1]
         facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": cuda_seconds(clock)}
+        facts["paused_seconds"] = clock["paused"]
         warnings = tuple(warnings_of(spec, images))
         return finished_record(spec, self.folder.run_id, facts, done, clock, size, mask_rows(masks, names), warnings)
 
@@ -311,6 +346,8 @@ class Runner:
                 self._saved_at = self.clock.wall_seconds
                 self._say(f"going on after {len(found.rows)} finished tasks")
                 return found
+            if self.folder.checkpoint.exists() or self.folder.inner_checkpoint.exists():
+                self._say("no checkpoint can be used; the run starts afresh")
         self.folder.forget_checkpoints()
         self.folder.forget_tasks()
         return None

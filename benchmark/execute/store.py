@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,10 +67,19 @@ class RunFolder:
         return self.path / "tasks" / f"task{index:03d}.safetensors"
 
     def read(self) -> RunRecord | None:
-        """The record, None where there is none that can be read."""
+        """The record, None where there is none that can be used; a damaged one is named on the terminal, once.
+
+        Raises:
+            RequestError: a folder stands where the record belongs, so that no run could leave one.
+        """
+        if not os.path.lexists(self.record):
+            return None
+        if self.record.is_dir():
+            raise RequestError(f"{self.record} is a folder, and a run's record belongs there; move it away.")
         try:
             return read_record(self.record)
-        except SchemaError:
+        except SchemaError as error:
+            _tell(f"{self.record} is left out ({error}): its run does not count as finished")
             return None
 
     @property
@@ -105,6 +117,12 @@ class RunFolder:
         """Remove what tasks and backbone were stored as."""
         for path in self.backbone.parent.glob("*.safetensors"):
             path.unlink()
+
+
+@functools.cache
+def _tell(sentence: str) -> None:
+    """A warning on the terminal, the first time that it is given."""
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def sweep(folder: Path) -> None:

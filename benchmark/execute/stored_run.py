@@ -27,7 +27,8 @@ from methods.engine.layout import FlatLayout, arrange, layout_of
 from methods.engine.packing import pack_bits
 from methods.engine.parts import BACKBONE, BITS, OVERRIDE, SCALES, VALUES
 from methods.engine.restore import masked_weights, shared_backbone
-from methods.engine.task_file import describe, tensors_sha256
+from methods.engine.sealing import tensors_sha256
+from methods.engine.task_file import describe
 from methods.registry import METHODS
 from results.reader import read_record
 from results.schema import RunRecord, SchemaError, TaskRow

@@ -103,6 +103,8 @@ def carry_out(sweep: Sweep) -> int:
         indices = sorted({index for spec in specs for index in spec.task_indices})
         data = scenario.read(options.data_root, indices, decoding_progress())
         _require_validation_images(specs[0], data)
+        options = dataclasses.replace(options, data_sha256=data.sha256)
+        jobs = [Job(spec, options) for spec in specs]
         todo = [job for job in jobs if options.force or not finished(job, data)]
         _forget_finished(todo, options.force)
         _tidy([job for job in jobs if job not in todo])
@@ -246,10 +248,28 @@ def _run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimate
 
     failed = 0
     with Console([job.spec for job in jobs], done, found, jobs[0].options.workers if jobs else 1) as console:
+        left: list[Job] = []
         for job, record in executor.run(jobs, console.hear):
             console.ended(job.spec, record)
             failed += record is not None and not record.finished
+            left += [job] if record is None else []
+        while left:  # what others were at: theirs when they finish it, ours when they do not
+            job = left.pop(0)
+            console.wait(job.spec)
+            wait_for(job)
+            for again, record in executor.run([job], console.hear):
+                console.ended(again.spec, record)
+                failed += record is not None and not record.finished
+                left += [again] if record is None else []
     return failed
+
+
+def wait_for(job: Job) -> None:
+    """Until no other process is at the run."""
+    from benchmark.execute.store import locked, run_folder
+
+    with locked(run_folder(job.options.results, *job.spec.ids).path / ".lock", lambda: None):
+        pass
 
 
 def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:

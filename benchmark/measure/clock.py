@@ -34,16 +34,19 @@ class Stopwatch:
         gauges: read at every edge, in nobody's time.
         task: whose phases are timed; ``RUN`` outside any task.
         whole: what comes before the first phase belongs to it: reading counters, waking the device.
+        pauses: seconds that the process was stopped so far, in no phase and in no total.
         repeated: seconds that later sessions spent on getting back to where the checkpoint stood; in no phase.
     """
 
     synchronise: Callable[[], None] = lambda: None
     gauges: Sequence[Gauge] = ()
+    pauses: Callable[[], float] = lambda: 0.0
     task: str = RUN
     seconds: dict[str, dict[str, float]] = field(default_factory=dict)
     readings: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     whole: bool = False
     repeated: float = 0.0
+    paused_before: float = 0.0  #: in earlier sessions, up to their checkpoint
     _before: float = 0.0
     _started: float = field(default_factory=lambda: time.perf_counter())
     _open: list[str] = field(default_factory=list)
@@ -72,12 +75,12 @@ class Stopwatch:
         self.synchronise()
         for gauge in self.gauges:
             gauge.start()
-        self._edge = self._started if self.whole else time.perf_counter()
+        self._edge = self._started if self.whole else self._now()
         self.whole = False
 
     def _close(self, phase: str) -> None:
         self.synchronise()
-        elapsed = time.perf_counter() - self._edge
+        elapsed = self._now() - self._edge
         phases = self.seconds.setdefault(self.task, {})
         phases[phase] = phases.get(phase, 0.0) + elapsed
         if not self.gauges:
@@ -88,15 +91,23 @@ class Stopwatch:
                 before = readings.get(name, 0.0)
                 readings[name] = max(before, value) if name.startswith("peak") else before + value
 
+    def _now(self) -> float:
+        return time.perf_counter() - self.pauses()
+
+    @property
+    def paused_seconds(self) -> float:
+        """That the process was stopped, in all sessions."""
+        return self.paused_before + self.pauses()
+
     @property
     def wall_seconds(self) -> float:
         """Since the run began in its process; of earlier sessions what led up to their checkpoint, once."""
-        return self._before + time.perf_counter() - self._started
+        return self._before + self._now() - self._started
 
     @property
     def session_seconds(self) -> float:
         """Since the run began, or went on, in this process."""
-        return time.perf_counter() - self._started
+        return self._now() - self._started
 
     @property
     def accounted_seconds(self) -> float:
@@ -115,6 +126,7 @@ class Stopwatch:
             },
             "wall": self.wall_seconds,
             "repeated": self.repeated,
+            "paused": self.paused_seconds,
         }
         if self._open:
             self._begin()
@@ -122,13 +134,14 @@ class Stopwatch:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue where a checkpoint stood: its work counts once, lost work and getting back here not at all."""
-        now = time.perf_counter()
+        now = self._now()
         self.seconds = {task: dict(phases) for task, phases in state["seconds"].items()}
         self.readings = {
             task: {phase: dict(values) for phase, values in phases.items()}
             for task, phases in state["readings"].items()
         }
         self.repeated = state["repeated"] + now - self._started
+        self.paused_before = state.get("paused", 0.0)
         self._before = state["wall"]
         for gauge in self.gauges:
             gauge.start()  # getting back here is in no phase of theirs either

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,9 @@ from benchmark.measure.nvml import card
 
 #: energy counters advance about ten times a second; asking them more often costs time and tells nothing
 SLOW_SECONDS = 0.05
+
+#: what ``ru_maxrss`` counts in: macOS bytes, Linux KiB
+MAXRSS_BYTES = 1.0 if sys.platform == "darwin" else 1024.0
 
 
 class ResidentMemory:
@@ -42,7 +46,7 @@ class ResidentMemory:
 
     def stop(self) -> dict[str, float]:
         """The mark since ``start``."""
-        return {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
+        return {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_BYTES}
 
 
 class CudaMemory:

@@ -51,6 +51,7 @@ class RunOptions(Execution):
     scenario_source: str = ""  #: what ``load_scenario`` takes: the name, or the YAML file's path
     weights: Path | None = None
     command: str = ""
+    data_sha256: str = ""  #: of what the runs read: a run that another process finishes on it meanwhile is not repeated
     measure: str = knob("full", "minimal leaves out memory, energy and CUDA events", choices=("full", "minimal"))
     checkpoint_seconds: float = knob(60.0, "least time between two checkpoints within a task", "seconds")
 

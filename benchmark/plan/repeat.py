@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from benchmark.errors import RequestError
 from benchmark.plan.device import device_of
@@ -15,7 +15,7 @@ from methods.card import BN_POLICIES
 from methods.registry import use_plugins
 from results.reader import read_record
 from results.schema import MaskStatistic, RunRecord, SchemaError
-from results.shapes import check_fields
+from results.shapes import Within, check_fields
 
 #: parts of a record's provenance that can change numbers, in words
 SUSPECTS = {
@@ -37,12 +37,13 @@ def read(path: Path) -> tuple[RunRecord, RunSpec]:
     """
     try:
         record = read_record(path)
-        use_plugins(plugins_of_record(record))
-        spec = RunSpec.from_json(record.spec)
+        check_fields(_Origin, record.provenance)
         check_fields(_Before, record.provenance.get("options") or {})
         check_fields(_Host, record.provenance.get("host") or {})
+        use_plugins(plugins_of_record(record))
+        spec = RunSpec.from_json(record.spec)
         _carry_out_able(spec)
-    except (SchemaError, TypeError, ValueError, KeyError) as error:
+    except (SchemaError, TypeError, ValueError, KeyError, AttributeError) as error:
         reason = f"its spec lacks {error}" if isinstance(error, KeyError) else str(error)
         raise RequestError(f"{path} cannot be repeated: {reason}.") from error
     return record, spec
@@ -55,17 +56,26 @@ def plugins_of_record(record: RunRecord) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class _Origin:
+    """The parts of a record's provenance that its repetition reads, where they are there."""
+
+    options: dict[str, Any] | None = None
+    host: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class _Before:
     """What of a record's options serves for its repetition, where it is there."""
 
     scenario_source: str | None = None
     data_root: str | None = None
     weights: str | None = None
+    plugins: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class _Host:
-    threads: int | None = None
+    threads: Annotated[int, Within(0, 1024, "a number of threads from 0 to 1,024")] | None = None
 
 
 def _carry_out_able(spec: RunSpec) -> None:

@@ -18,6 +18,9 @@ from results.shapes import check_fields
 
 Made = TypeVar("Made")
 
+#: bytes of a scenario's name
+LONGEST_NAME = 120
+
 #: what is hashed of the method alone: networks that several methods share are not named by it
 _OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices")
 
@@ -197,6 +200,8 @@ class RunSpec:
             raise ValueError(f"there is no method {known.get('method')!r} here")
         card, mask = METHODS[known["method"]], known.get("mask")
         check_fields(_Plain, value)
+        if not is_component(str(known.get("scenario"))):
+            raise ValueError(f"its scenario {shown(known.get('scenario'))} is no name of a folder")
         for part in _PARTS:
             if not isinstance(value.get(part), dict):
                 raise TypeError(f"{part} is {shown(value.get(part))}, not a mapping")
@@ -270,6 +275,12 @@ def _unlike(values: Any, default: Any) -> dict[str, Any]:
 
 #: unlike every value
 _NEW = object()
+
+
+def is_component(name: str) -> bool:
+    """A text that can be one part of a path, and nothing but that: no separators, no ``..``, not hidden, not long."""
+    plain = name.isprintable() and not any(letter in name for letter in "/\\\0") and ".." not in name
+    return plain and bool(name) and not name.startswith((".", "-", "~")) and len(name.encode()) <= LONGEST_NAME
 
 
 def digest(value: Any) -> str:

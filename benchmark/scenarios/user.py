@@ -16,8 +16,8 @@ from benchmark.scenarios.yaml_values import (
     choice,
     flag,
     known_keys,
-    load_mapping,
     numbers,
+    one_line,
     path_of,
     plain_name,
     section,
@@ -25,6 +25,8 @@ from benchmark.scenarios.yaml_values import (
     title,
     whole,
 )
+from benchmark.yaml_file import load_mapping
+from methods.engine.knobs import shown
 
 if TYPE_CHECKING:
     from benchmark.data.images import Preparation
@@ -51,6 +53,9 @@ KEYS = (
 TASK_KEYS = ("name", "folder", "split", "train", "test", "image_column", "label_column", "augmentation")
 BACKBONE_OPTIONS = ("width",)
 AUGMENTATION_KEYS = ("crop_padding", "flip", "random_resized_crop", "cutout")
+LARGEST_SIDE = 4096  #: pixels of ``image_size``; what the augmentations pad and blank is no larger
+WIDEST = 100  #: factor on a layer's width
+LEAST_STD, LARGEST_MEAN = 1e-6, 1e6  #: of pixels in 0 to 1; beyond these float32 has no digits left
 STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, under random_resized_crop: 256 for 224
 
 
@@ -77,10 +82,10 @@ def load_user_scenario(path: Path) -> Scenario:
     from benchmark.backbones.builder import known_backbones, smallest_image
     from benchmark.data.images import RESIZE_MODES, SHORT_SIDE, Preparation
 
-    content, where = load_mapping(path), str(path)
+    content, where = load_mapping(path, "The scenario", ", such as 'tasks:'"), str(path)
     known_keys(content, KEYS, where)
     name = plain_name(text(content, "name", where, path.stem), where)
-    image_size = whole(content, "image_size", where)
+    image_size = whole(content, "image_size", where, most=LARGEST_SIDE)
     channels = whole(content, "channels", where, 3)
     if channels not in (1, 3):
         raise RequestError(f"{where}: channels must be 3 (colour) or 1 (grey), not {channels}.")
@@ -97,7 +102,7 @@ def load_user_scenario(path: Path) -> Scenario:
     preparations = tuple(_preparation(task, Preparation(image_size, resize, channels)) for task in tasks)
     return Scenario(
         name=name,
-        summary=text(content, "summary", where, f"{len(tasks)} tasks of {path.name}"),
+        summary=one_line(text(content, "summary", where, f"{len(tasks)} tasks of {path.name}"), where),
         task_names=tuple(task.name for task in tasks),
         classes=(0,) * len(tasks),
         read=functools.partial(_read, tasks, preparations, normalisation, flag(content, "skip_broken", where)),
@@ -172,7 +177,7 @@ def _tasks(content: Mapping[str, Any], path: Path, augmentation: Augmentation) -
     for number, entry in enumerate(listed, start=1):
         where = f"{path}, task {number}"
         if not isinstance(entry, dict):
-            raise RequestError(f"{where}: a task has keys such as name and folder, not {entry!r}.")
+            raise RequestError(f"{where}: a task has keys such as name and folder, not {shown(entry)}.")
         known_keys(entry, TASK_KEYS, where)
         tasks.append(_task(entry, path.parent, augmentation, where))
         if tasks[-1].name in [task.name for task in tasks[:-1]]:
@@ -206,7 +211,9 @@ def _share(entry: Mapping[str, Any], where: str) -> float:
     """``split``: the share of every class that is test, above 0 and below 1."""
     share = as_number(entry["split"])
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-        raise RequestError(f"{where}: split must be the share of test images, such as 0.2, not {entry['split']!r}.")
+        raise RequestError(
+            f"{where}: split must be the share of test images, such as 0.2, not {shown(entry['split'])}."
+        )
     return float(share)
 
 
@@ -215,7 +222,7 @@ def _paths(entry: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     value = entry.get(key)
     named = [value] if isinstance(value, str) else value
     if not isinstance(named, list) or not named or not all(_is_path(item) for item in named):
-        raise RequestError(f"{where}: {key} must be a parquet file or a list of them, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be a parquet file or a list of them, not {shown(value)}.")
     return tuple(named)
 
 
@@ -231,17 +238,19 @@ def _backbone_options(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     known_keys(options, BACKBONE_OPTIONS, f"{where}, backbone_options")
     width = as_number(options.get("width", 1.0))
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < float("inf"):
-        raise RequestError(f"{where}: width must be a number above 0, not {width!r}.")
+        raise RequestError(f"{where}: width must be a number above 0, not {shown(width)}.")
+    if width > WIDEST:
+        raise RequestError(f"{where}: width must be at most {WIDEST}, not {width:g}.")
     return options | {"width": width} if "width" in options else options
 
 
 def _augmentation(given: Mapping[str, Any], base: Augmentation, where: str) -> Augmentation:
     known_keys(given, AUGMENTATION_KEYS, where)
     return Augmentation(
-        crop_padding=whole(given, "crop_padding", where, base.crop_padding, least=0),
+        crop_padding=whole(given, "crop_padding", where, base.crop_padding, 0, LARGEST_SIDE),
         flip=flag(given, "flip", where, base.flip),
         random_resized_crop=flag(given, "random_resized_crop", where, base.random_resized_crop),
-        cutout=whole(given, "cutout", where, base.cutout, least=0),
+        cutout=whole(given, "cutout", where, base.cutout, 0, LARGEST_SIDE),
     )
 
 
@@ -255,6 +264,11 @@ def _normalisation(content: Mapping[str, Any], channels: int, where: str) -> Nor
         mean, std = numbers(value, "mean", where, channels), numbers(value, "std", where, channels)
         if min(std) <= 0:
             raise RequestError(f"{where}: every std must be above 0, not {list(std)}.")
+        if min(std) < LEAST_STD or max(map(abs, mean)) > LARGEST_MEAN:
+            raise RequestError(
+                f"{where}: every std must be at least {LEAST_STD:g} and every mean at most {LARGEST_MEAN:g}, on pixels "
+                f"in 0 to 1, not {list(std)} and {list(mean)}."
+            )
         return mean, std
     if choice({"normalisation": value}, "normalisation", where, ("imagenet", "per-task")) == "per-task":
         return None

@@ -10,27 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
+from methods.engine.knobs import shown
 
-NAME_LENGTH, TITLE_LENGTH = 80, 120  #: characters of a scenario's and of a task's name
+NAME_LENGTH, TITLE_LENGTH, SUMMARY_LENGTH = 80, 120, 500  #: characters of a scenario's name, a task's, and a summary
 #: YAML 1.1 reads ``2e-4`` as a text, since it has no point; people and YAML 1.2 mean a number.
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-
-
-def load_mapping(path: Path) -> Mapping[str, Any]:
-    """The mapping that a YAML file holds."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RequestError(f"There is no file {path}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"{path} must hold keys with values, such as 'tasks:'.")
-    return content
 
 
 def known_keys(
@@ -41,7 +25,7 @@ def known_keys(
     for key in mapping:
         if key not in known:
             raise RequestError(
-                f"{where}: unknown key {key!r}.{did_you_mean(str(key), known, also)} Known are {', '.join(known)}."
+                f"{where}: unknown key {shown(key)}.{did_you_mean(str(key), known, also)} Known are {', '.join(known)}."
             )
 
 
@@ -51,7 +35,7 @@ def text(mapping: Mapping[str, Any], key: str, where: str, default: str | None =
     if value is None:
         raise RequestError(f"{where}: the key {key!r} is missing.")
     if not isinstance(value, str) or not value:
-        raise RequestError(f"{where}: {key} must be a text, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be a text, not {shown(value)}.")
     return value
 
 
@@ -61,18 +45,22 @@ def choice(mapping: Mapping[str, Any], key: str, where: str, known: Iterable[str
     value = text(mapping, key, where, default)
     if value not in known:
         raise RequestError(
-            f"{where}: {key} {value!r} is not known.{did_you_mean(value, known)} Known are {', '.join(known)}."
+            f"{where}: {key} {shown(value)} is not known.{did_you_mean(value, known)} Known are {', '.join(known)}."
         )
     return value
 
 
-def whole(mapping: Mapping[str, Any], key: str, where: str, default: int | None = None, least: int = 1) -> int:
-    """A whole number of at least ``least``; required when there is no default."""
+def whole(
+    mapping: Mapping[str, Any], key: str, where: str, default: int | None = None, least: int = 1, most: int = 10**6
+) -> int:
+    """A whole number from ``least`` to ``most``; required when there is no default."""
     value = mapping.get(key, default)
     if value is None:
         raise RequestError(f"{where}: the key {key!r} is missing.")
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise RequestError(f"{where}: {key} must be a whole number of at least {least}, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be a whole number of at least {least}, not {shown(value)}.")
+    if value > most:
+        raise RequestError(f"{where}: {key} must be at most {most:,}, not {value:,}.")
     return value
 
 
@@ -80,7 +68,7 @@ def flag(mapping: Mapping[str, Any], key: str, where: str, default: bool = False
     """true or false."""
     value = mapping.get(key, default)
     if not isinstance(value, bool):
-        raise RequestError(f"{where}: {key} must be true or false, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be true or false, not {shown(value)}.")
     return value
 
 
@@ -88,7 +76,7 @@ def section(mapping: Mapping[str, Any], key: str, where: str) -> Mapping[str, An
     """A mapping inside; empty when absent."""
     value = mapping.get(key, {})
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise RequestError(f"{where}: {key} must hold keys with values, not {value!r}.")
+        raise RequestError(f"{where}: {key} must hold keys with values, not {shown(value)}.")
     return value
 
 
@@ -117,16 +105,21 @@ def title(value: str, where: str) -> str:
     return value
 
 
-def shown(value: str) -> str:
-    """A text for a message, quoted, its middle left out where it is long."""
-    return repr(value) if len(value) <= 60 else f"{value[:50]!r}… ({len(value)} characters)"
+def one_line(value: str, where: str) -> str:
+    """A summary, its line breaks as spaces. Raises RequestError when it cannot be printed or is too long for a line."""
+    value = " ".join(value.split())
+    if not value.isprintable() or len(value) > SUMMARY_LENGTH:
+        raise RequestError(
+            f"{where}: summary must be at most {SUMMARY_LENGTH} characters that can be printed, not {shown(value)}."
+        )
+    return value
 
 
 def path_of(mapping: Mapping[str, Any], key: str, where: str, base: Path) -> Path:
     """A path relative to ``base``; ``~`` is the home folder."""
     value = text(mapping, key, where)
     if "\0" in value:
-        raise RequestError(f"{where}: {key} must be a path, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be a path, not {shown(value)}.")
     return base / os.path.expanduser(value)
 
 
@@ -135,7 +128,7 @@ def numbers(mapping: Mapping[str, Any], key: str, where: str, count: int) -> tup
     value = mapping.get(key)
     items = [as_number(item) for item in value] if isinstance(value, list) else []
     if len(items) != count or not all(_is_finite(item) for item in items):
-        raise RequestError(f"{where}: {key} must be a list of {count} numbers, not {value!r}.")
+        raise RequestError(f"{where}: {key} must be a list of {count} numbers, not {shown(value)}.")
     return tuple(float(item) for item in items)
 
 

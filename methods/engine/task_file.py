@@ -11,9 +11,6 @@ layout of the masks, class names and normalisation. Reading one never runs code 
 from __future__ import annotations
 
 import copy
-import ctypes
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +21,10 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from methods.engine.augment import centre_crop, resized
-from methods.engine.batchnorm import COUNTER
 from methods.engine.layout import FlatLayout, arrange
 from methods.engine.parts import BACKBONE, BITS, HEAD_BIAS, HEAD_WEIGHT, overrides
 from methods.engine.restore import DamagedParts, masked_weights
+from methods.engine.sealing import tensors_sha256, unsealed
 from methods.engine.weight_training import all_tensors
 
 FORMAT, VERSION = "maskbench task", 1
@@ -88,7 +85,10 @@ def read_task(path: str | Path) -> TaskFile:
         raise TaskFileError(f"The task file {path} does not exist.") from error
     except (OSError, SafetensorError) as error:
         raise TaskFileError(f"{path} is damaged or no task file ({error}); export the task again.") from error
-    about = json.loads(text) if text else {}
+    try:
+        about = unsealed(text, tensors) if text else {}
+    except ValueError as error:
+        raise TaskFileError(f"{path} is damaged ({error}); export the task again.") from error
     if about.get("format") != FORMAT or HEAD_WEIGHT not in tensors:
         raise TaskFileError(f"{path} is no task file; `python -m benchmark export` writes them.")
     if about.get("version") != VERSION:
@@ -244,14 +244,3 @@ def _effective(task: TaskFile, own: Mapping[str, Tensor], room: Tensor | None) -
         raise TaskFileError(
             f"{task.path} is damaged: its masks do not fit its layers ({error}); export the task again."
         ) from error
-
-
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Sha256, hex, of names, shapes and bytes; BN's batch counters, which no network here reads, are left out."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        if not name.endswith(COUNTER):
-            tensor = tensors[name].detach().cpu().contiguous()
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b"")
-    return digest.hexdigest()

@@ -4,8 +4,12 @@ does."""
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
+import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +24,9 @@ from methods.registry import METHODS
 from results.schema import FAILED, RunRecord
 
 PRELOAD = ["benchmark.execute.preload"]
+
+#: letters of a folder for temporary files that leave room for a socket's name
+LONGEST_TEMPORARY = 60
 
 
 @contextmanager
@@ -44,6 +51,15 @@ class _Running:
     since: float
 
 
+def _short_sockets() -> None:
+    """The server's sockets lie in a folder for temporary files, and the system allows their paths about 100 letters."""
+    config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if len(tempfile.gettempdir()) <= LONGEST_TEMPORARY or config.get("tempdir") or not os.access("/tmp", os.W_OK):
+        return
+    config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
+    multiprocessing.util.Finalize(None, shutil.rmtree, args=[config["tempdir"], True], exitpriority=-100)
+
+
 class ProcessExecutor(Executor):
     """A process per run, ``workers`` at a time, forked from a server that imported torch and Avalanche once."""
 
@@ -54,6 +70,7 @@ class ProcessExecutor(Executor):
 
     def start(self) -> None:
         """Begin importing in the server; returns at once."""
+        _short_sockets()
         self._context.set_forkserver_preload(PRELOAD)
         from multiprocessing import forkserver
 
