@@ -213,7 +213,7 @@ def print_table(records: Sequence[RunRecord]) -> None:
             print(line)
     for record in failed:
         name = f"{record.spec.get('method', 'a run')} seed {record.spec.get('seed', '?')}"
-        print(f"{name} FAILED: {(record.error or 'no reason given').splitlines()[0]}")
+        print(f"{name} FAILED: {((record.error or '').strip() or 'no reason given').splitlines()[0]}")
         print(f"  the whole story is in its record, run id {record.run_id}")
     for line in left_out:
         print(f"left out: {line}")

@@ -14,7 +14,7 @@ from typing import Any
 from results.schema import RECORD_NAME, RunRecord, SchemaError
 from results.sense import require_sense
 
-#: a larger file is not read: a run of 200 tasks, 150 layers and 100 epochs a task leaves about 20 MiB
+#: a larger file is not read: a run of 200 tasks, 150 layers and 100 epochs a task leaves about 10 MiB
 MOST_BYTES = 64 * 2**20
 
 #: how a JSON text writes half of a pair of UTF-16 units, which alone is no character

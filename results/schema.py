@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from results.shapes import LARGEST, LARGEST_WHOLE, AtMost, Within, check_fields
+from results.shapes import LARGEST, LARGEST_WHOLE, AtMost, Within, brief, check_fields
 
 Made = TypeVar("Made")
 
@@ -180,7 +180,8 @@ class RunRecord:
         if not isinstance(value, dict) or "schema_version" not in value or "run_id" not in value:
             raise SchemaError("it is no run record (no schema_version and run_id)")
         if value["schema_version"] != SCHEMA_VERSION:
-            raise SchemaError(f"it has schema version {value['schema_version']!r}, this reader knows {SCHEMA_VERSION}")
+            version = brief(value["schema_version"])
+            raise SchemaError(f"it has schema version {version}, this reader knows {SCHEMA_VERSION}")
         try:
             plain = _known(cls, value)
             plain["tasks"] = tuple(_task_row(row) for row in value.get("tasks") or ())
@@ -193,7 +194,7 @@ class RunRecord:
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise SchemaError(f"a field has the wrong shape ({error})") from error
         if record.status not in (FINISHED, FAILED):
-            raise SchemaError(f"its status is {record.status!r}, neither {FINISHED!r} nor {FAILED!r}")
+            raise SchemaError(f"its status is {brief(record.status)}, neither {FINISHED!r} nor {FAILED!r}")
         return record
 
 

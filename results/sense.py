@@ -72,9 +72,9 @@ def _of_the_end(record: RunRecord) -> Iterator[str]:
 
 def _of_tasks(record: RunRecord) -> Iterator[str]:
     for name in ("index", "name"):
-        ((most, times),) = Counter(getattr(row, name) for row in record.tasks).most_common(1) or ((None, 0),)
-        if times > 1:
-            yield f"{times} of its tasks have the {name} {most!r}"
+        for value, times in Counter(getattr(row, name) for row in record.tasks).most_common(1):
+            if times > 1:
+                yield f"{times} of its tasks have the {name} {value!r}"
     total = sum(row.training_seconds for row in record.tasks)
     if record.training_seconds_total is not None and not _agree(record.training_seconds_total, total):
         yield f"training_seconds_total is {record.training_seconds_total!r}, its tasks' phases make {total!r}"
@@ -107,7 +107,8 @@ def _of_masks(record: RunRecord) -> Iterator[str]:
     for row in record.mask_statistics:
         if row.ones + row.soft + row.zeros != row.units:
             total = row.ones + row.soft + row.zeros
-            yield f"the mask of {row.task!r} on {row.layer!r} has {row.units} units, its ones, soft and zeros make {total}"
+            where = f"the mask of {row.task!r} on {row.layer!r}"
+            yield f"{where} has {row.units} units, its ones, soft and zeros make {total}"
 
 
 def _of_size(record: RunRecord) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Whether values read from JSON have the types, and lie within the bounds, that a dataclass annotates its fields with."""
+"""Whether values read from JSON have the types and bounds that a dataclass annotates its fields with."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_fields(kind: type, values: Mapping[str, Any]) -> None:
     for name, (test, hint) in _tests(kind).items():
         if name in values and not test(values[name]):
             where, value, wanted = _offender(name, values[name], hint)
-            raise ShapeError(f"{where} is {_shown(value)}, not {_named(wanted)}")
+            raise ShapeError(f"{where} is {brief(value)}, not {_named(wanted)}")
 
 
 @functools.cache
@@ -92,9 +92,9 @@ def _test(hint: Any) -> Test:
     if origin is Annotated:
         return _bounded(*arguments)
     if hint is float:
-        return _number((int, float), -LARGEST, LARGEST)
+        return _number(False, -LARGEST, LARGEST)
     if hint is int:
-        return _number(int, -LARGEST_WHOLE, LARGEST_WHOLE)
+        return _number(True, -LARGEST_WHOLE, LARGEST_WHOLE)
     return lambda value: isinstance(value, hint)
 
 
@@ -111,12 +111,14 @@ def _bounded(kind: type, bound: Within | AtMost) -> Test:
     if isinstance(bound, AtMost):
         most = bound.characters
         return lambda value: isinstance(value, str) and len(value) <= most
-    return _number(int if kind is int else (int, float), bound.least, bound.most)
+    return _number(kind is int, bound.least, bound.most)
 
 
-def _number(kinds: type | tuple[type, ...], least: float, most: float) -> Test:
+def _number(whole: bool, least: float, most: float) -> Test:
     """NaN is never between two numbers, and Python compares whole numbers of any length with them."""
-    return lambda value: isinstance(value, kinds) and least <= value <= most and not isinstance(value, bool)
+    if whole:
+        return lambda value: isinstance(value, int) and least <= value <= most and not isinstance(value, bool)
+    return lambda value: isinstance(value, float | int) and least <= value <= most and not isinstance(value, bool)
 
 
 def _named(hint: Any) -> str:
@@ -134,7 +136,8 @@ def _named(hint: Any) -> str:
     return words.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-def _shown(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A value of any size and depth in at most 40 characters."""
     text = "null" if value is None else _SHORT.repr(value)
     return text if len(text) <= 40 else text[:37] + "…"
 

@@ -185,7 +185,7 @@ def test_other_formats_are_not_tried(kind: str, tmp_path: Path) -> None:
         (1_000_000, 1, "has 1,000,000 x 1 pixels; its longer side may be at most 100 times the shorter"),
         (8, 801, "has 8 x 801 pixels; its longer side may be at most 100 times the shorter"),
         (13_300, 13_300, "has 13,300 x 13,300 pixels; an image may have at most 175,000,000"),
-        (60_000, 60_000, "has 3600000000 pixels; an image may have at most 175,000,000"),
+        (60_000, 60_000, "has 3,600,000,000 pixels; an image may have at most 175,000,000"),
     ],
 )
 def test_images_beyond_the_bounds(width: int, height: int, told: str) -> None:

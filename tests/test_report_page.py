@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import http.server
 import itertools
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +25,7 @@ from reports.style import INK, MUTED, PAPER, SPARE, Ink, Look
 
 #: of every method of this suite
 LOOKS = Methods().looks(METHODS)
-HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>&"\''
+HOSTILE = '<script>alert("x")</script><img src=http://x.invalid/a onerror=alert(1)>&"\''
 CURVE = [
     {"phase": "train", "epoch": e, "lr": 1e-3, "loss": 1 / e, "train": 1 - 0.6 / e, "validation": 1 - 0.7 / e}
     for e in (1, 2, 3)
@@ -38,7 +42,7 @@ def _runs() -> list[Any]:
             runs.append(
                 record(method, seed, accuracies, seconds=[None if frozen else 9.0, 9.0 + number, 9.5, 9.2, 9.9 + seed],
                        sizes={"itemised": (number + 1) * 2**21, "cpg_table": 2**20}, curve=CURVE,
-                       components=[("backbone", None, 2**18, 32)], masks=masks if frozen else (),
+                       components=[("backbone", None, (number + 1) * 2**19, 32)], masks=masks if frozen else (),
                        task1=30.0 if frozen else None)
             )  # fmt: skip
     runs += [record("ksm", seed, [0.6] * 5, initial_task=3, curve=CURVE) for seed in range(2)]
@@ -174,6 +178,19 @@ def test_page_is_self_contained(built: Built, page: Page) -> None:
     assert all(value.startswith(("#", "data:")) for value in loaded)
     assert [a["href"] for a in page.all("link")] == ["data:,"]
     assert not re.search(r"@import|url\(\s*['\"]?http", built.index.read_text(encoding="utf-8"))
+
+
+def test_the_page_forbids_every_script_but_its_own_and_every_address(built: Built, hostile: Built) -> None:
+    for text in (path.read_text(encoding="utf-8") for path in (built.index, hostile.index)):
+        (policy,) = [a["content"] for a in Page(text).all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+        rules = dict(rule.strip().split(" ", 1) for rule in (policy or "").split(";"))
+        (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert rules == {
+            "default-src": "'none'", "script-src": f"'sha256-{digest}'", "style-src": "'unsafe-inline'",
+            "img-src": "data:", "base-uri": "'none'", "form-action": "'none'",
+        }  # fmt: skip
+        assert text.index("Content-Security-Policy") < text.index("<style>")  # it holds for what comes after it alone
 
 
 def test_accessible_structure(page: Page) -> None:
@@ -336,5 +353,52 @@ def test_chromium_sorts_and_switches_views(browser: Any, built: Built) -> None:
 def test_chromium_runs_nothing_hostile(browser: Any, hostile: Built) -> None:
     for width in (1280, 390):
         tab, errors = _open(browser, hostile, width)
+        asked: list[str] = []
+        tab.on("request", lambda request, asked=asked: asked.append(request.url))
+        tab.reload()
         assert errors == []
+        assert asked == [hostile.index.as_uri()]
+        assert "scripted" in tab.evaluate("document.documentElement.className")  # the page's own script did run
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+#: what would stand in the page if a text of a record were not escaped
+INJECTED = """<script>window.ran = 1</script><img src="{address}/image.png" onerror="window.ran = 2">
+<style>main {{ background: url({address}/style.png); }}</style><link rel="stylesheet" href="{address}/sheet.css">
+<script src="{address}/script.js"></script><iframe src="{address}/frame.html"></iframe>"""
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """A web server on this machine: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_chromium_would_run_and_fetch_nothing_that_was_not_escaped(
+    browser: Any, built: Built, listening: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    address, asked = listening
+    text = built.index.read_text(encoding="utf-8").replace("<h1", INJECTED.format(address=address) + "<h1", 1)
+    unguarded = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    ran = {}
+    for name, page in (("guarded", text), ("unguarded", unguarded)):
+        (tmp_path / f"{name}.html").write_text(page, encoding="utf-8")
+        tab = browser.new_context().new_page()
+        tab.goto((tmp_path / f"{name}.html").as_uri())
+        ran[name] = (tab.evaluate("window.ran"), sorted(asked))
+    assert ran["guarded"] == (None, [])
+    assert ran["unguarded"][0] is not None
+    assert {"/image.png", "/style.png", "/sheet.css", "/script.js", "/frame.html"} <= set(ran["unguarded"][1])

@@ -128,7 +128,7 @@ def _opened(encoded: bytes | Path) -> Image.Image:
     try:
         return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded, "r", _formats())
     except Image.DecompressionBombError as error:  # Pillow's own bound, a little above ours
-        pixels = "".join(re.findall(r"\((\d+) pixels\)", str(error))) or "too many"
+        pixels = "".join(f"{int(count):,}" for count in re.findall(r"\((\d+) pixels\)", str(error))) or "too many"
         raise Refused(f"has {pixels} pixels; an image may have at most {MOST_PIXELS:,}") from error
 
 
