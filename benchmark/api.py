@@ -10,6 +10,8 @@ is wrong with a request is one sentence, raised as ``RequestError`` before anyth
 
 from __future__ import annotations
 
+import html
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,14 +48,18 @@ class Results:
         """One row a run: what it was, accuracy and forgetting in percent, training seconds, size in MiB."""
         import pandas as pd
 
-        rows = [_row(record) for record in self.records]
+        from benchmark.console import labels
+
+        names = labels([record.spec for record in self.records])
+        rows = [_row(record, name) for record, name in zip(self.records, names, strict=True)]
         return pd.DataFrame(rows).set_index("run_id") if rows else pd.DataFrame()
 
     def table(self) -> pd.DataFrame:
         """One row a configuration, best first, over its seeds: the ranking of the report.
 
-        Columns: scenario, method, seeds, accuracy and its 95 % half-width (percent), forgetting (points), seconds of
-        training, MiB as itemised. Half-widths are missing where there is one seed.
+        Columns: scenario, setting (what all methods of one comparison share), method, seeds, accuracy and its 95 %
+        half-width (percent), forgetting (points), seconds of training, MiB as itemised. Half-widths are missing where
+        there is one seed.
         """
         import pandas as pd
 
@@ -65,13 +71,14 @@ class Results:
                 rows.append(
                     {
                         "scenario": panel.scenario,
+                        "setting": panel.describe(),
                         "method": item.configuration.label,
                         "seeds": item.accuracy.n,
                         "accuracy": 100 * item.accuracy.mean,
-                        "±": None if item.accuracy.half_width is None else 100 * item.accuracy.half_width,
-                        "forgetting": None if item.forgetting is None else 100 * item.forgetting.mean,
-                        "training s": None if item.seconds is None else item.seconds.mean,
-                        "MiB": None if item.size is None else item.size.mean / MIB,
+                        "±": math.nan if item.accuracy.half_width is None else 100 * item.accuracy.half_width,
+                        "forgetting": math.nan if item.forgetting is None else 100 * item.forgetting.mean,
+                        "training s": math.nan if item.seconds is None else item.seconds.mean,
+                        "MiB": math.nan if item.size is None else item.size.mean / MIB,
                     }
                 )
         return pd.DataFrame(rows)
@@ -101,7 +108,7 @@ class Results:
 
     def _repr_html_(self) -> str:
         failed = "".join(
-            f"<p>{record.run_id} failed: {(record.error or '').splitlines()[0]}</p>" for record in self.failed
+            f"<p>{html.escape(f'{record.run_id} failed: {_reason(record)}')}</p>" for record in self.failed
         )
         table: str = self.table().to_html(index=False, float_format="{:.2f}".format, na_rep="")
         return table + failed
@@ -109,8 +116,8 @@ class Results:
 
 def run(
     scenario: str | Path = "digits",
-    methods: str | Iterable[str] = ("paper",),
-    seeds: int | Iterable[int] = (0,),
+    methods: str | Iterable[str] | None = None,
+    seeds: int | Iterable[int] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
     **options: Any,
@@ -119,8 +126,9 @@ def run(
 
     Args:
         scenario: a name, or a YAML file of your own.
-        methods: names or groups of methods.
-        settings: as for ``--set``; a list of values for a setting of one number or word runs them all.
+        methods: names or groups of methods; None: the five of the paper.
+        seeds: one or several; None: 0.
+        settings: as for ``--set``; several values for a setting that takes one are a sweep.
         options: any other option of ``run``, by its name without dashes: ``epochs=5``, ``results="runs"``.
 
     Returns:
@@ -136,13 +144,13 @@ def run(
     from benchmark.plan.request import request_of
     from benchmark.scenarios.loader import load_scenario
 
-    several = {"methods": _several(methods), "seeds": _several(seeds), "scenario": str(scenario)}
     if "dry_run" in options:
         raise RequestError("dry_run is an option of the command line only.")
-    request = request_of({**options, **several, "settings": dict(settings or {})})
+    given = {"scenario": str(scenario), "methods": methods, "seeds": seeds, "settings": settings}
+    request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
     chosen = load_scenario(request.scenario)
     specs = planned(request, chosen)
-    if carry_out(sweep_of(request, chosen, specs, "the same call")) == STOPPED:
+    if carry_out(sweep_of(request, chosen, specs, "the same call, without force")) == STOPPED:
         raise KeyboardInterrupt
     found = [run_folder(request.results, *spec.ids).read() for spec in specs]
     return Results(tuple(record for record in found if record is not None))
@@ -213,15 +221,17 @@ def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:
     return load(backbone, path)
 
 
-def _several(value: Any) -> Any:
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+def _reason(record: RunRecord) -> str:
+    """Why a run failed, in a line."""
+    return (record.error or "no reason given").partition("\n")[0]
 
 
-def _row(record: RunRecord) -> dict[str, Any]:
+def _row(record: RunRecord, label: str) -> dict[str, Any]:
     spec = record.spec
     size = record.size.rules.get("itemised") if record.size else None
     return {
         "run_id": record.run_id,
+        "run": label,
         "scenario": spec.get("scenario"),
         "method": spec.get("method"),
         "seed": spec.get("seed"),
@@ -231,5 +241,5 @@ def _row(record: RunRecord) -> dict[str, Any]:
         "forgetting": None if record.forgetting is None else 100 * record.forgetting,
         "training s": record.training_seconds_total,
         "MiB": None if size is None else size / MIB,
-        "error": (record.error or "").partition("\n")[0],
+        "error": "" if record.finished else _reason(record),
     }

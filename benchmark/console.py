@@ -14,7 +14,7 @@ from benchmark.measure.size import mib
 from benchmark.notebook import Cell, cell
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Progress
-from results.schema import RunRecord
+from results.schema import TASK_1_SETTINGS, RunRecord
 
 BAR_WIDTH = 30
 CLEAR = "\r\033[K"  #: a terminal's code for an empty line
@@ -81,27 +81,27 @@ class Console:
 
     def hear(self, spec: RunSpec, event: dict[str, Any]) -> None:
         """One event of one run."""
-        name = self._names[spec.run_id]
-        kind = event["type"]
+        key, kind = spec.run_id, event["type"]
+        name = self._names[key]
         if kind == "run-start":
-            self._tasks[name] = (event["done"], event["tasks"], "")
-            self._began[name] = time.monotonic()
+            self._tasks[key] = (event["done"], event["tasks"], "")
+            self._began[key] = time.monotonic()
             if self._progress is not None:
-                self._bars[name] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
+                self._bars[key] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
             elif self._cell is None:
                 self._say(f"{name}: {event['tasks']} tasks")
         elif kind == "task-start":
-            self._tasks[name] = (event["position"] - 1, self._tasks.get(name, (0, 0, ""))[1], event["name"])
-            self._note(name, event["name"])
+            self._tasks[key] = (event["position"] - 1, self._tasks.get(key, (0, 0, ""))[1], event["name"])
+            self._note(key, event["name"])
         elif kind == "epoch":
             text = f"{event['task']}  {event['phase']} {event['epoch']}/{event['epochs']}  train {event['train']:.3f}"
-            self._note(name, text)
-            self._plain_epoch(name, text)
+            self._note(key, text)
+            self._plain_epoch(key, text)
         elif kind == "task-end":
-            _, total, _ = self._tasks.get(name, (0, 0, ""))
+            _, total, _ = self._tasks.get(key, (0, 0, ""))
             text = f"{event['name']}: accuracy {event['accuracy']:.3f}, trained {event['seconds']:.1f} s"
-            if self._progress is not None and name in self._bars:
-                self._progress.update(self._bars[name], completed=event["position"], note=text)
+            if self._progress is not None and key in self._bars:
+                self._progress.update(self._bars[key], completed=event["position"], note=text)
             elif self._cell is None:
                 self._say(f"{name}: {event['position']}/{total} {text}")
         elif kind == "message":
@@ -109,12 +109,14 @@ class Console:
 
     def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
         """A run is over."""
-        name = self._names[spec.run_id]
+        key = spec.run_id
+        name = self._names[key]
         self.done += record is not None
         self._left.pop(spec.run_id, None)
         if self._estimates is not None and record is not None and record.finished:
             self._estimates.learn(spec, record)
-        seconds, left = time.monotonic() - self._began.get(name, time.monotonic()), self._time_left()
+        began, left = self._began.get(spec.run_id), self._time_left()
+        seconds = 0.0 if began is None else time.monotonic() - began
         if record is None:
             text = "another process is at it"
         elif record.finished and record.mean_accuracy is not None:
@@ -122,8 +124,8 @@ class Console:
         else:
             text = f"FAILED: {(record.error or 'no reason given').splitlines()[0]}"
         if self._progress is not None:
-            if name in self._bars:
-                self._progress.remove_task(self._bars.pop(name))
+            if key in self._bars:
+                self._progress.remove_task(self._bars.pop(key))
             self._progress.update(self._overall, completed=self.done, note=left)
         told = f"[{self.done}/{self.runs}] {name}: {text}{f', {left}' if left else ''}"
         if self._cell is not None:
@@ -140,24 +142,24 @@ class Console:
 
         total = found.total(specs, self._workers)
         now = time.monotonic()
-        gone = sum(now - self._began[name] for spec in specs if (name := self._names[spec.run_id]) in self._began)
+        gone = sum(now - self._began[spec.run_id] for spec in specs if spec.run_id in self._began)
         return "" if total is None else f"about {in_words(max(1.0, total - gone / self._workers))} left"
 
     def wait(self, spec: RunSpec) -> None:
         """A run is another process's; the command waits for it."""
         self._say(f"{self._names[spec.run_id]}: waiting for the other process")
 
-    def _note(self, name: str, text: str) -> None:
+    def _note(self, key: str, text: str) -> None:
         if self._cell is not None:
-            self._cell(f"{self.done} of {self.runs} runs done; {name}: {text}")
-        if self._progress is not None and name in self._bars:
-            self._progress.update(self._bars[name], note=text)
+            self._cell(f"{self.done} of {self.runs} runs done; {self._names[key]}: {text}")
+        if self._progress is not None and key in self._bars:
+            self._progress.update(self._bars[key], note=text)
 
-    def _plain_epoch(self, name: str, text: str) -> None:
+    def _plain_epoch(self, key: str, text: str) -> None:
         now = time.monotonic()
-        if self._progress is None and self._cell is None and now - self._last_line.setdefault(name, now) >= PLAIN_EVERY:
-            self._last_line[name] = now
-            print(f"{name}: {text}", flush=True)
+        if self._progress is None and self._cell is None and now - self._last_line.setdefault(key, now) >= PLAIN_EVERY:
+            self._last_line[key] = now
+            print(f"{self._names[key]}: {text}", flush=True)
 
     def _say(self, text: str) -> None:
         if self._progress is not None:
@@ -182,15 +184,22 @@ def labels(specs: Sequence[Mapping[str, Any]]) -> list[str]:
         own = _facts(spec)
         told = [f"{key} {value}" for key, value in own.items() if any(other.get(key) != value for other in alike)]
         found.append(f"{name} ({', '.join(told[:TOLD])})" if told else name)
-    return found
+    return [label if found.count(label) == 1 else f"{label} #{at}" for at, label in enumerate(found, start=1)]
 
 
 def _facts(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What two runs of one method and seed may differ in, by the name that a label gives it."""
     facts = {"BN": spec.get("bn_policy"), "from task": spec.get("initial_task"), "selection": spec.get("selection")}
-    for part in (spec.get("settings"), spec.get("mask")):
-        facts |= part if isinstance(part, dict) else {}
-    return facts
+    backbone, protocol = _part(spec, "backbone"), _part(spec, "protocol")
+    facts |= {"backbone": backbone.get("name"), "width": backbone.get("width"), "batch": protocol.get("batch_size")}
+    facts |= _part(protocol, "augmentation") | _part(spec, "settings") | _part(spec, "mask")
+    return facts | {f"task 1's {key}": value for key, value in _part(spec, TASK_1_SETTINGS).items()}
+
+
+def _part(value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A mapping inside; empty where a damaged record has something else there."""
+    found = value.get(key)
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def print_table(records: Sequence[RunRecord]) -> None:

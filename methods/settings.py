@@ -77,6 +77,7 @@ class WeightSettings(Settings):
         None,
         "learning rate of the task's head in the main phase, in later phases in proportion; none: lr",
         since=2,
+        yields_to=("lr",),
     )
     clip: float | None = knob(
         None,
@@ -109,7 +110,7 @@ class MaskedSettings(Settings):
     epochs: int = knob(30, "length of the main training phase", "epochs", above=0, also=EPOCH_WORDS)
     lr: float = knob(1e-4, "learning rate (Adam's) of mask scores and of a BN set per task", also=RATE_WORDS)
     mask_lr: float | None = knob(None, "Adam's rate for mask scores; none: lr", since=2)
-    bn_lr: float | None = knob(None, "Adam's rate for a BN set per task; none: lr", since=2)
+    bn_lr: float | None = knob(None, "Adam's rate for a BN set per task; none: lr", since=2, yields_to=("lr",))
     head_lr: float = knob(1e-4, "Adam's rate for the task's head")
     schedule: str = knob("step", "step is the papers', cosine the KSM release's (with lr 2e-4)", choices=SCHEDULES)
     milestones: tuple[int, ...] = knob((15,), "epochs after which the rate falls by gamma", "epochs")

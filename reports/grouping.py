@@ -29,6 +29,8 @@ from results.schema import TASK_1_SETTINGS, RunRecord
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
 #: Keys that follow from others and say nothing of their own.
+#: Keys that say where numbers come from and change none.
+UNHASHED = ("scenario_title", "settings_of", "inputs")
 FOLLOWING = ("scenario_title", "task_names", "task_indices", "settings_of", "inputs")
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
@@ -210,7 +212,7 @@ def configuration_key(record: RunRecord) -> str:
 def complete(record: RunRecord) -> dict[str, Any]:
     """The specification without what says nothing of its own, and with knobs that are younger than the record: those
     did then what it says in the method's card. So runs of one configuration are one, whatever version made them."""
-    spec = {key: value for key, value in record.spec.items() if key not in ("settings_of", "inputs")}
+    spec = {key: value for key, value in record.spec.items() if key not in UNHASHED}
     card = METHODS.get(str(spec.get("method")))
     kinds: dict[str, Any] = {TASK_1_SETTINGS: TrainSettings, "mask": MaskSettings}
     kinds["settings"] = type(card.settings) if card else None

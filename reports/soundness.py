@@ -175,7 +175,8 @@ def _found(panel: Panel, item: Configuration) -> Iterator[Fault]:
     knob, rate = _rate(item)
     unmoved = sum(masks_never_moved(run) for run in item.runs)
     if unmoved:
-        advice = f"raise {item.method}.{knob} or train longer" if rate else "train longer"
+        longer = "" if knob == "reach" else " or train longer"  # scores then travel as far in any number of steps
+        advice = f"raise {item.method}.{knob}{longer}" if rate else "train longer"
         yield Fault(UNMOVED, "masks never moved", _joined(rate, _of_runs(unmoved, item)), advice)
     beside = [one for run in item.runs if (one := guessing(run)) is not None and one.explains]
     tune = f"tune its rates with --set {item.method}.{knob or '…'}=…"

@@ -60,8 +60,8 @@ def _free(value: Any, depth: int) -> str | None:
 
 def _of_the_end(record: RunRecord) -> Iterator[str]:
     if not record.finished:
-        if not (record.error or "").strip():
-            yield "it says failed but not why (its error is empty)"
+        if record.error is not None and not record.error.strip():
+            yield "it says failed but its error is an empty text"
         return
     if not record.tasks:
         yield "it says finished but holds no task"

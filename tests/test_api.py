@@ -155,7 +155,17 @@ def test_a_wrong_option_is_the_same_sentence_everywhere(
         ({"methods": "head-only", "settings": {"ksm.lr": 1}}, "ksm.lr has no effect: ksm is not among the methods"),
         ({"methods": "head-only", "settings": {"mask.soft": "none"}}, "none of head-only has masks"),
         ({"settings": {"run.measure": ["full", "minimal"]}}, "run.measure takes one value, not 2"),
-        ({"random_seed": 3}, r"no option 'random_seed'\. Did you mean 'seed'\?"),
+        ({"random_seed": 3}, r"no option 'random_seed'\. Did you mean 'seeds'\?"),
+        ({"learning_rate": 3}, r"no option 'learning_rate'\. It is a setting: --set METHOD\.lr="),
+        ({"batch_size": 3}, r"no option 'batch_size'\. It is a setting: --set protocol\.batch_size="),
+        ({"seeds": []}, "seeds must name at least 1"),
+        ({"methods": []}, "methods must name at least 1"),
+        ({"seeds": [[0]]}, r"seeds must be a whole number, not \[0\]"),
+        ({"seeds": 1, "seed": 2}, "seed and seeds are one option; give it once"),
+        ({"settings": ["ksm.lr=1"]}, "settings must hold keys and values"),
+        ({"overrides": {"ksm.lr": 1}}, "There is no option 'overrides'"),
+        ({"settings": {"packnet.prune_ratio": ""}}, "packnet.prune_ratio must name at least 1"),
+        ({"methods": "packnet", "settings": {"scratch.lr": 1}}, "scratch.lr has no effect"),
         ({"dry_run": True}, "dry_run is an option of the command line only"),
         ({"tasks": 9}, "digits has 5 tasks"),
         ({"protocol": "imagenet"}, r"'imagenet' is unknown\. Did you mean 'imagenet2sketch'\?"),
@@ -168,6 +178,94 @@ def test_what_is_wrong_with_a_request_is_raised_before_anything_is_written(
     with pytest.raises(mb.RequestError, match=told):
         mb.run("digits", **{"methods": "all", **words, "results": tmp_path / "runs"})
     assert not list(tmp_path.iterdir())
+
+
+def test_other_names_of_an_option_and_other_kinds_of_number(tmp_path: Path) -> None:
+    import numpy as np
+
+    how = {**QUICK, "results": tmp_path / "runs", "epochs": np.int64(1)}
+    (record,) = mb.run(method="head-only", seed=np.arange(7, 8), **how).records
+    assert (record.spec["method"], record.spec["seed"], record.spec["epochs"]) == ("head-only", 7, 1)
+    swept = mb.run("digits", "head-only", settings={"head-only.lr": np.logspace(-3, -2, 2)}, **how)
+    assert [record.spec["settings"]["lr"] for record in swept.records] == [1e-3, 1e-2]
+    assert list(swept.runs()["run"]) == ["head-only s0 (lr 0.001)", "head-only s0 (lr 0.01)"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--lr", "5"], "It is a setting: --set METHOD.lr=…"),
+        (["--batch-size", "5"], "It is a setting: --set protocol.batch_size=…"),
+        (["--dataset", "digits"], "Did you mean '--scenario'?"),
+        (["--algorithm", "ksm"], "Did you mean '--method'?"),
+        (["--epochs="], "--epochs needs a value"),
+        (["--weights", ""], "--weights needs a value"),
+    ],
+)
+def test_words_of_others_at_the_command_line(words: list[str], told: str, command: Callable[..., Any]) -> None:
+    answer = command("run", *words)
+    assert answer.code == 2
+    assert told in answer.err
+
+
+# ---------------------------------------------------------------------- sweeps and estimates
+
+
+def planned(**wanted: Any) -> list[Any]:
+    from benchmark.plan.planning import planned as plan
+    from benchmark.plan.request import request_of
+    from benchmark.scenarios.loader import load_scenario
+
+    return plan(request_of({"scenario": "digits", **wanted}), load_scenario("digits"))
+
+
+def test_a_sweep_is_the_product_of_what_concerns_a_method() -> None:
+    settings = {"ksm.lr": [1e-3, 2e-3], "backbone.width": [0.5, 1], "scratch.lr": [0.01, 0.02]}
+    specs = planned(methods=["ksm", "packnet"], settings=settings)
+    assert [spec.method for spec in specs] == ["ksm"] * 8 + ["packnet"] * 2  # PackNet has no task-1 network to tune
+    assert len({spec.run_id for spec in specs}) == 10
+    from benchmark.console import labels
+
+    names = labels([spec.to_json() for spec in specs])
+    assert len(set(names)) == 10
+    assert "packnet s0 (width 0.5)" in names
+
+
+def test_estimates_by_hand() -> None:
+    from benchmark.execute.estimate import Estimates, in_words, work_of
+
+    (spec,) = planned(methods="ksm", epochs=10, tasks=2)
+    images = {1: 100, 2: 50}
+    task_1, main = spec.scratch.epochs, spec.settings.epochs
+    assert work_of(spec, images) == 90 * task_1 + 45 * main  # a tenth is held out
+    assert work_of(spec, images, held_out=False) == 100 * task_1 + 50 * main
+    assert work_of(spec, {1: 100}) is None
+    found = Estimates(images)
+    assert found.seconds(spec) is None
+    found.learn_step(spec, 0.32)  # 32 images a step: 0.01 s an image, and a quarter for what is beside the steps
+    assert found.seconds(spec) == pytest.approx(1.25 * 0.01 * work_of(spec, images))
+    assert found.total([spec, spec, spec], 2) == pytest.approx(1.5 * found.seconds(spec))
+    assert found.total([spec], 8) == pytest.approx(found.seconds(spec))
+    assert [in_words(value) for value in (0.2, 40, 600, 9000, 400000)] == ["1 s", "40 s", "10 min", "2.5 h", "4.6 days"]
+
+
+def test_a_finished_runs_estimate_is_its_own_time(runs: tuple[mb.Results, Path]) -> None:
+    from benchmark.execute.estimate import Estimates
+    from benchmark.plan.spec import RunSpec
+
+    record = runs[0].records[0]
+    spec = RunSpec.from_json(record.spec)
+    found = Estimates({task.index: round(task.train_images / 0.9) for task in record.tasks})
+    found.learn(spec, record)
+    assert found.seconds(dataclasses.replace(spec, train_limit=None)) == pytest.approx(record.wall_seconds, rel=0.02)
+
+
+def test_dry_run_says_what_is_done_already(runs: tuple[mb.Results, Path], command: Callable[..., Any]) -> None:
+    words = ["--tasks", 2, "--epochs", 2, "--train-limit", 40, "--results", runs[1], "--dry-run"]
+    answer = command("run", "--method", "head-only", *words)
+    assert answer.code == 0, answer.err
+    assert "done" in answer.out
+    assert "1 run, 1 of them finished already; nothing was started." in answer.out
 
 
 # ---------------------------------------------------------------------- one field

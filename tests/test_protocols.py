@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmark.errors import RequestError
-from benchmark.plan.planning import known_protocols, planned
+from benchmark.plan.planning import known_protocols, planned, warnings_of
 from benchmark.plan.request import request_of
 from benchmark.scenarios.loader import load_scenario
 from methods.engine.knobs import check_settings
@@ -63,6 +63,22 @@ def test_a_rate_by_hand_takes_the_place_of_reach(knob: str) -> None:
     assert both.reach is None
     assert settings("ksm", settings={f"ksm.{knob}": 1e-3, "ksm.reach": 4.0}).reach == 4.0
     assert settings("ksm", settings={"ksm.head_lr": 1e-2}).reach == 3.0
+
+
+def test_a_rate_by_hand_drives_head_and_bn_too() -> None:
+    slow = settings("packnet", settings={"packnet.lr": 1e-3})
+    assert (slow.head_lr, slow.head_rate(slow.retrain_lr)) == (None, slow.retrain_lr)
+    assert settings("ksm", settings={"ksm.lr": 1e-4}).bn_lr is None
+    assert settings("finetune", settings={"finetune.clip": 2.0}).head_lr == 1e-2
+
+
+def test_a_training_of_one_step_moves_no_score_and_says_so() -> None:
+    scenario = dataclasses.replace(load_scenario("digits"), protocol="", pretrained=True)
+    wanted = {"methods": "ksm", "scenario": "digits", "epochs": 1, "train_limit": 20, "tasks": 2}
+    (spec,) = planned(request_of(wanted), scenario)
+    (warning,) = warnings_of(spec, 18)
+    assert "every mask will keep everything" in warning
+    assert warning.endswith("Raise ksm.reach.")
 
 
 def test_every_protocol_of_every_method_is_within_its_bounds() -> None:

@@ -247,7 +247,7 @@ def test_mask_ratios_have_a_scale_from_0_to_100() -> None:
     [
         ({"lr": 1e-4}, ("at lr=0.0001", "raise ksm.lr or train longer")),
         ({"lr": 1e-4, "mask_lr": 2e-4, "reach": None}, ("at mask_lr=0.0002", "raise ksm.mask_lr or train longer")),
-        ({"lr": 1e-4, "mask_lr": None, "reach": 2.0}, ("at reach=2", "raise ksm.reach or train longer")),
+        ({"lr": 1e-4, "mask_lr": None, "reach": 2.0}, ("at reach=2", "raise ksm.reach")),
     ],
 )
 def test_the_setting_that_drives_the_masks_is_named(settings: dict[str, Any], told: tuple[str, str]) -> None:

@@ -21,8 +21,13 @@ from methods.registry import use_plugins
 CONFIG, DRY_RUN = "config", "dry_run"
 
 
-def add_options(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
-    """The options of ``Request``, or those of its fields in ``only``; what is not given is None."""
+def add_options(
+    parser: argparse.ArgumentParser, only: Collection[str] | None = None, defaults: Mapping[str, str] | None = None
+) -> None:
+    """The options of ``Request``, or those of its fields in ``only``; what is not given is None.
+
+    ``defaults``: in words, where a command has others than ``run``.
+    """
     known = declared(Request)
     shown = [known[name] for name in (known if only is None else only)]
     for title in (WHAT, HOW):
@@ -30,10 +35,10 @@ def add_options(parser: argparse.ArgumentParser, only: Collection[str] | None = 
         group = parser.add_argument_group(title) if members else None
         for one in members:
             assert group is not None
-            _add(group, one)
+            _add(group, one, (defaults or {}).get(one.name))
 
 
-def _add(group: argparse._ArgumentGroup, one: Declared) -> None:
+def _add(group: argparse._ArgumentGroup, one: Declared, default: str | None) -> None:
     if one.is_flag:
         group.add_argument(one.flag, dest=one.name, action="store_const", const=not one.default, help=one.about.help)
         return
@@ -43,15 +48,15 @@ def _add(group: argparse._ArgumentGroup, one: Declared) -> None:
         dest=one.name,
         action="append" if several else "store",
         metavar=one.about.metavar or None,
-        help=help_of(one).replace("%", "%%"),
+        help=help_of(one, default).replace("%", "%%"),
     )
 
 
-def help_of(one: Declared) -> str:
+def help_of(one: Declared, default: str | None = None) -> str:
     """What an option does, which values it takes, and its default."""
-    told = one.about.told or ("" if one.default in (None, (), {}) else str(one.default))
+    told = default or one.about.told or ("" if one.default in (None, (), {}) else str(one.default))
     choices = [item for item in one.about.choices if item not in one.about.help]
-    allowed = f": {', '.join(one.about.choices)}" if choices else ""
+    allowed = f" [{', '.join(one.about.choices)}]" if choices else ""
     return f"{one.about.help}{allowed}{f' (default: {told})' if told else ''}"
 
 
@@ -70,6 +75,9 @@ def given(args: argparse.Namespace, only: Collection[str] | None = None) -> dict
     """The options that the command line gives, checked, by field. Raises RequestError."""
     names = {name: one for name, one in declared(Request).items() if only is None or name in only}
     words = {name: value for name in names if (value := getattr(args, name, None)) is not None}
+    for name, word in words.items():
+        if word == "" or word == [""]:
+            raise RequestError(f"{names[name].flag} needs a value.")
     overrides = words.pop("overrides", None)
     flags = {name: words.pop(name) for name in tuple(words) if names[name].is_flag}
     found = read_values(Request, words, flag) | flags

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -40,12 +41,20 @@ class Parser(argparse.ArgumentParser):
         if "unrecognized arguments:" in message:
             word = message.split("unrecognized arguments:")[1].split()[0].split("=")[0]
             known = [option for action in self._every_action() for option in action.option_strings]
-        elif "invalid choice:" in message:
-            word, known = message.split("'")[1], list(VERBS)
-        else:
-            return ""
-        near = difflib.get_close_matches(word, known, n=1)
-        return f" Did you mean {near[0]!r}?" if near else ""
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+            return f" Did you mean {near[0]!r}?" if near else self._meant(word)
+        if "invalid choice:" in message:
+            word, offered = message.split("'")[1], re.findall(r"'([\w-]+)'", message.partition("choose from")[2])
+            near = difflib.get_close_matches(word, offered or list(VERBS), n=1)
+            return f" Did you mean {near[0]!r}?" if near else ""
+        return ""
+
+    def _meant(self, word: str) -> str:
+        """By meaning: options of ``run`` and settings."""
+        from benchmark.plan.options import meant
+        from benchmark.plan.request import Request
+
+        return meant(Request, word, lambda one: one.flag)
 
     def _every_action(self) -> list[argparse.Action]:
         actions = list(self._actions)

@@ -44,7 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_options(parser, OPTIONS)
+    defaults = {"threads": "torch's choice", "epochs": "the scenario's; of the runs of --measuring only"}
+    add_options(parser, OPTIONS, defaults)
     what = parser.add_argument_group("what to measure")
     what.add_argument(
         "--bn-policy", metavar="P", help="frozen, per-task or, with a comma, both; default: as the method's paper"
@@ -152,6 +153,9 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     args.set = args.overrides or ()
     args.bn_policy = None
     request = settle(args, OPTIONS)
+    for key, value in request.overrides.items():
+        if isinstance(value, list):
+            raise RequestError(f"perf takes one value for {key}, not {len(value)}; give the command once for each.")
     args.device = device_of(request.device)
     scenario = load_scenario(request.scenario)
     specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]

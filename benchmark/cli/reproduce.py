@@ -38,7 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("table", choices=TABLES)
-    add_options(parser)
+    defaults = {"scenario": "the table's", "methods": "all of the table", "selection": "legacy-test"}
+    add_options(parser, defaults=defaults)
     add_config(parser)
     parser.set_defaults(run=run)
 

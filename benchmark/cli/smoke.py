@@ -53,8 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Both benchmarks; exit code 1 when something is wrong. Raises RequestError: a wrong option."""
     from benchmark.data.locate import data_root
+    from benchmark.plan.device import device_of
 
     settle(args, OPTIONS)
+    device_of(args.device)
     started = time.monotonic()
     how = {"device": args.device, "plugins": args.plugins, "threads": 1}
     root = data_root(args.data_root)

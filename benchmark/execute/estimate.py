@@ -22,6 +22,7 @@ from results.schema import RunRecord
 
 if TYPE_CHECKING:
     from benchmark.execute.executors import Executor, Job
+    from benchmark.execute.store import RunFolder
 
 #: what must be equal for one run's speed to tell of another's
 Kind = tuple[Any, ...]
@@ -44,7 +45,7 @@ class Estimates:
     def learn(self, spec: RunSpec, record: RunRecord) -> None:
         """A finished run's speed."""
         images = {task.index: task.train_images for task in record.tasks}
-        work = work_of(spec, images)
+        work = work_of(spec, images, held_out=False)  # the record's images are those that were trained on
         if record.wall_seconds and work:
             self.rates.setdefault(kind_of(spec), []).append(record.wall_seconds / work)
 
@@ -94,13 +95,16 @@ def kind_of(spec: RunSpec) -> Kind:
     return (spec.method, net.name, net.width, net.image_size, *how)
 
 
-def work_of(spec: RunSpec, images: Mapping[int, int]) -> float | None:
-    """Images times epochs of the whole run; None where a task's images are not known."""
+def work_of(spec: RunSpec, images: Mapping[int, int], *, held_out: bool = True) -> float | None:
+    """Images times epochs of the whole run; None where a task's images are not known.
+
+    ``held_out``: the images to select on are still among ``images``.
+    """
     counts = [images.get(index) for index in spec.task_indices]
     if not counts or None in counts:
         return None
     seen = [min(count, spec.train_limit or count) for count in counts if count is not None]
-    if spec.selection == "validation":
+    if spec.selection == "validation" and held_out:
         seen = [count - count // 10 for count in seen]
     card = METHODS[spec.method]
     epochs = [spec.settings.all_epochs] * len(seen)
@@ -219,35 +223,54 @@ def in_words(seconds: float) -> str:
 def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> None:
     """The plan as a table on stdout, one row a run, and how long it will take. Raises RequestError."""
     from benchmark.console import labels
+    from benchmark.execute.store import run_folder
 
-    found, reason = _for_plan(request, scenario, specs)
+    done = {spec.run_id for spec in specs if _is_finished(run_folder(request.results, *spec.ids)) and not request.force}
+    to_do = [spec for spec in specs if spec.run_id not in done]
+    found, reason, workers = _for_plan(request, scenario, to_do)
     names = labels([spec.to_json() for spec in specs])
     width = max(map(len, names))
     for name, spec in zip(names, specs, strict=True):
-        seconds = found.seconds(spec) if found else None
+        seconds = found.seconds(spec) if found and spec.run_id not in done else None
+        time_of = "done" if spec.run_id in done else in_words(seconds) if seconds else "?"
         shown = (
             f"{len(spec.task_indices)} tasks, {spec.settings.epochs} epochs, {spec.backbone.name}, "
             f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
         )
-        print(f"{name:<{width}}  {in_words(seconds) if seconds else '?':>8}  {shown}  {spec.run_id}")
-    plural = "s" if len(specs) != 1 else ""
-    total = found.total(specs, request.workers) if found else None
-    if found and total is not None:
-        told = f"about {in_words(total)} with {request.workers} at a time, by {found.basis(specs)}"
-    else:
-        told = f"no estimate of the time: {reason or 'a step of some run could not be timed'}"
-    print(f"{len(specs)} run{plural}; {told}; nothing was started.")
+        print(f"{name:<{width}}  {time_of:>8}  {shown}  {spec.run_id}")
+    print(f"{_counted(len(specs), len(done))}; {_told(found, reason, to_do, workers)}nothing was started.")
 
 
-def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str]:
-    """Estimates for a plan, or None and why there are none."""
+def _counted(runs: int, done: int) -> str:
+    plural = "s" if runs != 1 else ""
+    return f"{runs} run{plural}" + (f", {done} of them finished already" if done else "")
+
+
+def _told(found: Estimates | None, reason: str, to_do: Sequence[RunSpec], workers: int) -> str:
+    if not to_do:
+        return ""
+    total = found.total(to_do, workers) if found else None
+    if found is None or total is None:
+        return f"no estimate of the time: {reason or 'a step of some run could not be timed'}; "
+    beside = f" with {workers} at a time" if workers > 1 else ""
+    return f"about {in_words(total)}{beside}, by {found.basis(to_do)}; "
+
+
+def _is_finished(folder: RunFolder) -> bool:
+    record = folder.read()
+    return record is not None and record.finished and not folder.to_be_repeated
+
+
+def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str, int]:
+    """Estimates for a plan, or None and why there are none; and how many runs there will be at a time."""
     from benchmark.console import decoding_progress, waiting
     from benchmark.execute.executors import Job, executor_for
     from benchmark.execute.sweep import sweep_of
 
+    if not specs:
+        return None, "", 1
     try:
-        sweep = sweep_of(request, scenario, specs)
-        options = sweep.options
+        options = sweep_of(request, scenario, specs).options
         found = estimates(options.results, options.device, options.threads, scenario)
         wanted = {index for spec in specs for index in spec.task_indices}
         if wanted - set(found.images):
@@ -262,5 +285,5 @@ def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) ->
             finally:
                 executor.stop()
     except RequestError as error:
-        return None, str(error).rstrip(".")
-    return found, ""
+        return None, str(error).rstrip("."), 1
+    return found, "", options.workers

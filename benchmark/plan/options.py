@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from benchmark.errors import RequestError, did_you_mean
-from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, types_of
+from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, items_of, shown, types_of
+
+#: the field that holds settings of methods, which have a check of their own
+SETTINGS = "overrides"
 
 #: groups in ``--help``
 WHAT, HOW = "what to run", "where and how"
@@ -72,21 +75,21 @@ class Declared:
 
     def read(self, value: Any, shown_as: str) -> Any:
         """``value`` as the field has it. Raises RequestError, calling the option ``shown_as``."""
-        if self.is_list and isinstance(value, str | list | tuple):
-            value = _each_once(value)
         try:
+            if self.is_list:
+                several = coerced(self.hint, self.about, _single_values(items_of(value)))
+                return tuple(dict.fromkeys(several))  # each once
             return coerced(self.hint, self.about, value)
         except WrongValue as error:
             raise RequestError(f"{shown_as} {error}.") from None
 
 
-def _each_once(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
-    """``"0,1"``, ``["0,1", 2]`` -> the single values, each once."""
-    words = [value] if isinstance(value, str) else list(value)
+def _single_values(value: str | list[Any] | tuple[Any, ...]) -> list[Any]:
+    """``"0,1"``, ``["0,1", 2]`` -> the single values."""
     parts: list[Any] = []
-    for word in words:
+    for word in [value] if isinstance(value, str) else value:
         parts += [part.strip() for part in word.split(",")] if isinstance(word, str) else [word]
-    return list(dict.fromkeys(parts))
+    return parts
 
 
 def declared(kind: type) -> dict[str, Declared]:
@@ -114,16 +117,28 @@ def read_values(
         RequestError: an unknown name, or a value that an option cannot take.
     """
     known = declared(kind)
-    names = {name: option for option in known.values() for name in (option.name, option.word)}
-    found = {}
+    names = {name: one for one in known.values() for name in (one.name, one.word) if one.name != SETTINGS}
+    found: dict[str, Any] = {}
     for name, value in values.items():
         key = str(name).replace("-", "_")
         if key not in names:
-            words = [one.word for one in known.values()]
-            also = {other: one.word for one in known.values() for other in one.about.also}
-            raise RequestError(f"{where}There is no option {name!r}.{did_you_mean(key, words, also)}")
+            raise RequestError(f"{where}There is no option {shown(name)}.{meant(kind, key, lambda one: one.name)}")
         one = names[key]
+        if one.name in found:
+            raise RequestError(f"{where}{one.word} and {one.name} are one option; give it once.")
         if one.is_flag and key == f"no_{one.name}":
             value = not one.read(value, spelled(one))
         found[one.name] = one.read(value, spelled(one))
     return found
+
+
+def meant(kind: type, word: str, spelled: Callable[[Declared], str]) -> str:
+    """`` Did you mean …?`` for a word that is no option: one that looks or means alike, or a setting."""
+    from benchmark.plan.overrides import settings_called
+
+    known = declared(kind)
+    word = word.lstrip("-").replace("-", "_").lower()
+    also = {other: spelled(one) for one in known.values() for other in (one.word, one.name, *one.about.also)}
+    if word not in also and (settings := settings_called(word)):
+        return f" It is a setting: --set {settings[0]}=…; 'python -m benchmark list settings' shows all."
+    return did_you_mean(word, [spelled(one) for one in known.values()], also)

@@ -16,7 +16,7 @@ from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import Backbone, Batches
 from benchmark.scenarios.contract import Augmentation
 from methods.card import Card
-from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, knobs_of, types_of
+from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, items_of, knobs_of, types_of
 from methods.registry import METHODS
 from methods.settings import MaskSettings
 
@@ -87,14 +87,16 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(key: str, known: Key, value: Any) -> Any:
-    several = value.split(",") if isinstance(value, str) else value
     try:
-        if known.is_scalar and isinstance(several, list | tuple) and len(several) > 1:
-            if key.startswith("run."):
-                raise WrongValue(f"takes one value, not {len(several)}")
-            return list(dict.fromkeys(coerced(known.hint, known.about, one) for one in several))
-        single = several[0] if known.is_scalar and isinstance(several, list | tuple) and several else value
-        return coerced(known.hint, known.about, single)
+        if not known.is_scalar:
+            return coerced(known.hint, known.about, value)
+        several = items_of(value.split(",") if isinstance(value, str) else value)
+        if len(several) > 1 and key.startswith("run."):
+            raise WrongValue(f"takes one value, not {len(several)}")
+        found = list(dict.fromkeys(coerced(known.hint, known.about, one) for one in several))
+        if not found:
+            raise WrongValue("must name at least 1")
+        return found if len(found) > 1 else found[0]
     except WrongValue as error:
         raise RequestError(f"{key} {error}.") from None
 
@@ -104,31 +106,55 @@ def _also(keys: Mapping[str, Key]) -> dict[str, str]:
     return {f"{key.partition('.')[0]}.{word}": key for key, known in keys.items() for word in known.about.also}
 
 
-def require_used(overrides: Mapping[str, Any], cards: Collection[Card], references: Collection[str]) -> None:
+def settings_called(word: str) -> list[str]:
+    """Keys whose last part a word is, or means: ``lr`` -> ``METHOD.lr``; those of methods stand for all of them."""
+    keys = known_keys()
+    found = [key for key, known in keys.items() if word in (key.partition(".")[2], *known.about.also)]
+    return list(dict.fromkeys(_generic(key) for key in found))
+
+
+def _generic(key: str) -> str:
+    section, _, name = key.partition(".")
+    return f"METHOD.{name}" if section in METHODS else key
+
+
+def require_used(overrides: Mapping[str, Any], cards: Collection[Card], references: Mapping[str, str]) -> None:
     """Every setting is one that some chosen method has.
 
     Args:
-        references: the methods that train task-1 networks and goals of the chosen ones.
+        references: by method, the one that trains its task-1 network and goals.
 
     Raises:
         RequestError: one is not.
     """
     names = [card.name for card in cards]
+    used = {references[name] for name in names if name in references}
     for key in overrides:
         section = key.partition(".")[0]
         if section == "mask" and not any(card.mask for card in cards):
             raise RequestError(f"{key} has no effect: none of {', '.join(names)} has masks to set; leave it out.")
-        if section in METHODS and section not in (*names, *references):
+        if section in METHODS and section not in (*names, *used):
             raise RequestError(
                 f"{key} has no effect: {section} is not among the methods that run ({', '.join(names)}); leave it out, "
                 f"or add --method {section}."
             )
 
 
-def variants(overrides: Mapping[str, Any], card: Card, references: Collection[str]) -> Iterator[dict[str, Any]]:
-    """The settings of each run of a method: one for every combination of values in sweeps that concern it."""
-    sections = {"backbone", "protocol", card.name, *references} | ({"mask"} if card.mask else set())
+def variants(overrides: Mapping[str, Any], card: Card, shared: str, uses_shared: bool) -> Iterator[dict[str, Any]]:
+    """The settings of each run of a method: one for every combination of values in sweeps that concern it.
+
+    Args:
+        shared: the method whose settings a run records for its task-1 network and goals.
+        uses_shared: the method has such a network or goals; else a sweep of their settings makes no difference to it.
+    """
+    sections = {"backbone", "protocol", card.name, shared} | ({"mask"} if card.mask else set())
     concern = {key: value for key, value in overrides.items() if key.partition(".")[0] in sections}
+    if not uses_shared and card.name != shared:
+        concern = {
+            key: value
+            for key, value in concern.items()
+            if not (isinstance(value, list) and key.startswith(f"{shared}."))
+        }
     choices = [value if isinstance(value, list) else [value] for value in concern.values()]
     for values in itertools.product(*choices):
         yield dict(zip(concern, values, strict=True))

@@ -14,7 +14,7 @@ from benchmark.plan.spec import Backbone, Batches, RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import PRETRAINED, USUAL, Card
 from methods.engine.knobs import knobs_of
-from methods.engine.schedule import score_travel
+from methods.engine.schedule import driving_knob, score_travel
 from methods.registry import METHODS, reference
 from methods.settings import MaskedSettings
 
@@ -29,7 +29,6 @@ def weights_sha256(request: Request, scenario: Scenario) -> str | None:
 
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
     """Every run of a request. Raises RequestError."""
-    check(request, scenario)
     require_settings_used(request, scenario, request.methods)
     return list(plan(request, scenario, weights_sha256(request, scenario)))
 
@@ -43,19 +42,28 @@ def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[R
     check(request, scenario)
     for seed in request.seeds:
         for name in method_names(request.methods):
-            for overrides in variants(request.overrides, METHODS[name], references_of(request, scenario)):
+            card, pretrained = METHODS[name], starts_pretrained(request, scenario)
+            for overrides in variants(
+                request.overrides, card, reference(pretrained).name, uses_reference(card, pretrained)
+            ):
                 yield _spec(request, scenario, METHODS[name], seed, sha256, overrides)
 
 
-def references_of(request: Request, scenario: Scenario) -> tuple[str, ...]:
-    """The method that trains task-1 networks and accuracy goals of the request's runs."""
-    return (reference(scenario.pretrained or request.weights is not None).name,)
+def starts_pretrained(request: Request, scenario: Scenario) -> bool:
+    """The backbone comes with weights."""
+    return scenario.pretrained or request.weights is not None
+
+
+def uses_reference(card: Card, pretrained: bool) -> bool:
+    """The method starts from a task-1 network, or has accuracy goals, which another method trains."""
+    return card.starts_from_task1(pretrained) or card.needs.goal
 
 
 def require_settings_used(request: Request, scenario: Scenario, methods: tuple[str, ...]) -> None:
     """Raises RequestError for a setting that none of the methods (or groups) has."""
-    cards = [METHODS[name] for name in method_names(methods)]
-    require_used(request.overrides, cards, references_of(request, scenario))
+    cards, pretrained = [METHODS[name] for name in method_names(methods)], starts_pretrained(request, scenario)
+    references = {card.name: reference(pretrained).name for card in cards if uses_reference(card, pretrained)}
+    require_used(request.overrides, cards, references)
 
 
 def check(request: Request, scenario: Scenario) -> None:
@@ -94,8 +102,11 @@ def protocol_name(request: Request, scenario: Scenario) -> str:
     starts from pretrained weights, those for pretrained weights."""
     if request.protocol is not None:
         return request.protocol
-    pretrained = scenario.pretrained or request.weights is not None
-    return PRETRAINED if pretrained and scenario.protocol not in known_protocols() else scenario.protocol
+    return (
+        PRETRAINED
+        if starts_pretrained(request, scenario) and scenario.protocol not in known_protocols()
+        else scenario.protocol
+    )
 
 
 def known_protocols() -> tuple[str, ...]:
@@ -148,7 +159,7 @@ def _spec(
         if key in batches:
             augmentation[key] = batches.pop(key)
     weights = request.weights or scenario.weights
-    pretrained = scenario.pretrained or request.weights is not None
+    pretrained = starts_pretrained(request, scenario)
     return RunSpec(
         scenario=scenario.name,
         scenario_title=scenario.title or scenario.name,
@@ -198,10 +209,12 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
         travel = score_travel(spec.settings, spec.mask, steps)
         distance = abs(spec.mask.initial - spec.mask.threshold) - spec.mask.initial_spread
         if spec.mask.keep == "threshold" and travel <= distance:
+            knob = driving_knob(spec.settings)
+            longer = "" if knob == "reach" else "Train longer or "
             found.append(
                 f"{spec.method}: epochs x steps x learning rate = {travel:.4f} is too small for any mask score to "
-                f"cross the threshold ({distance:.4f} away): every mask will keep everything. Train longer or raise "
-                f"{spec.method}.lr."
+                f"cross the threshold ({distance:.4f} away): every mask will keep everything. {longer}"
+                f"{'Raise' if not longer else 'raise'} {spec.method}.{knob}."
             )
     if METHODS[spec.method].needs.goal and spec.selection == "last":
         found.append(

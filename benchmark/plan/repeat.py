@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ def read(path: Path) -> tuple[RunRecord, RunSpec]:
         record = read_record(path)
         check_fields(_Origin, record.provenance)
         check_fields(_Before, record.provenance.get("options") or {})
+        _require_paths(record.provenance.get("options") or {})
         check_fields(_Host, record.provenance.get("host") or {})
         use_plugins(plugins_of_record(record))
         spec = RunSpec.from_json(record.spec)
@@ -76,6 +79,18 @@ class _Before:
 @dataclass(frozen=True)
 class _Host:
     threads: Annotated[int, Within(0, 1024, "a number of threads from 0 to 1,024")] | None = None
+
+
+def _require_paths(options: Mapping[str, Any]) -> None:
+    """What options name as paths can be such, whether or not anything is there. Raises ValueError."""
+    for name in ("scenario_source", "data_root", "weights"):
+        try:
+            os.lstat(options.get(name) or ".")
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise ValueError(f"its {name} is too long for a path") from None
+        except ValueError:
+            raise ValueError(f"its {name} holds a character that no path has") from None
 
 
 def _carry_out_able(spec: RunSpec) -> None:

@@ -12,6 +12,7 @@ from benchmark.plan.execution import Execution
 from benchmark.plan.options import HOW, Declared, option, read_values
 from benchmark.plan.overrides import checked
 from methods.card import BN_POLICIES
+from methods.engine.knobs import shown
 from methods.registry import GROUPS, METHODS, use_plugins
 
 #: rules by which the epoch that counts is chosen
@@ -26,10 +27,16 @@ class Request(Execution):
     scenario: str = option("digits", "name or YAML file", also=("dataset", "benchmark", "data"))
     methods: tuple[str, ...] = option(
         DEFAULT_METHODS, "name or group, repeatable, comma lists", word="method", metavar="M", told="paper",
-        also=("strategy", "algorithm", "model"),
+        least_items=1, also=("strategy", "algorithm", "model"),
     )  # fmt: skip
     seeds: tuple[int, ...] = option(
-        (0,), "repeatable, comma lists", word="seed", metavar="N", told="0", also=("random_seed", "random_state")
+        (0,),
+        "repeatable, comma lists",
+        word="seed",
+        metavar="N",
+        told="0",
+        least_items=1,
+        also=("random_seed", "random_state"),
     )
     tasks: int | None = option(None, "only the first N tasks", metavar="N", at_least=1, also=("n_tasks", "experiences"))
     train_limit: int | None = option(None, "at most N training images per task", metavar="N", at_least=1)
@@ -45,16 +52,16 @@ class Request(Execution):
     )
     protocol: str | None = option(
         None,
-        "whose epochs and rates: cifar100-20 or imagenet2sketch, the papers' there; pretrained, for other scenarios "
-        "with pretrained weights; digits",
+        "whose epochs and rates to take: those of cifar100-20, digits or imagenet2sketch, or pretrained, which other "
+        "scenarios with pretrained weights take",
         metavar="P", told="the scenario's",
     )  # fmt: skip
     bn_policy: str | None = option(
         None, "frozen or per-task", metavar="P", choices=BN_POLICIES, told="as the method's paper"
     )
     selection: str = option(
-        "validation", "which epoch counts: best on held-out images, the last, or best on test images", metavar="RULE",
-        choices=SELECTIONS,
+        "validation", "the epoch that counts: best on held-out images, the last, or best on test images",
+        metavar="RULE", choices=SELECTIONS,
     )  # fmt: skip
     initial_task: int = option(1, "the task that trains the backbone", metavar="N", at_least=1)
     precision: str = option(
@@ -64,8 +71,8 @@ class Request(Execution):
         "off", "backbone: torch.compile it in place", metavar="C", choices=("off", "backbone"), group=HOW
     )
     overrides: Mapping[str, Any] = option(
-        {}, "any setting; commas between values of one number run them all; see 'list settings'", word="set",
-        metavar="KEY=VALUE",
+        {}, "any setting, see 'list settings'; of a setting that takes one value, several with commas are a sweep",
+        word="set", metavar="KEY=VALUE",
     )  # fmt: skip
 
 
@@ -78,7 +85,12 @@ def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = l
     given = dict(values)
     overrides: dict[str, Any] = {}
     for name in ("set", "settings"):
-        overrides |= given.pop(name, None) or {}
+        wanted = given.pop(name, None) or {}
+        if not isinstance(wanted, Mapping):
+            raise RequestError(
+                f"{name} must hold keys and values, such as {{'mask.units': 'kernel'}}, not {shown(wanted)}."
+            )
+        overrides |= wanted
     found = read_values(Request, given, spelled)
     use_plugins(found.get("plugins", ()))
     return Request(**found, overrides=checked(overrides))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import numbers
 import operator
 import os
 import types
@@ -32,6 +33,7 @@ class Knob:
     above: float | None = None
     below: float | None = None
     at_most: float | None = None
+    least_items: int = 0  #: of a tuple
     also: tuple[str, ...] = ()  #: other words that people have for it, for "did you mean"
     since: int = 1  #: the version of the record's naming that first knew the knob
     was: Any = None  #: what runs before that did; None: the default
@@ -117,10 +119,20 @@ def _typed(hint: Any, about: Knob, value: Any) -> Any:
         item = typing.get_args(hint)[0]
         if isinstance(value, str):
             value = [word for word in value.split(",") if word.strip()] if item is str else _items(value)
-        return tuple(_typed(item, about, one) for one in (value if isinstance(value, list | tuple) else [value]))
+        found = tuple(_typed(item, about, one) for one in items_of(value))
+        if len(found) < about.least_items:
+            raise WrongValue(f"must name at least {about.least_items}")
+        return found
     if isinstance(value, str):
         value = value.strip()
     return _READERS[hint](about, value)
+
+
+def items_of(value: Any) -> list[Any]:
+    """The items of a list, a tuple, an array or a generator; anything else is an item by itself."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)
 
 
 def _items(text: str) -> list[str]:
@@ -137,19 +149,19 @@ def _bool(about: Knob, value: Any) -> bool:
 
 
 def _int(about: Knob, value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     try:
         if isinstance(value, str):
             return int(value)
-    except ValueError:
+        if not isinstance(value, bool):
+            return operator.index(value)  # numpy's, too
+    except (ValueError, TypeError):
         pass
     raise WrongValue(f"must be a whole number, not {shown(value)}")
 
 
 def _float(about: Knob, value: Any) -> float:
     try:
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
+        if isinstance(value, numbers.Real | str) and not isinstance(value, bool):
             return float(value)
     except (ValueError, OverflowError):
         pass

@@ -68,10 +68,18 @@ def score_rate(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: in
     neither the number of images nor that of epochs.
     """
     if settings.reach is not None:
-        return settings.reach * abs(mask.initial - mask.threshold) / score_schedule(settings).total(steps_per_epoch)
+        total = score_schedule(settings).total(steps_per_epoch)
+        return settings.reach * abs(mask.initial - mask.threshold) / total if total else 0.0
     return settings.lr if settings.mask_lr is None else settings.mask_lr
 
 
 def score_travel(settings: MaskedSettings, mask: MaskSettings, steps_per_epoch: int) -> float:
     """How far a score can travel in all steps of a task, about."""
     return score_rate(settings, mask, steps_per_epoch) * score_schedule(settings).total(steps_per_epoch)
+
+
+def driving_knob(settings: MaskedSettings) -> str:
+    """The setting that decides how far scores travel."""
+    if settings.reach is not None:
+        return "reach"
+    return "lr" if settings.mask_lr is None else "mask_lr"

@@ -18,6 +18,7 @@ class PackNetSettings(WeightSettings):
         (0.6,),
         "share of each layer that a task gives up: one for all tasks or one per task (the last repeats)",
         below=1,
+        least_items=1,
     )
     equal_share: bool = knob(False, "leave every task the same share 1/N of each layer instead of prune_ratio")
     prune_last: bool = knob(True, "prune the last task too, as CPG's PackNet does; the original does not")
