@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results import metrics
 from results.schema import RunRecord
 
 CIFAR_TASKS = [
@@ -58,7 +59,8 @@ def record(
 ) -> RunRecord:
     """A finished record. Task ``i + 1`` has ``accuracies[i]``; ``seconds[i]`` None marks the task-1 network.
 
-    ``masks`` rows are (task, layer, ones, soft, zeros). Rows stand in learning order: the initial task first.
+    ``masks`` rows are (task, layer, ones, soft, zeros). ``components`` rows are (name, task, count, bits); what the
+    itemised size has beyond them is a component "rest". Rows stand in learning order: the initial task first.
     ``facts`` is what the record says of its method; None: nothing, as records before that was recorded.
     """
     names = tuple(names or CIFAR_TASKS[: len(accuracies)])
@@ -85,8 +87,7 @@ def record(
         for i in order
     ]
     matrix = [
-        [accuracies[j] if place < n else at_end[j] for place, j in enumerate(order)][: n + 1]
-        + [None] * (len(order) - n - 1)
+        [(at_end if n == len(order) - 1 else accuracies)[j] for j in order[: n + 1]] + [None] * (len(order) - n - 1)
         for n in range(len(order))
     ]
     full_spec = {
@@ -120,6 +121,8 @@ def record(
     } | dict(provenance or {})
     size = None
     if sizes is not None:
+        rest = sizes.get("itemised", 0) - sum((count * bits + 7) // 8 for _, _, count, bits in components)
+        components = [*components, *([("rest", None, rest, 8)] if components and rest else [])]
         size = {
             "components": [
                 {"name": n, "task": t, "count": c, "bits": b, "dtype": "float32"} for n, t, c, b in components
@@ -137,9 +140,9 @@ def record(
         "provenance": full_provenance,
         "tasks": rows,
         "accuracy_matrix": matrix,
-        "mean_accuracy": sum(at_end) / len(at_end),
-        "forgetting": 0.0,
-        "backward_transfer": 0.0,
+        "mean_accuracy": metrics.mean_accuracy(matrix),
+        "forgetting": metrics.forgetting(matrix),
+        "backward_transfer": metrics.backward_transfer(matrix),
         "training_seconds_total": sum(known),
         "trainable_parameters": 1000,
         "size": size,

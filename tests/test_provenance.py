@@ -221,6 +221,10 @@ def test_earlier_runs_on_another_device_are_noted(tmp_path: Path) -> None:
     record("digits-like-s0-0", "GPU D", scenario="digits-like")
     (tmp_path / "digits-damaged").mkdir()
     (tmp_path / "digits-damaged" / "result.json").write_text("{")
+    (tmp_path / "digits-deep").mkdir()
+    (tmp_path / "digits-deep" / "result.json").write_text("[" * 100_000)
+    (tmp_path / "digits-fifo").mkdir()
+    os.mkfifo(tmp_path / "digits-fifo" / "result.json")
     (doubt,) = caveats.other_devices({"name": "CPU A"}, options, spec)
     assert doubt == "earlier runs of digits in this folder were made on GPU B, this one on CPU A"
 

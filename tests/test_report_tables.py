@@ -158,6 +158,7 @@ def test_size(built: Built) -> None:
     check(rows(built, "tables/cifar100-20-size-components.csv"), [
         {"Component": "mask", "Piggyback": 3, "Piggyback ±": 0, "KSM": 1, "KSM ±": 0},
         {"Component": "head", "Piggyback": 1, "Piggyback ±": 0, "KSM": "", "KSM ±": ""},
+        {"Component": "rest", "Piggyback": "", "Piggyback ±": "", "KSM": 1, "KSM ±": 0},
     ])  # fmt: skip
 
 

@@ -5,7 +5,6 @@ Nothing here stops a run (``--require-idle-gpu`` does, before it starts): caveat
 
 from __future__ import annotations
 
-import json
 import os
 import sysconfig
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmark.measure.nvml import card
 from benchmark.measure.provenance import cores
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
+from results.reader import read_value
 from results.schema import RECORD_NAME
 
 #: load average per core above which the processor counts as busy
@@ -124,10 +124,10 @@ def other_devices(described: dict[str, Any], options: RunOptions, spec: RunSpec)
     others: dict[str, None] = {}
     for path in sorted(options.results.glob(f"{spec.scenario}-*/{RECORD_NAME}")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_value(path)
             if record["spec"]["scenario"] == spec.scenario and record["status"] == "finished":
                 others[record["provenance"]["device"]["name"]] = None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             continue  # the report names what cannot be read
     others.pop(described["name"], None)
     if not others:
