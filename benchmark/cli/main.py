@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from benchmark.errors import RequestError, printable
+from methods.engine.knobs import shown
 
 VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf", "smoke")
 
@@ -111,6 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, a pager say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a path that can be none, a disk that fails
+        named = shown(str(error.filename)) if error.filename is not None else "a file or folder"
+        print(f"error: {printable(named)} cannot be used ({error.strerror or error}).", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstopped.", file=sys.stderr)
         return 130

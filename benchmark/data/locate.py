@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from benchmark.errors import RequestError
+from methods.engine.knobs import shown
 
 VARIABLE = "BENCHMARK_DATA_ROOT"
 DEFAULT = "data"  #: folder in the current one that is taken when it exists
@@ -18,8 +19,16 @@ def data_root(given: str | Path | None = None) -> Path | None:
     """
     for path, said_by in ((given, "--data-root"), (os.environ.get(VARIABLE), VARIABLE)):
         if path:
-            root = Path(path).expanduser()
-            if not root.is_dir():
-                raise RequestError(f"{said_by} names {root}, which is no folder.")
+            if (root := folder_of(path)) is None:
+                raise RequestError(f"{said_by} names {shown(str(path))}, which is no folder.")
             return root
     return Path(DEFAULT) if Path(DEFAULT).is_dir() else None
+
+
+def folder_of(path: str | Path) -> Path | None:
+    """The folder, ``~`` resolved; None where there is none, or where it can be no path at all."""
+    try:
+        root = Path(path).expanduser()
+        return root if root.is_dir() else None
+    except (OSError, ValueError, RuntimeError):  # too long, NUL, a home that nobody has
+        return None

@@ -13,7 +13,7 @@ from methods.engine.knobs import knob
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how runs are carried out; none of it changes an accuracy."""
+    """Where and how runs are carried out; of it only device and threads can change a number, by rounding."""
 
     results: Path = option(Path("results/runs"), "folder that gets one folder a run", group=HOW, metavar="DIR")
     data_root: Path | None = option(
