@@ -16,9 +16,8 @@ def cell() -> Cell | None:
     if "IPython" not in sys.modules:
         return None
     notebook: Any = importlib.import_module("IPython")
-    if (
-        type(notebook.get_ipython()).__name__ != "ZMQInteractiveShell"
-    ):  # a terminal's IPython prints as any terminal does
+    kinds = [kind.__name__ for kind in type(notebook.get_ipython()).__mro__]
+    if "ZMQInteractiveShell" not in kinds:  # IPython in a terminal prints as others do
         return None
     shown = notebook.display.display({"text/plain": "…"}, raw=True, display_id=True)
 
