@@ -23,7 +23,7 @@ from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.grid import Grid
 from reports.tables.ranking import ranking_sheet
 from reports.tables.step_sheet import steps_sheet
-from results.atomic import write_text
+from results.atomic import sweep_stale, write_text
 
 FIGURES = "figures"
 
@@ -53,6 +53,8 @@ def build(results: Path | Sequence[Path], out: Path) -> Built:
 
 def build_records(loaded: Loaded, out: Path, steps: Sequence[Steps] = (), unread: tuple[str, ...] = ()) -> Built:
     """Write the report on records, and on measurements of steps, into ``out``."""
+    if out.is_dir():
+        sweep_stale(out)
     gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
     try:
         return _build(loaded, steps, unread, out)

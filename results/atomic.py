@@ -7,12 +7,15 @@ import json
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 TEMPORARY_SUFFIX = ".part"
+#: an unfinished file that is older was left by a killed process
+STALE_SECONDS = 3600
 
 
 @contextmanager
@@ -66,3 +69,11 @@ def require_regular(path: Path) -> None:
     """Raises OSError where ``path`` is no ordinary file, or not there: reading a pipe or a device would never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+
+
+def sweep_stale(folder: Path) -> None:
+    """Remove temporary files below ``folder`` that a killed process left: those that are older than an hour."""
+    for leftover in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink()

@@ -122,6 +122,20 @@ def test_what_is_damaged_before_the_end_is_written_again(tmp_path: Path) -> None
     assert record.learned_sha256[about["name"]] == tensors_sha256(tensors)
 
 
+def test_a_damaged_goal_is_no_goal(tmp_path: Path) -> None:
+    from benchmark.execute.reference import read_goal
+
+    spec, options = small_spec("cpg", tasks=2), small_options(tmp_path / "runs")
+    run_here(spec, options)
+    goals = [path for path in (tmp_path / "runs" / ".cache").rglob("*.json") if "last" in path.read_text()]
+    assert goals
+    for path in goals:
+        about = json.loads(path.read_text())
+        assert read_goal(path, about["data"], "last") == about["last"]
+        path.write_text(path.read_text().replace(repr(about["last"]), "0.125"))
+        assert read_goal(path, about["data"], "last") is None
+
+
 # ---------------------------------------------------------------------- the cache of decoded images
 
 
@@ -236,3 +250,21 @@ def test_a_stopped_process_counts_no_time(monkeypatch: pytest.MonkeyPatch) -> No
         now[0] += 30
         computed[0] += 29
     assert watched.paused_seconds == pytest.approx(60.0, abs=0.1)
+
+
+def test_a_report_sweeps_what_a_killed_one_left(tmp_path: Path) -> None:
+    import os
+    import time
+
+    from reports.build import build
+
+    run_here(small_spec("head-only"), small_options(tmp_path / "runs"))
+    out = tmp_path / "report"
+    (out / "figures").mkdir(parents=True)
+    old, new = out / "figures" / ".tradeoff.svg.abc.part", out / ".index.html.def.part"
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    build(tmp_path / "runs", out)
+    assert not old.exists()
+    assert new.exists(), "another process may be writing it"

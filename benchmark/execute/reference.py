@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +128,7 @@ class References:
         """What the reference's best and its last epoch reached."""
         goals = {"best": float(progress.done["train"]["selection"]), "last": float(progress.curve[-1]["selection"])}
         facts = {"accuracy": goals["best"], "last": goals["last"], "from": origin, "data": task_digest(task)}
-        write_json(self._goal_path(task), facts)
+        write_json(self._goal_path(task), {**facts, "sha256": _of(facts)})
         return goals
 
     def _goal_path(self, task: PreparedTask) -> Path:
@@ -239,9 +239,17 @@ def read_goal(path: Path, digest: str, epoch: str = "best") -> float | None:
     or it is of other images."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        seal = found.pop("sha256", None)
+        if seal is not None and seal != _of(found):  # files of earlier versions have none
+            return None
         return float(found["accuracy" if epoch == "best" else epoch]) if found.get("data") == digest else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _of(facts: Mapping[str, Any]) -> str:
+    """sha256 (hex) of a goal's facts, which lies beside them."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def task_digest(task: PreparedTask) -> str:
