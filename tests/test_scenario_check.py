@@ -128,7 +128,7 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCHMARK_DATA_ROOT", str(tmp_path))
     assert data_root() == tmp_path
     assert data_root(tmp_path / "here") == tmp_path / "here"
-    with pytest.raises(RequestError, match=r"--data-root names .*nowhere, which is no folder"):
+    with pytest.raises(RequestError, match=r"--data-root names '.*nowhere', which is no folder"):
         data_root(tmp_path / "nowhere")
     monkeypatch.setenv("BENCHMARK_DATA_ROOT", "/nowhere")
     with pytest.raises(RequestError, match=r"BENCHMARK_DATA_ROOT names /nowhere"):

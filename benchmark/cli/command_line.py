@@ -13,7 +13,6 @@ from typing import Any
 
 from benchmark.errors import RequestError
 from benchmark.plan.options import HOW, WHAT, Declared, declared, read_values
-from benchmark.plan.overrides import checked, parse
 from benchmark.plan.request import Request
 from methods.registry import use_plugins
 
@@ -82,7 +81,11 @@ def given(args: argparse.Namespace, only: Collection[str] | None = None) -> dict
     flags = {name: words.pop(name) for name in tuple(words) if names[name].is_flag}
     found = read_values(Request, words, flag) | flags
     use_plugins(found.get("plugins", ()))
-    return found | ({"overrides": checked(parse(overrides))} if overrides else {})
+    if not overrides:
+        return found
+    from benchmark.plan.overrides import checked, parse
+
+    return found | {"overrides": checked(parse(overrides))}
 
 
 def request_of(args: argparse.Namespace, preset: Mapping[str, Any] | None = None) -> Request:
@@ -100,6 +103,7 @@ def from_config(path: Path) -> dict[str, Any]:
     Raises:
         RequestError: it cannot be read, or an option is unknown or takes no such value.
     """
+    from benchmark.plan.overrides import checked
     from benchmark.yaml_file import load_mapping
 
     path = Path(os.path.expanduser(path))

@@ -10,7 +10,6 @@ from typing import Any
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.execution import Execution
 from benchmark.plan.options import HOW, Declared, option, read_values
-from benchmark.plan.overrides import checked
 from methods.card import BN_POLICIES
 from methods.engine.knobs import shown
 from methods.registry import GROUPS, METHODS, use_plugins
@@ -82,6 +81,8 @@ def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = l
     Raises:
         RequestError: an unknown name, or a value that an option or a setting cannot take.
     """
+    from benchmark.plan.overrides import checked  # help and ``list`` do without
+
     given = dict(values)
     overrides: dict[str, Any] = {}
     for name in ("set", "settings"):
