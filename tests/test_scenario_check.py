@@ -131,5 +131,5 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match=r"--data-root names '.*nowhere', which is no folder"):
         data_root(tmp_path / "nowhere")
     monkeypatch.setenv("BENCHMARK_DATA_ROOT", "/nowhere")
-    with pytest.raises(RequestError, match=r"BENCHMARK_DATA_ROOT names /nowhere"):
+    with pytest.raises(RequestError, match=r"BENCHMARK_DATA_ROOT names '/nowhere'"):
         data_root()
