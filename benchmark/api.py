@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError
+from benchmark.measure.size import mib
 from results.schema import RunRecord
 
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from benchmark.scenarios.readiness import Readiness
     from methods.engine.task_file import TaskNetwork
     from reports.grouping import Panel
-
-MIB = 1024.0**2
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Results:
                         "±": math.nan if item.accuracy.half_width is None else 100 * item.accuracy.half_width,
                         "forgetting": math.nan if item.forgetting is None else 100 * item.forgetting.mean,
                         "training s": math.nan if item.seconds is None else item.seconds.mean,
-                        "MiB": math.nan if item.size is None else item.size.mean / MIB,
+                        "MiB": math.nan if item.size is None else mib(item.size.mean),
                     }
                 )
         return pd.DataFrame(rows)
@@ -91,14 +91,9 @@ class Results:
         """
         from reports.build import build_records
         from reports.records import sorted_out
-        from reports.report_error import ReportError
 
-        try:
+        with _faults_told(out):
             return build_records(sorted_out(self.records, list(self.left_out), "these results hold"), Path(out)).index
-        except ReportError as error:
-            raise RequestError(str(error)) from error
-        except OSError as error:
-            raise RequestError(f"{error.filename or out} cannot be written ({error.strerror}).") from error
 
     @cached_property
     def _panels(self) -> tuple[Panel, ...]:
@@ -139,7 +134,7 @@ def run(
         KeyboardInterrupt: stopped; finished runs are kept and unfinished ones go on from their checkpoint.
     """
     from benchmark.execute.store import run_folder
-    from benchmark.execute.sweep import carry_out, sweep_of
+    from benchmark.execute.sweep import STOPPED, carry_out, sweep_of
     from benchmark.plan.planning import planned
     from benchmark.plan.request import request_of
     from benchmark.scenarios.loader import load_scenario
@@ -156,10 +151,6 @@ def run(
     return Results(tuple(record for record in found if record is not None))
 
 
-#: exit code of a sweep that the user stopped
-STOPPED = 130
-
-
 def read(*folders: str | Path) -> Results:
     """The records below results folders, each run once.
 
@@ -167,12 +158,9 @@ def read(*folders: str | Path) -> Results:
         RequestError: no such folder, or nothing in it that can be used.
     """
     from reports.records import load
-    from reports.report_error import ReportError
 
-    try:
+    with _faults_told():
         loaded = load(*(Path(folder) for folder in folders or ("results/runs",)))
-    except ReportError as error:
-        raise RequestError(str(error)) from error
     return Results(loaded.all, loaded.left_out)
 
 
@@ -204,14 +192,9 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
 def report(*folders: str | Path, out: str | Path = "results/report") -> Path:
     """Write the report on results folders into ``out``; returns its page. Raises RequestError."""
     from reports.build import build
-    from reports.report_error import ReportError
 
-    try:
+    with _faults_told(out):
         return build([Path(folder) for folder in folders or ("results/runs",)], Path(out)).index
-    except ReportError as error:
-        raise RequestError(str(error)) from error
-    except OSError as error:
-        raise RequestError(f"{error.filename or out} cannot be written ({error.strerror}).") from error
 
 
 def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:
@@ -219,6 +202,19 @@ def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:
     from methods.engine.task_file import load_task as load
 
     return load(backbone, path)
+
+
+@contextmanager
+def _faults_told(out: str | Path = "the results") -> Iterator[None]:
+    """What a report cannot do as a RequestError; ``out``: where it writes."""
+    from reports.report_error import ReportError
+
+    try:
+        yield
+    except ReportError as error:
+        raise RequestError(str(error)) from error
+    except OSError as error:
+        raise RequestError(f"{error.filename or out} cannot be used ({error.strerror}).") from error
 
 
 def _reason(record: RunRecord) -> str:
@@ -240,6 +236,6 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
         "accuracy": None if record.mean_accuracy is None else 100 * record.mean_accuracy,
         "forgetting": None if record.forgetting is None else 100 * record.forgetting,
         "training s": record.training_seconds_total,
-        "MiB": None if size is None else size / MIB,
+        "MiB": None if size is None else mib(size),
         "error": "" if record.finished else _reason(record),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from benchmark.plan.options import HOW, WHAT, Declared, declared, read_values
+from benchmark.plan.options import HOW, SETTINGS, WHAT, Declared, declared, read_values
 from benchmark.plan.request import Request
 from methods.registry import use_plugins
 
@@ -30,10 +30,9 @@ def add_options(
     known = declared(Request)
     shown = [known[name] for name in (known if only is None else only)]
     for title in (WHAT, HOW):
-        members = [one for one in shown if one.about.group == title]
-        group = parser.add_argument_group(title) if members else None
+        if members := [one for one in shown if one.about.group == title]:
+            group = parser.add_argument_group(title)
         for one in members:
-            assert group is not None
             _add(group, one, (defaults or {}).get(one.name))
 
 
@@ -41,7 +40,7 @@ def _add(group: argparse._ArgumentGroup, one: Declared, default: str | None) -> 
     if one.is_flag:
         group.add_argument(one.flag, dest=one.name, action="store_const", const=not one.default, help=one.about.help)
         return
-    several = one.is_list or one.name == "overrides"
+    several = one.is_list or one.name == SETTINGS
     group.add_argument(
         one.flag,
         dest=one.name,
@@ -65,11 +64,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the plan, with an estimate of its time, and stop")
 
 
-def flag(one: Declared) -> str:
-    """``--train-limit``: how messages about the command line call an option."""
-    return one.flag
-
-
 def given(args: argparse.Namespace, only: Collection[str] | None = None) -> dict[str, Any]:
     """The options that the command line gives, checked, by field. Raises RequestError."""
     names = {name: one for name, one in declared(Request).items() if only is None or name in only}
@@ -77,9 +71,9 @@ def given(args: argparse.Namespace, only: Collection[str] | None = None) -> dict
     for name, word in words.items():
         if word == "" or word == [""]:
             raise RequestError(f"{names[name].flag} needs a value.")
-    overrides = words.pop("overrides", None)
+    overrides = words.pop(SETTINGS, None)
     flags = {name: words.pop(name) for name in tuple(words) if names[name].is_flag}
-    found = read_values(Request, words, flag) | flags
+    found = read_values(Request, words, lambda one: one.flag) | flags
     use_plugins(found.get("plugins", ()))
     if not overrides:
         return found

@@ -22,7 +22,6 @@ from results.schema import RunRecord
 
 if TYPE_CHECKING:
     from benchmark.execute.executors import Executor, Job
-    from benchmark.execute.store import RunFolder
 
 #: what must be equal for one run's speed to tell of another's
 Kind = tuple[Any, ...]
@@ -225,7 +224,8 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
     from benchmark.console import labels
     from benchmark.execute.store import run_folder
 
-    done = {spec.run_id for spec in specs if _is_finished(run_folder(request.results, *spec.ids)) and not request.force}
+    folders = {spec.run_id: run_folder(request.results, *spec.ids) for spec in specs}
+    done = {name for name, folder in folders.items() if not request.force and folder.read_finished() is not None}
     to_do = [spec for spec in specs if spec.run_id not in done]
     found, reason, workers = _for_plan(request, scenario, to_do)
     names = labels([spec.to_json() for spec in specs])
@@ -254,11 +254,6 @@ def _told(found: Estimates | None, reason: str, to_do: Sequence[RunSpec], worker
         return f"no estimate of the time: {reason or 'a step of some run could not be timed'}; "
     beside = f" with {workers} at a time" if workers > 1 else ""
     return f"about {in_words(total)}{beside}, by {found.basis(to_do)}; "
-
-
-def _is_finished(folder: RunFolder) -> bool:
-    record = folder.read()
-    return record is not None and record.finished and not folder.to_be_repeated
 
 
 def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str, int]:

@@ -94,10 +94,9 @@ def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emi
 
 def _finished_meanwhile(folder: RunFolder, options: RunOptions) -> RunRecord | None:
     """The record of a process that was faster: on the same data, and not one that is to be repeated."""
-    found = folder.read() if options.data_sha256 else None
-    if found is None or not found.finished or folder.to_be_repeated:
-        return None
-    return found if found.provenance.get("data_fingerprint") == options.data_sha256 else None
+    found = folder.read_finished() if options.data_sha256 else None
+    same = found is not None and found.provenance.get("data_fingerprint") == options.data_sha256
+    return found if same else None
 
 
 def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:

@@ -82,6 +82,11 @@ class RunFolder:
             _tell(f"{self.record} is left out ({error}): its run does not count as finished")
             return None
 
+    def read_finished(self) -> RunRecord | None:
+        """The record of a finished run that nobody asked to repeat; None without one."""
+        record = self.read()
+        return record if record is not None and record.finished and not self.to_be_repeated else None
+
     @property
     def to_be_repeated(self) -> bool:
         """--force asked for the finished run again, and its new record is not there yet."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from results.schema import RunRecord
 
 
+#: exit code of a sweep that the user stopped
+STOPPED = 130
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Runs to carry out together, all of one scenario."""
@@ -122,7 +126,7 @@ def carry_out(sweep: Sweep) -> int:
             + _command_to_go_on(options.command),
             file=sys.stderr,
         )
-        return 130
+        return STOPPED
     finally:
         executor.stop()
     _conclude(results, specs)
@@ -157,9 +161,7 @@ def _finished_record(job: Job) -> RunRecord | None:
     """The record of the finished run; None without one, or when the run was asked for again."""
     from benchmark.execute.store import run_folder
 
-    folder = run_folder(job.options.results, *job.spec.ids)
-    record = folder.read()
-    return record if record is not None and record.finished and not folder.to_be_repeated else None
+    return run_folder(job.options.results, *job.spec.ids).read_finished()
 
 
 def finished(job: Job, data: ScenarioData) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
 from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, items_of, shown, types_of
@@ -19,8 +19,6 @@ SETTINGS = "overrides"
 
 #: groups in ``--help``
 WHAT, HOW = "what to run", "where and how"
-
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)

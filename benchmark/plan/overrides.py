@@ -5,7 +5,6 @@ A list of values for a key of one number or word is a sweep: every one of them i
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import Backbone, Batches
 from benchmark.scenarios.contract import Augmentation
 from methods.card import Card
-from methods.engine.knobs import Knob, WrongValue, coerced, inner_type, items_of, knobs_of, types_of
+from methods.engine.knobs import Knob, WrongValue, bounds_in_words, coerced, inner_type, items_of, knobs_of, types_of
 from methods.registry import METHODS
 from methods.settings import MaskSettings
 
@@ -160,7 +159,6 @@ def variants(overrides: Mapping[str, Any], card: Card, shared: str, uses_shared:
         yield dict(zip(concern, values, strict=True))
 
 
-@functools.cache
 def settings_help() -> str:
     """Every key with its default, what it does, its unit and what it may be, one line each."""
     lines = []
@@ -172,8 +170,6 @@ def settings_help() -> str:
 
 def in_words(key: Key) -> str:
     """What a key does, its unit and what it may be."""
-    from methods.engine.knobs import bounds_in_words
-
     about, hint = key.about, inner_type(key.hint)[0]
     kind = getattr(hint, "__args__", (hint,))[0]
     if about.choices:

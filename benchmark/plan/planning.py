@@ -40,13 +40,13 @@ def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[R
         RequestError: the request does not fit the scenario.
     """
     check(request, scenario)
+    cards = [METHODS[name] for name in method_names(request.methods)]
+    pretrained = starts_pretrained(request, scenario)
+    shared = reference(pretrained).name
     for seed in request.seeds:
-        for name in method_names(request.methods):
-            card, pretrained = METHODS[name], starts_pretrained(request, scenario)
-            for overrides in variants(
-                request.overrides, card, reference(pretrained).name, uses_reference(card, pretrained)
-            ):
-                yield _spec(request, scenario, METHODS[name], seed, sha256, overrides)
+        for card in cards:
+            for overrides in variants(request.overrides, card, shared, uses_reference(card, pretrained)):
+                yield _spec(request, scenario, card, seed, sha256, overrides)
 
 
 def starts_pretrained(request: Request, scenario: Scenario) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.execution import Execution
-from benchmark.plan.options import HOW, Declared, option, read_values
+from benchmark.plan.options import HOW, option, read_values
 from methods.card import BN_POLICIES
 from methods.engine.knobs import shown
 from methods.registry import GROUPS, METHODS, use_plugins
@@ -75,7 +75,7 @@ class Request(Execution):
     )  # fmt: skip
 
 
-def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = lambda one: one.name) -> Request:
+def request_of(values: Mapping[str, Any]) -> Request:
     """A request from plain values by field or option name, as Python and configuration files give them.
 
     Raises:
@@ -92,7 +92,7 @@ def request_of(values: Mapping[str, Any], spelled: Callable[[Declared], str] = l
                 f"{name} must hold keys and values, such as {{'mask.units': 'kernel'}}, not {shown(wanted)}."
             )
         overrides |= wanted
-    found = read_values(Request, given, spelled)
+    found = read_values(Request, given, lambda one: one.name)
     use_plugins(found.get("plugins", ()))
     return Request(**found, overrides=checked(overrides))
 
