@@ -20,13 +20,14 @@ RATE_WORDS = ("learning_rate", "rate", "base_lr", "eta")
 #: and ``epochs``
 EPOCH_WORDS = ("num_epochs", "n_epochs", "train_epochs")
 
-SCHEDULES = ("step", "cosine", "constant")
+SCHEDULES = ("step", "cosine", "constant", "plateau")
 OPTIMIZERS = ("sgd", "adam")
 UNITS = ("element", "kernel", "group", "channel")
 HIDDEN_LINEAR = ("element", "unit", "frozen")
 SURROGATES = ("straight-through", "sigmoid")
 SOFT_RULES = ("none", "release", "min-max", "max-abs", "z-score")
-KEEP_RULES = ("threshold", "top")
+KEEP_RULES = ("threshold", "top", "top-magnitude")
+STARTS = ("constant", "fan-in")
 VALUES_DTYPES = ("fp32", "fp16", "int8")
 
 
@@ -94,17 +95,34 @@ class WeightSettings(Settings):
 
 
 @dataclass(frozen=True)
-class TrainSettings(WeightSettings):
+class PlateauSettings(Settings):
+    """What schedule "plateau" needs beside a rate and gamma."""
+
+    patience: int = knob(
+        6,
+        "with schedule plateau: epochs without a lower loss on the images to select on (without such: on the training "
+        "images) after which the rate falls by gamma",
+        "epochs",
+        at_least=1,
+        since=2,
+    )
+    least_lr: float = knob(0.0, "with schedule plateau: training ends when the rate falls below", since=2)
+
+
+@dataclass(frozen=True)
+class TrainSettings(PlateauSettings, WeightSettings):
     """Ordinary training of weights: a whole network, or a head."""
 
     optimizer: str = knob("sgd", "the optimizer; sgd takes momentum and nesterov", choices=OPTIMIZERS)
     schedule: str = knob(
-        "step", "rate over epochs: step falls at the milestones, cosine falls every iteration", choices=SCHEDULES
+        "step",
+        "rate over epochs: step falls at the milestones, cosine every iteration, plateau where the loss stops falling",
+        choices=SCHEDULES,
     )
 
 
 @dataclass(frozen=True)
-class MaskedSettings(Settings):
+class MaskedSettings(PlateauSettings):
     """Masks on a frozen backbone: Piggyback, KSM and everything between."""
 
     epochs: int = knob(30, "length of the main training phase", "epochs", above=0, also=EPOCH_WORDS)
@@ -112,7 +130,11 @@ class MaskedSettings(Settings):
     mask_lr: float | None = knob(None, "Adam's rate for mask scores; none: lr", since=2)
     bn_lr: float | None = knob(None, "Adam's rate for a BN set per task; none: lr", since=2, yields_to=("lr",))
     head_lr: float = knob(1e-4, "Adam's rate for the task's head")
-    schedule: str = knob("step", "step is the papers', cosine the KSM release's (with lr 2e-4)", choices=SCHEDULES)
+    schedule: str = knob(
+        "step",
+        "step is the papers', cosine the KSM release's (with lr 2e-4), plateau falls where the loss stops falling",
+        choices=SCHEDULES,
+    )
     milestones: tuple[int, ...] = knob((15,), "epochs after which the rate falls by gamma", "epochs")
     gamma: float = knob(0.1, "factor on the rate at each milestone")
     reach: float | None = knob(
@@ -161,8 +183,27 @@ class MaskSettings:
     hidden_linear: str = knob("element", "masks of hidden linear layers: unit is one per output", choices=HIDDEN_LINEAR)
     keep: str = knob(
         "threshold",
-        "which units a mask keeps: scores above tau, or the top share of each layer",
+        "which units a mask keeps: scores above tau, the top share of each layer, or the top share by magnitude",
         choices=KEEP_RULES,
         since=2,
     )
-    top: float = knob(0.5, "share of each layer's units that keep=top keeps", above=0, at_most=1, since=2)
+    top: float = knob(
+        0.5,
+        "share of each layer's units that keep=top and top-magnitude keep",
+        above=0,
+        at_most=1,
+        since=2,
+        also=("density", "sparsity"),
+    )
+    er: float | None = knob(
+        None,
+        "with keep=top-magnitude, Erdos-Renyi densities in place of top: a layer keeps min(0.5, er (out + in) / weights)",
+        above=0,
+        since=2,
+    )
+    start: str = knob(
+        "constant",
+        "starting scores: constant is initial for all, fan-in uniform within 1 / sqrt(fan-in) of the layer",
+        choices=STARTS,
+        since=2,
+    )

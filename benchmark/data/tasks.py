@@ -209,9 +209,19 @@ def write_sliced(
     return {"tasks": meta}
 
 
-def sliced_tasks(entry: Entry, indices: Sequence[int], augmentation: Augmentation, where: str) -> ScenarioData:
+def sliced_tasks(
+    entry: Entry,
+    indices: Sequence[int],
+    augmentation: Augmentation,
+    where: str,
+    normalisation: Normalisation = None,
+) -> ScenarioData:
     """The tasks with these 1-based indices of an entry that :func:`write_sliced` wrote, normalised by their own
-    training images. Raises RequestError when a class of one of them has no image in ``where``."""
+    training images unless ``normalisation`` is given.
+
+    Raises:
+        RequestError: a class of one of them has no image in ``where``.
+    """
     tasks: list[Task] = []
     digests: list[str] = []
     for index in indices:
@@ -222,7 +232,8 @@ def sliced_tasks(entry: Entry, indices: Sequence[int], augmentation: Augmentatio
             if absent:
                 name = about["class_names"][min(absent)]
                 raise RequestError(f"{where} has no {split} image of class {name!r} (task {about['name']!r}).")
-        names, mean, std = tuple(about["class_names"]), tuple(about["mean"]), tuple(about["std"])
+        names = tuple(about["class_names"])
+        mean, std = normalisation or (tuple(about["mean"]), tuple(about["std"]))
         tasks.append(Task(index, about["name"], names, splits["train"], splits["test"], mean, std, augmentation))
         digests.append(_sha256([about["name"], names, about["sha256"]]))
     return ScenarioData(tuple(tasks), fingerprint(digests))

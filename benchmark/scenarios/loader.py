@@ -13,6 +13,7 @@ from benchmark.scenarios.contract import Scenario
 SCENARIOS = {
     "digits": "benchmark.scenarios.digits:SCENARIO",
     "cifar100-20": "benchmark.scenarios.cifar100_20:SCENARIO",
+    "cifar100-superclass": "benchmark.scenarios.cifar100_superclass:SCENARIO",
     "imagenet2sketch": "benchmark.scenarios.imagenet2sketch:SCENARIO",
 }
 

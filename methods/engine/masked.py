@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +17,23 @@ from methods.engine.optimise import Group, Optimizers
 from methods.engine.packing import pack_bits
 from methods.engine.parts import BITS, HEAD, SCALES, VALUES, Part, Parts, overrides
 from methods.engine.restore import stored_mask
-from methods.engine.schedule import Schedule, score_rate, score_schedule
+from methods.engine.schedule import Schedule, plateau_of, score_rate, score_schedule
 from methods.engine.state import LearningTask, Plan, Snapshot
 from methods.engine.task_strategy import TaskStrategy
 from methods.settings import MaskedSettings, MaskSettings
 
 SCORES = "scores"
+
+
+class Update(NamedTuple):
+    """How a trained tensor is updated."""
+
+    optimizer: str
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+ADAM = Update("adam")
 
 
 class MaskedBackbone(TaskStrategy):
@@ -84,13 +95,21 @@ class MaskedBackbone(TaskStrategy):
         settings: MaskedSettings = self.settings
         for_scores, rate = score_schedule(settings), score_rate(settings, self.mask, self.trainer.steps_per_epoch(task))
         for_others = dataclasses.replace(for_scores, warm_up=0.0)
-        parted: dict[tuple[float, Schedule], list[Tensor]] = {}
+        parted: dict[tuple[float, Schedule, Update], list[Tensor]] = {}
         for name, tensor in self.current.items():
             how = (rate, for_scores) if name == SCORES else (_rate_of(name, settings), for_others)
             if tensor.requires_grad:
-                parted.setdefault(how, []).append(tensor)
-        groups = [Group(tensors, "adam", lr, schedule) for (lr, schedule), tensors in parted.items()]
-        return Plan("train", settings.epochs, Optimizers(groups))
+                parted.setdefault((*how, self.update_of(name)), []).append(tensor)
+        groups = [
+            Group(tensors, update.optimizer, lr, schedule, update.momentum, weight_decay=update.weight_decay)
+            for (lr, schedule, update), tensors in parted.items()
+        ]
+        plateau = plateau_of(settings, rate, settings.schedule, settings.gamma)
+        return Plan("train", settings.epochs, Optimizers(groups), plateau=plateau)
+
+    def update_of(self, name: str) -> Update:
+        """How a tensor of ``current`` is updated: by Adam."""
+        return ADAM
 
     def training_tensors(self) -> dict[str, Tensor]:
         """Masked weights, differentiable in the scores (algorithm 1, lines 3 to 5), and the task's BN set."""

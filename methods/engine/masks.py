@@ -5,7 +5,8 @@ quantity                       definition                                       
 =============================  ==========================================================  =====================
 W_eff, effective weight        W (B + A), one number of the mask per unit of W              equations 3 and 4
 B, binary mask                 [M >= tau] (> tau if ``strict``), or the top share a layer  equation 1; Piggyback
-dL/dM, straight-through        dL/dB                                                       equation 2
+B, top share by magnitude      the largest abs(M) of each layer                            SupSup
+dL/dM, straight-through        dL/dB, by magnitude times sign(M)                           equation 2
 dL/dM, sigmoid                 dL/dB q (1 - q) k/T, with q = sigmoid((M - tau) k/T)        equations 6 to 10
 A, soft values                 (1 - B) normal(M), detached                                 equation 5
 =============================  ==========================================================  =====================
@@ -27,7 +28,8 @@ from torch import Tensor
 from methods.engine import fast
 from methods.engine.functions import MaskFunction
 from methods.engine.knobs import WrongValue, check_settings
-from methods.engine.layout import FlatLayout
+from methods.engine.layout import FlatLayout, LayerSlot
+from methods.engine.selecting import kth_smallest
 from methods.engine.soft_values import SOFT_RULES
 from methods.settings import MaskSettings
 
@@ -91,7 +93,9 @@ class _Binary(MaskFunction):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return SURROGATES[ctx.settings.surrogate](gradients[0], ctx.saved_tensors[0], ctx.settings), None, None
+        scores, settings = ctx.saved_tensors[0], ctx.settings
+        gradient = SURROGATES[settings.surrogate](gradients[0], scores, settings)
+        return gradient * scores.sign() if settings.keep == BY_MAGNITUDE else gradient, None, None
 
 
 # ------------------------------------------------------------------ rules that a knob names
@@ -133,10 +137,45 @@ def top_share(scores: Tensor, layout: FlatLayout, settings: MaskSettings) -> Ten
     return kept
 
 
+def top_share_by_magnitude(scores: Tensor, layout: FlatLayout, settings: MaskSettings) -> Tensor:
+    """Units with the largest magnitudes in each layer: bool (units,).
+
+    Of n units in a layer of density k the floor((1 - k) n) smallest fall, of equal magnitudes the earlier ones.
+    Source: Wortsman et al., Supermasks in Superposition, NeurIPS 2020.
+    """
+    kept = torch.empty_like(scores, dtype=torch.bool)
+    for slot in layout.slots:
+        dropped = int((1 - density_of(slot, settings)) * slot.units + 1e-9)
+        kept[slot.unit_slice] = without_smallest(scores[slot.unit_slice].abs(), dropped)
+    return kept
+
+
+def density_of(slot: LayerSlot, settings: MaskSettings) -> float:
+    """The share of a layer's units that is kept: ``top``, or, with ``er``, SupSup's Erdos-Renyi density."""
+    if settings.er is None:
+        return settings.top
+    return min(0.5, settings.er * (slot.shape[0] + slot.shape[1]) / slot.elements)
+
+
+def without_smallest(magnitudes: Tensor, dropped: int) -> Tensor:
+    """bool (n,): all but the ``dropped`` smallest of (n,) magnitudes; of equal ones the earlier fall first."""
+    if not dropped:
+        return torch.ones_like(magnitudes, dtype=torch.bool)
+    edge = kth_smallest(magnitudes, dropped)
+    kept = magnitudes > edge
+    more = len(magnitudes) - dropped - int(kept.sum())
+    if more:
+        kept[(magnitudes == edge).nonzero().squeeze(1)[-more:]] = True
+    return kept
+
+
+BY_MAGNITUDE = "top-magnitude"
+
 #: ``mask.keep`` -> scores (units,) -> kept units, bool (units,)
 KEEP_RULES: dict[str, Callable[[Tensor, FlatLayout, MaskSettings], Tensor]] = {
     "threshold": above_threshold,
     "top": top_share,
+    BY_MAGNITUDE: top_share_by_magnitude,
 }
 
 
@@ -169,7 +208,13 @@ class Mask:
 
 
 def initial_scores(layout: FlatLayout, settings: MaskSettings, generator: torch.Generator) -> Tensor:
-    """Fresh scores (units,), constant or uniform around ``initial``, on the generator's device."""
+    """Fresh scores (units,) on the generator's device: constant or uniform around ``initial``, or, with start=fan-in,
+    uniform within 1 / sqrt(fan-in) of each layer (Kaiming-uniform with a = sqrt(5), torch's default for weights)."""
+    if settings.start == "fan-in":
+        uniform = torch.empty(layout.units, device=generator.device).uniform_(-1, 1, generator=generator)
+        bounds = [(slot.elements / slot.shape[0]) ** -0.5 for slot in layout.slots]
+        torch._foreach_mul_(uniform.split_with_sizes(layout.unit_counts), bounds)
+        return uniform
     scores = torch.full((layout.units,), settings.initial, device=generator.device)
     if settings.initial_spread:
         scores.add_(torch.empty_like(scores).uniform_(-1, 1, generator=generator), alpha=settings.initial_spread)

@@ -37,6 +37,7 @@ from methods.engine.parts import (
     tensors_of,
     without_prefix,
 )
+from methods.engine.schedule import plateau_of
 from methods.engine.state import LearningTask, PhaseResult, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
 from methods.engine.weight_training import all_tensors, training_groups
@@ -146,7 +147,9 @@ class Method:
         """One phase "train" of everything trainable in ``current``."""
 
         def plan() -> Plan:
-            return Plan("train", settings.epochs, training_groups(self.current, self.view.backbone, settings))
+            groups = training_groups(self.current, self.view.backbone, settings)
+            plateau = plateau_of(settings, settings.lr, settings.schedule, settings.gamma)
+            return Plan("train", settings.epochs, groups, plateau=plateau)
 
         return self.fit(task, "train", plan)
 

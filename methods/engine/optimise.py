@@ -34,6 +34,8 @@ class Optimizers(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[Group], clip: float | None = None) -> None:
         self.clip = clip
+        #: what a plateau rule multiplies all rates by
+        self.reduced = 1.0
         self.groups = [group for group in groups if len(group.tensors)]
         self.members = [_optimizer(kind, self.groups) for kind in OPTIMIZERS if _of(kind, self.groups)]
         ordered = [group for kind in OPTIMIZERS for group in _of(kind, self.groups)]
@@ -48,7 +50,7 @@ class Optimizers(torch.optim.Optimizer):
         """Put each group's learning rate where its schedule has it."""
         scale = 1.0 if self.handle is None else float(self.handle.param_groups[0]["lr"])
         for entry, (lr, schedule) in zip(self.param_groups, self.schedules, strict=True):
-            entry["lr"] = lr * schedule.factor(epoch, fraction) * scale
+            entry["lr"] = lr * schedule.factor(epoch, fraction) * scale * self.reduced
 
     @property
     def per_iteration(self) -> bool:

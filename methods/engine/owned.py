@@ -53,8 +53,12 @@ class OwnedWeights(TaskStrategy):
         }
         self._own_cache: tuple[tuple[int, int], Tensor] | None = None
         if self.pretrained:
-            self.owner.fill_(1)
-            prune_layers(self.weights, self.owner, self.layout, 1, self.settings.initial_prune, "current")
+            self.own_pretrained()
+
+    def own_pretrained(self) -> None:
+        """Give the weights of a pretrained backbone to owner 1, all but those that are freed first."""
+        self.owner.fill_(1)
+        prune_layers(self.weights, self.owner, self.layout, 1, self.settings.initial_prune, "current")
 
     @property
     def bn_trains(self) -> bool:
@@ -123,14 +127,19 @@ class OwnedWeights(TaskStrategy):
         """Weights, the owner index in as few bits as the tasks need, and what BN policy "frozen" shares."""
         elements, bits = self.layout.elements, self._owner_bits()
         packed = pack_numbers(self.owner, bits)
-        stored = {
-            WEIGHTS: Part(self.weights.detach(), "backbone", "the weights that all tasks share"),
-            OWNER: Part(packed, "owner index", "which task owns each weight", bits, elements, f"uint{bits}"),
-        }
+        owners = Part(packed, "owner index", "which task owns each weight", bits, elements, f"uint{bits}")
+        return {**self.stored_weights(), OWNER: owners, **self.stored_latest()}
+
+    def stored_weights(self) -> Parts:
+        """The shared weights as they are stored."""
+        return {WEIGHTS: Part(self.weights.detach(), "backbone", "the weights that all tasks share")}
+
+    def stored_latest(self) -> Parts:
+        """The biases and BN set that all tasks share under BN policy "frozen"."""
         if self.bn_policy == batchnorm.PER_TASK:
-            return stored
+            return {}
         purpose = "the biases and BN set that all tasks share"
-        return stored | {
+        return {
             LATEST + name: Part(item, "backbone", purpose)
             for name, item in self.latest.items()
             if not name.endswith(batchnorm.COUNTER)
@@ -180,15 +189,23 @@ class OwnedWeights(TaskStrategy):
         return self._own_cache[1]
 
     def weight_groups(self, lr: float, schedule: Schedule) -> list[Group]:
-        """SGD groups: shared weights (decay by hand), and the task's head, biases and BN without decay."""
+        """Shared weights (decay by hand), and the task's head, biases and BN without decay.
+
+        A weight of another owner has no gradient, and no moment from an earlier phase: Adam leaves it alone too.
+        """
         settings = self.settings
         own = {
             name: tensor for name, tensor in self.current.items() if tensor.requires_grad and not self.is_score(name)
         }
         return [
-            Group(tensors, "sgd", rate, schedule, settings.momentum, settings.nesterov)
+            Group(tensors, self.optimizer_kind, rate, schedule, settings.momentum, settings.nesterov)
             for rate, tensors in ((lr, [self.weights]), *by_rate(own, settings, lr).items())
         ]
+
+    @property
+    def optimizer_kind(self) -> str:
+        """What updates weights: the settings' ``optimizer`` where they have one."""
+        return getattr(self.settings, "optimizer", "sgd")
 
     @staticmethod
     def is_score(name: str) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.engine.layout import FlatLayout
+from methods.engine.selecting import kth_smallest
 
 FREE = 0
 
@@ -17,7 +18,7 @@ def cut_rank(ratio: float, count: int) -> int:
 
 def threshold(magnitudes: Tensor, rank: int) -> Tensor:
     """The ``rank``-th smallest magnitude (counted from 1); weights at or below it are cut."""
-    return torch.kthvalue(magnitudes, rank).values
+    return kth_smallest(magnitudes, rank)
 
 
 def threshold_by_selection(magnitudes: Tensor, counted: Tensor, ratio: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from methods.settings import SCHEDULES, MaskedSettings, MaskSettings
+from methods.settings import SCHEDULES, MaskedSettings, MaskSettings, PlateauSettings
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Schedule:
     """Learning rate over a phase of ``epochs``, as a factor on the group's base rate.
 
     "step": times ``gamma`` after each milestone (an epoch number, counted from 0, at which the lower rate starts);
-    "cosine": half a cosine from 1 to 0, per step; "constant". From epoch ``stop`` on the factor is 0; in
+    "cosine": half a cosine from 1 to 0, per step; "constant", and "plateau", which :class:`Plateau` lowers. From epoch ``stop`` on the factor is 0; in
     the first ``warm_up`` of the phase, a share of it, it rises from 0 besides.
     """
 
@@ -53,6 +53,28 @@ class Schedule:
         steps = range(steps_per_epoch if self.per_step else 1)
         share = steps_per_epoch / len(steps)
         return share * sum(self.factor(epoch, step / len(steps)) for epoch in range(self.epochs) for step in steps)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """All rates of a phase fall by ``factor`` after ``patience`` epochs without a lower loss; it ends below ``least``.
+
+    The loss is that of the images to select on, without such that of the training images.
+    """
+
+    patience: int
+    factor: float
+    lr: float  #: the phase's rate, which ``least`` is compared with
+    least: float
+
+    def ends(self, scale: float) -> bool:
+        """The rate has fallen too low: ``scale`` is what all rates are multiplied by now."""
+        return self.lr * scale < self.least
+
+
+def plateau_of(settings: PlateauSettings, lr: float, schedule: str, gamma: float) -> Plateau | None:
+    """The plateau rule of a phase at ``lr``; None under another schedule."""
+    return Plateau(settings.patience, gamma, lr, settings.least_lr) if schedule == "plateau" else None
 
 
 def score_schedule(settings: MaskedSettings) -> Schedule:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from methods.engine.optimise import Optimizers
+from methods.engine.schedule import Plateau
 from methods.engine.tensor_data import TaskImages
 
 #: tensors by name
@@ -50,6 +51,7 @@ class Plan:
         after_backward: called between backward and update, to mask gradients.
         before_iteration: called with (epoch, iteration, iterations per epoch), for gradual pruning.
         select: evaluate on the selection images after each epoch at all.
+        plateau: lowers all rates where the loss stops falling.
     """
 
     phase: str
@@ -61,6 +63,7 @@ class Plan:
     after_backward: Callable[[], None] | None = None
     before_iteration: Callable[[int, int, int], None] | None = None
     select: bool = True
+    plateau: Plateau | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,18 @@ class PhaseState:
     best_epoch: int | None = None
     best_train: float = 0.0  #: training accuracy of the best epoch
     since_best: int = 0
+    lowest_loss: float | None = None  #: under a plateau rule
+    since_lowest: int = 0
+    scale: float = 1.0  #: what the plateau rule multiplies all rates by
+
+    def follow(self, plateau: Plateau, loss: float) -> None:
+        """Lower the rates where the loss has not fallen for long enough."""
+        if self.lowest_loss is None or loss < self.lowest_loss:
+            self.lowest_loss, self.since_lowest = loss, 0
+            return
+        self.since_lowest += 1
+        if self.since_lowest >= plateau.patience:
+            self.scale, self.since_lowest = self.scale * plateau.factor, 0
 
 
 @dataclass

@@ -262,3 +262,16 @@ class TaskStrategy(Method, SupervisedTemplate):
             batchnorm.set_modes(self.view, training=False, bn_trains=False)
             self._look_at_current()
             return self._count(task.images.selection) / len(task.images.selection)
+
+    @torch.no_grad()
+    def selection_loss(self, task: LearningTask) -> float | None:
+        """Mean cross-entropy of the task under way on the images to select on, None without such images."""
+        if task.images is None or task.images.selection is None:
+            return None
+        with self.phase("eval"):
+            batchnorm.set_modes(self.view, training=False, bn_trains=False)
+            self._look_at_current()
+            total = torch.zeros((), dtype=torch.float64, device=self.device)
+            for batch, labels in task.images.selection.evaluation_batches(self.eval_mb_size):
+                total += nn.functional.cross_entropy(self.view(batch), labels, reduction="sum").double()
+            return float(total) / len(task.images.selection)

@@ -48,6 +48,7 @@ class Learner(Protocol):
     def bn_trains(self) -> bool: ...
     def training_tensors(self) -> dict[str, Tensor]: ...
     def selection_accuracy(self, task: LearningTask) -> float | None: ...
+    def selection_loss(self, task: LearningTask) -> float | None: ...
     def snapshot(self) -> Snapshot: ...
     def put_back(self, snapshot: Snapshot) -> None: ...
     def forward(self) -> Tensor: ...
@@ -136,6 +137,9 @@ class Trainer:
         while fitting.epoch < plan.epochs and not learner._stop_training:
             if plan.patience is not None and fitting.since_best >= plan.patience:
                 break
+            if plan.plateau is not None and plan.plateau.ends(fitting.scale):
+                break
+            plan.optimizers.reduced = fitting.scale
             with learner.phase(plan.phase):
                 events("before_training_epoch")
             if learner._stop_training:
@@ -172,6 +176,9 @@ class Trainer:
         progress.iterations += trained.steps
         progress.images += trained.images
         accuracy = learner.selection_accuracy(task) if plan.select else None
+        if plan.plateau is not None:
+            loss = learner.selection_loss(task)
+            fitting.follow(plan.plateau, trained.loss if loss is None else loss)
         if accuracy is None and plan.reference is not None:
             accuracy = trained.accuracy  # nothing to select on: the reference is a training accuracy too
         fitting.epoch += 1

@@ -7,12 +7,20 @@ from typing import ClassVar
 
 from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
 from methods.engine.knobs import knob
-from methods.settings import WeightSettings
+from methods.settings import OPTIMIZERS, SCHEDULES, PlateauSettings, WeightSettings
 
 
 @dataclass(frozen=True)
-class PackNetSettings(WeightSettings):
+class PackNetSettings(PlateauSettings, WeightSettings):
     """CPG's PackNet: train, prune once per layer by magnitude, retrain."""
+
+    optimizer: str = knob("sgd", "the optimizer; sgd takes momentum and nesterov", choices=OPTIMIZERS, since=2)
+    schedule: str = knob(
+        "step",
+        "rate over epochs: step falls at the milestones, cosine every iteration, plateau where the loss stops falling",
+        choices=SCHEDULES,
+        since=2,
+    )
 
     prune_ratio: tuple[float, ...] = knob(
         (0.6,),
@@ -65,7 +73,12 @@ PACKNET = Card(
             "prune_ratio": (0.75,), "ratio_of": "current", "prune_last": False,
             "retrain_epochs": 10, "retrain_lr": 1e-4, "retrain_milestones": (),
         },
-        # as there, at ten times its rates, clipped
+        # LeNet on the twenty superclasses, as WSN's authors ran it; an equal share for every task
+        "cifar100-superclass": {
+            "epochs": 50, "lr": 1e-2, "nesterov": False, "weight_decay": 0.0, "schedule": "plateau", "gamma": 0.5,
+            "least_lr": 1e-5, "equal_share": True, "retrain_epochs": 25, "retrain_lr": 1e-3,
+        },
+        # as in imagenet2sketch, at ten times its rates, clipped
         PRETRAINED: {
             "epochs": 20, "lr": 1e-2, "head_lr": 1e-2, "clip": 1.0, "nesterov": False, "weight_decay": 0.0,
             "milestones": (10,), "prune_ratio": (0.75,), "ratio_of": "current", "prune_last": False,

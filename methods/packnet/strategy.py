@@ -9,7 +9,7 @@ from __future__ import annotations
 from methods.engine.optimise import Optimizers
 from methods.engine.owned import OwnedWeights
 from methods.engine.pruning import equal_share_ratio, prune_layers
-from methods.engine.schedule import Schedule
+from methods.engine.schedule import Schedule, plateau_of
 from methods.engine.state import LearningTask, Plan
 from methods.packnet.card import PACKNET, PackNetSettings
 
@@ -28,15 +28,15 @@ class PackNet(OwnedWeights):
         """Train, cut, retrain."""
         settings = self.settings
         assert self.progress is not None
-        step = Schedule("step", settings.epochs, settings.milestones, settings.gamma)
-        self.fit(task, "train", lambda: self._plan(task, "train", settings.epochs, settings.lr, step))
+        falling = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
+        self.fit(task, "train", lambda: self._plan(task, "train", settings.epochs, settings.lr, falling))
         ratio = self.ratio(task)
         if ratio == 0:
             return
         self.progress.once("prune", lambda: self._prune(task, ratio))
-        step = Schedule("step", settings.retrain_epochs, settings.retrain_milestones, settings.gamma)
+        again = Schedule(settings.schedule, settings.retrain_epochs, settings.retrain_milestones, settings.gamma)
         self.fit(
-            task, "retrain", lambda: self._plan(task, "retrain", settings.retrain_epochs, settings.retrain_lr, step)
+            task, "retrain", lambda: self._plan(task, "retrain", settings.retrain_epochs, settings.retrain_lr, again)
         )
 
     def ratio(self, task: LearningTask) -> float:
@@ -60,4 +60,5 @@ class PackNet(OwnedWeights):
             epochs,
             Optimizers(self.weight_groups(lr, schedule), self.settings.clip),
             after_backward=lambda: self.decay_and_mask(position),
+            plateau=plateau_of(self.settings, lr, self.settings.schedule, self.settings.gamma),
         )

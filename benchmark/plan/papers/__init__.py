@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.plan.papers import ksm
+from benchmark.plan.papers import ksm, wsn
 from benchmark.plan.tables import Preset
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in ksm.TABLES}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*ksm.TABLES, *wsn.TABLES)}

@@ -1,0 +1,40 @@
+"""``cifar100-superclass``: the same twenty tasks of CIFAR-100 as WSN's authors run them, on LeNet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.scenarios.cifar100_20 import DATA_HELP, SUPERCLASSES
+from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+
+#: of all tasks, of pixels in 0 to 1 (the authors' code gives them in 0 to 255)
+MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
+STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
+
+
+def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+    """Images uint8 (n, 3, 32, 32), not augmented; all twenty tasks are decoded at once and kept in the cache."""
+    from benchmark.data.cifar import open_cifar
+    from benchmark.data.tasks import sliced_tasks
+
+    entry, found = open_cifar(data_root, progress, DATA_HELP)
+    return sliced_tasks(entry, indices, Augmentation(), str(found.folder), (MEAN, STD))
+
+
+SCENARIO = Scenario(
+    name="cifar100-superclass",
+    protocol="cifar100-superclass",
+    title="Twenty tasks of CIFAR-100 on LeNet",
+    summary="the same 20 superclasses on LeNet without BN, images not augmented (WSN's superclass table)",
+    task_names=tuple(SUPERCLASSES),
+    classes=tuple(len(classes) for classes in SUPERCLASSES.values()),
+    read=read,
+    backbone="lenet",
+    image_size=32,
+    batch_size=64,
+    eval_batch_size=100,
+    data_help=DATA_HELP,
+    images=((2500, 500),) * len(SUPERCLASSES),
+    source="WSN (Kang et al., ICML 2022), CIFAR-100 superclass",
+)

@@ -1,0 +1,1 @@
+"""SupSup: a supermask for every task on a random backbone that never trains."""
