@@ -197,7 +197,8 @@ class MaskSettings:
     )
     er: float | None = knob(
         None,
-        "with keep=top-magnitude, Erdos-Renyi densities in place of top: a layer keeps min(0.5, er (out + in) / weights)",
+        "with keep=top-magnitude, Erdos-Renyi densities in place of top: a layer keeps the share "
+        "min(0.5, er (out + in) / weights)",
         above=0,
         since=2,
     )

@@ -41,16 +41,24 @@ class PublishedTable:
     name: str  #: "Table 1 of the KSM paper"
     values: Mapping[str, Mapping[str, float]]
     notes: tuple[Note, ...] = field(default=())
+    mean_of: int = 0  #: where only means are printed: over so many columns
 
     def get(self, row: str, column: str) -> float | None:
         """A printed number, or None."""
         return self.values.get(row, {}).get(column)
 
     def mean(self, row: str, columns: Iterable[str]) -> float | None:
-        """Mean of the printed numbers over ``columns``; None unless all of them are printed."""
+        """Mean of the printed numbers over ``columns``; None unless all of them are printed, or their mean is."""
+        columns = list(columns)
+        if self.mean_of:
+            return self.get(row, PRINTED_MEAN) if len(columns) == self.mean_of else None
         found = [self.get(row, column) for column in columns]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+#: the column of a table that prints means alone
+PRINTED_MEAN = "mean"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class TableFile:
     rows: Mapping[str, str] = field(default_factory=dict)  #: printed name -> method key; others stay
     columns: Mapping[str, str] = field(default_factory=dict)  #: printed name -> task name; others stay
     notes_too: tuple[str, ...] = ()  #: further files whose notes are about this table
+    mean_of: int = 0  #: the numbers are means over so many tasks, which are not printed one by one
 
     @cached_property
     def table(self) -> PublishedTable:
@@ -75,10 +84,11 @@ class TableFile:
             if line[self.value]:
                 row = self.rows.get(line[self.row], line[self.row])
                 column = self.columns.get(line[self.column], line[self.column]) if self.column else self.only_column
+                column = PRINTED_MEAN if self.mean_of else column
                 values.setdefault(row, {})[column] = float(line[self.value])
         files = {self.file, *self.notes_too}
         own = tuple(note for note in notes() if note.file in files and note.field == self.value)
-        return PublishedTable(self.name, values, own)
+        return PublishedTable(self.name, values, own, self.mean_of)
 
 
 @cache

@@ -34,8 +34,9 @@ def departures(panel: Panel) -> tuple[str, ...]:
     tasks = panel.paper.tasks
     found = [f"{len(panel.tasks)} of {tasks} tasks"] if len(panel.tasks) != tasks else []
     found += trained_otherwise(panel)
-    if panel.setting.get("selection") not in (None, "legacy-test"):
-        found.append("epoch not selected on the test set")
+    if panel.setting.get("selection") not in (None, panel.paper.selection):
+        on_test = panel.paper.selection == "legacy-test"
+        found.append("epoch not selected on the test set" if on_test else "epoch selected otherwise")
     return tuple(found)
 
 

@@ -48,6 +48,7 @@ def test_names_are_known_without_torch() -> None:
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.split() == [
         "small_cnn",
+        "lenet",
         "vgg16_bn",
         "resnet18",
         "resnet50",
@@ -171,7 +172,7 @@ def test_unknown_name_suggests_a_near_one() -> None:
     with pytest.raises(RequestError, match=r"Unknown backbone 'resnet5'.* Did you mean 'resnet50'"):
         build("resnet5")
     with pytest.raises(RequestError, match="Unknown backbone"):
-        smallest_image("lenet")
+        smallest_image("alexnet")
 
 
 @pytest.mark.parametrize("width", [0, -1.0, float("nan"), float("inf"), "half"])
@@ -183,3 +184,15 @@ def test_a_width_that_is_no_positive_number_is_refused(width: float) -> None:
 def test_an_image_needs_a_channel() -> None:
     with pytest.raises(RequestError, match="at least 1 input channel"):
         build("small_cnn", channels=0)
+
+
+def test_lenet_is_that_of_the_superclass_runs() -> None:
+    network = build("lenet")
+    assert [parameter.numel() for parameter in network.parameters()] == [1500, 25_000, 2_560_000, 400_000]
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    images = torch.randn(2, 3, 32, 32)
+    maps = network.features(images)  # type: ignore[operator]
+    assert maps.shape == (2, 50, 8, 8)
+    # at 32 pixels nothing is pooled further
+    assert torch.equal(network(images), network.hidden(maps.flatten(1)))  # type: ignore[operator]
+    assert build("lenet", 0.1, 1)(torch.randn(2, 1, 8, 8)).shape == (2, 50)

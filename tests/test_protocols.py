@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import learn, make_strategy, tiny_stream
 
 from benchmark.errors import RequestError
 from benchmark.plan.planning import known_protocols, planned, warnings_of
@@ -16,7 +17,8 @@ from benchmark.scenarios.loader import load_scenario
 from methods.engine.knobs import check_settings
 from methods.engine.optimise import Group, Optimizers
 from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT
-from methods.engine.schedule import Schedule
+from methods.engine.schedule import Plateau, Schedule
+from methods.engine.state import PhaseState
 from methods.engine.weight_training import training_groups
 from methods.registry import METHODS
 from methods.settings import TrainSettings
@@ -44,7 +46,7 @@ def test_pretrained_weights_outside_the_papers_bring_their_own_protocol() -> Non
 def test_the_papers_rates_are_one_switch_away() -> None:
     assert settings("ksm", protocol="cifar100-20") == METHODS["ksm"].settings
     assert settings("finetune", protocol="imagenet2sketch").lr == 1e-3
-    assert known_protocols() == ("cifar100-20", "digits", "imagenet2sketch", "pretrained")
+    assert known_protocols() == ("cifar100-20", "cifar100-superclass", "digits", "imagenet2sketch", "pretrained")
     with pytest.raises(RequestError, match="Did you mean 'pretrained'"):
         settings("ksm", protocol="pre-trained")
 
@@ -126,6 +128,45 @@ def test_gradients_are_clipped_together(clip: float | None, moved: float) -> Non
     optimizers.step()
     assert float(one**2 + two**2) ** 0.5 == pytest.approx(moved)
     assert float(two / one) == pytest.approx(4 / 3)
+
+
+# ---------------------------------------------------------------------- plateau
+
+
+def test_rates_fall_where_the_loss_stops_falling() -> None:
+    state = PhaseState("train")
+    rule = Plateau(patience=2, factor=0.5, lr=0.1, least=0.03)
+    scales = []
+    for loss in (1.0, 0.9, 0.9, 0.95, 0.8, 0.85, 0.85):
+        state.follow(rule, loss)
+        scales.append(state.scale)
+    # two epochs without a lower loss, twice; equal is not lower
+    assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]
+    assert not rule.ends(0.5) and rule.ends(0.25)
+
+
+@pytest.mark.parametrize("name", ["ksm", "head-only", "packnet"])
+def test_a_phase_with_a_plateau_rule_ends_when_the_rate_has_fallen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy = make_strategy(name, epochs=9, pretrained=True)
+    strategy.settings = dataclasses.replace(
+        strategy.settings, schedule="plateau", patience=1, gamma=0.1, lr=0.01, least_lr=0.0005
+    )
+    losses = iter([3.0, 3.0, 2.0, 2.5, 2.5, 2.5])
+    monkeypatch.setattr(type(strategy), "selection_loss", lambda self, task: next(losses))
+    learn(strategy, tiny_stream(1)[0])
+    curve = [point for point in strategy.progress.curve if point["phase"] == "train"]
+    # the rate falls after epochs 2 and 4, then it is below the least
+    rate = curve[0]["lr"]
+    assert [point["lr"] / rate for point in curve] == [1, 1, pytest.approx(0.1), pytest.approx(0.1)]
+
+
+def test_without_images_to_select_on_the_training_loss_decides() -> None:
+    strategy = make_strategy("head-only", epochs=2, pretrained=True)
+    experiences, _ = tiny_stream(1)
+    experiences[0].task_images = dataclasses.replace(experiences[0].task_images, selection=None)
+    strategy.settings = dataclasses.replace(strategy.settings, schedule="plateau", patience=1, gamma=0.1)
+    learn(strategy, experiences)
+    assert len(strategy.progress.curve) == 2
 
 
 # ---------------------------------------------------------------------- real weights

@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_registry() -> None:
-    assert known_scenarios() == ("digits", "cifar100-20", "imagenet2sketch")
+    assert known_scenarios() == ("digits", "cifar100-20", "cifar100-superclass", "imagenet2sketch")
     for name in known_scenarios():
         scenario = load_scenario(name)
         assert scenario.name == name and scenario.summary and len(scenario.classes) == len(scenario.task_names)

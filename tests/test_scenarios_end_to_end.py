@@ -115,6 +115,26 @@ def test_reproduce_runs_a_small_table(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in found} == before
 
 
+def test_the_superclass_table_of_wsn_in_small(shared_data: Path, tmp_path: Path) -> None:
+    from benchmark.cli.main import main
+
+    words = ["reproduce", "wsn-superclass", "--data-root", str(shared_data), "--tasks", "2", "--epochs", "2",
+             "--train-limit", "100", "--test-limit", "50", "--executor", "local",
+             "--results", str(tmp_path / "runs")]  # fmt: skip
+    assert main(words) == 0
+    found = records(tmp_path / "runs")
+    assert set(found) == {"supsup", "wsn", "packnet"}
+    for record in found.values():
+        spec = record["spec"]
+        assert (spec["backbone"]["name"], spec["selection"], spec["batch_size"]) == ("lenet", "validation", 64)
+        assert spec["settings"]["schedule"] == "plateau"
+        assert spec["inputs"][0]["mean"] == pytest.approx([0.4914, 0.4824, 0.4467], abs=1e-4)
+        assert not any(spec["inputs"][0]["augmentation"].values())
+        assert record["forgetting"] == 0.0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "superclass table of the WSN paper" in page or "WSN's superclass table" in page
+
+
 def test_the_tables_that_reproduce_offers_are_the_presets() -> None:
     from benchmark.cli.reproduce import TABLES
     from benchmark.plan.papers import PRESETS

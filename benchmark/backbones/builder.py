@@ -23,7 +23,7 @@ class _Entry:
 
 _BACKBONES = {
     "small_cnn": _Entry("benchmark.backbones.small_cnn:small_cnn", 2),
-    "lenet": _Entry("benchmark.backbones.lenet:lenet", 4),
+    "lenet": _Entry("benchmark.backbones.lenet:lenet", 1),
     "vgg16_bn": _Entry("benchmark.backbones.vgg:vgg16_bn", 32),
     "resnet18": _Entry("benchmark.backbones.resnet:resnet18", 1),
     "resnet50": _Entry("benchmark.backbones.resnet:resnet50", 1),

@@ -8,7 +8,12 @@ from benchmark.cli.command_line import add_config, add_options, request_of
 from benchmark.cli.run import do
 from benchmark.errors import RequestError
 
-TABLES = ("table1", "table3", "table4", "wsn-superclass")  #: keys of ``benchmark.plan.papers``, which costs time to import
+TABLES = (
+    "table1",
+    "table3",
+    "table4",
+    "wsn-superclass",
+)  #: keys of ``benchmark.plan.papers``, which costs time to import
 
 DESCRIPTION = """\
 table1: the twenty tasks of CIFAR-100, every method, piggyback under both BN policies, ksm under both schedules

@@ -51,8 +51,8 @@ class Request(Execution):
     )
     protocol: str | None = option(
         None,
-        "whose epochs and rates to take: those of cifar100-20, digits or imagenet2sketch, or pretrained, which other "
-        "scenarios with pretrained weights take",
+        "whose epochs and rates to take: those of cifar100-20, cifar100-superclass, digits or imagenet2sketch, or "
+        "pretrained, which other scenarios with pretrained weights take",
         metavar="P", told="the scenario's",
     )  # fmt: skip
     bn_policy: str | None = option(

@@ -37,10 +37,9 @@ from methods.engine.parts import (
     tensors_of,
     without_prefix,
 )
-from methods.engine.schedule import plateau_of
 from methods.engine.state import LearningTask, PhaseResult, Plan, Progress, Snapshot, TaskState
 from methods.engine.trainer import Trainer
-from methods.engine.weight_training import all_tensors, training_groups
+from methods.engine.weight_training import all_tensors, training_plan
 from methods.settings import TrainSettings
 
 
@@ -145,13 +144,7 @@ class Method:
 
     def train_all(self, task: LearningTask, settings: TrainSettings) -> PhaseResult:
         """One phase "train" of everything trainable in ``current``."""
-
-        def plan() -> Plan:
-            groups = training_groups(self.current, self.view.backbone, settings)
-            plateau = plateau_of(settings, settings.lr, settings.schedule, settings.gamma)
-            return Plan("train", settings.epochs, groups, plateau=plateau)
-
-        return self.fit(task, "train", plan)
+        return self.fit(task, "train", lambda: training_plan(self.current, self.view.backbone, settings))
 
     def new_head(self, classes: int) -> Snapshot:
         """A fresh linear head, trainable; drawn from the global CPU generator."""

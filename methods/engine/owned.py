@@ -8,7 +8,7 @@ by hand, so a frozen weight does not move by a single bit, whatever decay or mom
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ class OwnedWeights(TaskStrategy):
     """
 
     layout: FlatLayout
-    head_std = 0.01
+    head_std: ClassVar[float | None] = 0.01
     shared_changes = True
     own_purpose = "the task's own biases and BN set"
 

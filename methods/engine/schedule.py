@@ -13,8 +13,8 @@ class Schedule:
     """Learning rate over a phase of ``epochs``, as a factor on the group's base rate.
 
     "step": times ``gamma`` after each milestone (an epoch number, counted from 0, at which the lower rate starts);
-    "cosine": half a cosine from 1 to 0, per step; "constant", and "plateau", which :class:`Plateau` lowers. From epoch ``stop`` on the factor is 0; in
-    the first ``warm_up`` of the phase, a share of it, it rises from 0 besides.
+    "cosine": half a cosine from 1 to 0, per step; "constant", and "plateau", which :class:`Plateau` lowers besides.
+    From epoch ``stop`` on the factor is 0; in the first ``warm_up`` of the phase, a share, it rises from 0 besides.
     """
 
     kind: str = "constant"

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from methods.engine.layers import weight_layers
 from methods.engine.optimise import Group, Optimizers
 from methods.engine.parts import HEAD, OVERRIDE
-from methods.engine.schedule import Schedule
-from methods.engine.state import Snapshot
+from methods.engine.schedule import Schedule, plateau_of
+from methods.engine.state import Plan, Snapshot
 from methods.settings import TrainSettings, WeightSettings
 
 
@@ -30,6 +30,12 @@ def training_groups(tensors: Snapshot, backbone: nn.Module, settings: TrainSetti
     others = {name: tensor for name, tensor in trained.items() if name not in decaying}
     groups = [group(members, rate, 0.0) for rate, members in by_rate(others, settings, settings.lr).items()]
     return Optimizers([group(weights, settings.lr, settings.weight_decay), *groups], settings.clip)
+
+
+def training_plan(tensors: Snapshot, backbone: nn.Module, settings: TrainSettings) -> Plan:
+    """One phase "train" of the trainable tensors of a task."""
+    plateau = plateau_of(settings, settings.lr, settings.schedule, settings.gamma)
+    return Plan("train", settings.epochs, training_groups(tensors, backbone, settings), plateau=plateau)
 
 
 def by_rate(tensors: Snapshot, settings: WeightSettings, lr: float) -> dict[float, list[Tensor]]:

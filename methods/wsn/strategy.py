@@ -8,7 +8,7 @@ them, but not train them. Scores go on from task to task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class WSN(OwnedWeights):
 
     card = CARD
     settings: WSNSettings
-    head_std = None
+    head_std: ClassVar[float | None] = None
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -87,7 +87,7 @@ class WSN(OwnedWeights):
         )
 
     def weight_groups(self, lr: float, schedule: Schedule) -> list[Group]:
-        """Weights, scores, and the task's own tensors; all fresh, so that nothing carried over moves a frozen weight."""
+        """Weights, scores, and the task's own tensors, with moments of their own: none is an earlier task's."""
         settings = self.settings
         own = {name: tensor for name, tensor in self.current.items() if tensor.requires_grad}
         score_lr = lr if settings.score_lr is None else settings.score_lr

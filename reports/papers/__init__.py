@@ -6,11 +6,12 @@ from functools import cache
 
 from reports.papers.fine_grained import IMAGENET2SKETCH
 from reports.papers.ksm_paper import ABLATION, ABLATION_ELSEWHERE, MASKS_ELSEWHERE, OWN_BN, PROPOSED
+from reports.papers.lenet_superclass import CIFAR100_SUPERCLASS
 from reports.papers.paper_card import PaperScenario, PaperTable
 from reports.papers.twenty_tasks import CIFAR100_20
 
 #: By scenario, in the order in which panels stand.
-PAPERS: dict[str, PaperScenario] = {card.scenario: card for card in (CIFAR100_20, IMAGENET2SKETCH)}
+PAPERS: dict[str, PaperScenario] = {card.scenario: card for card in (CIFAR100_20, CIFAR100_SUPERCLASS, IMAGENET2SKETCH)}
 
 #: Titles of scenarios that no paper has, for records that carry none.
 _TITLES = {"digits": "Digits"}

@@ -33,6 +33,7 @@ class PaperScenario:
     position: int = 1000  #: panels stand in this order
 
     tasks: int = 0  #: 0: no paper has the scenario
+    selection: str = "legacy-test"  #: how the paper's runs choose the epoch that counts
     backbone: str = ""
     methods: tuple[str, ...] = ()  #: those that the paper's tables compare
     #: by method, what a source states or implies of its runs: keys of a flattened specification
