@@ -97,7 +97,7 @@ class MaskedBackbone(TaskStrategy):
         for_others = dataclasses.replace(for_scores, warm_up=0.0)
         parted: dict[tuple[float, Schedule, Update], list[Tensor]] = {}
         for name, tensor in self.current.items():
-            how = (rate, for_scores) if name == SCORES else (_rate_of(name, settings), for_others)
+            how = (rate, for_scores) if name == SCORES else (self.rate_of(name), for_others)
             if tensor.requires_grad:
                 parted.setdefault((*how, self.update_of(name)), []).append(tensor)
         groups = [
@@ -106,6 +106,13 @@ class MaskedBackbone(TaskStrategy):
         ]
         plateau = plateau_of(settings, rate, settings.schedule, settings.gamma)
         return Plan("train", settings.epochs, Optimizers(groups), plateau=plateau)
+
+    def rate_of(self, name: str) -> float:
+        """The rate of a tensor of the task's head or BN set."""
+        settings: MaskedSettings = self.settings
+        if name.startswith(HEAD):
+            return settings.head_lr
+        return settings.lr if settings.bn_lr is None else settings.bn_lr
 
     def update_of(self, name: str) -> Update:
         """How a tensor of ``current`` is updated: by Adam."""
@@ -145,10 +152,3 @@ class MaskedBackbone(TaskStrategy):
     def mask_of(self, kept: Mapping[str, Tensor]) -> masks.Mask | None:
         """See ``Method.mask_of``; the initial task has none."""
         return stored_mask(kept, self.layout) if BITS in kept else None
-
-
-def _rate_of(name: str, settings: MaskedSettings) -> float:
-    """Adam's rate for a tensor of the task's head or BN set."""
-    if name.startswith(HEAD):
-        return settings.head_lr
-    return settings.lr if settings.bn_lr is None else settings.bn_lr

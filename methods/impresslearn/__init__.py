@@ -1,0 +1,1 @@
+"""ImpressLearn: few masks on a random backbone, of which later tasks learn linear combinations."""
