@@ -98,7 +98,6 @@ def test_nothing_is_forgotten(kind: str, per: str, stream: tuple[list[Any], list
     last = tensors_of(strategy.learned[2])[COEFFICIENTS]
     assert last.shape == (2, 4 if per == "layer" else 1)
     assert not torch.equal(last, torch.full_like(last, 0.5)), "coefficients train"
-    assert strategy.correct(2, stream[1][2]) / len(stream[1][2]) > 0.5
 
 
 def test_the_trainings_of_one_task_give_different_masks(stream: tuple[list[Any], list[Any]]) -> None:
