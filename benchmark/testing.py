@@ -254,6 +254,7 @@ def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str
         ("accuracies", calm.accuracy_matrix, record.accuracy_matrix),
         ("curves", [row.curve for row in calm.tasks], [row.curve for row in record.tasks]),
         ("masks", calm.mask_statistics, record.mask_statistics),
+        ("measures", calm.measures, record.measures),
         ("stored tensors", calm.learned_sha256, record.learned_sha256),
     ):
         if one != other:

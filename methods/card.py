@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from methods.settings import MaskSettings, Settings
+from methods.settings import BLOCK_ROWS, MaskSettings, Settings
 
 __all__ = [
     "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK", "PRETRAINED", "USUAL",
-    "Card", "Look", "Needs", "Promises", "SizeRule",
+    "Card", "Look", "Measure", "Needs", "Promises", "SizeRule",
 ]  # fmt: skip
 
 FROZEN, PER_TASK = "frozen", "per-task"
@@ -59,7 +59,18 @@ class SizeRule:
     owner_index: bool = False  #: for every weight the task that owns it, or none
     units: str | None = None  #: one bit per mask unit of convolutions, for every added task; None: no masks
     hidden_linear: str = "element"  #: mask units of hidden fully connected layers
+    rows: int = BLOCK_ROWS  #: weights of a unit "block"
     soft: bool = False  #: dropped units may carry an fp32 value
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of its own that a method reports beside the usual ones, once a run (``Method.measures``)."""
+
+    name: str  #: small letters, digits and underscores: a column of ``runs.csv`` is called after it
+    title: str  #: as tables print it
+    unit: str  #: "percent" or "cells", say; empty: a plain number
+    meaning: str  #: what it says and where it comes from, one sentence without the full stop
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,8 @@ class Card:
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``
     lower_bound: bool = False  #: what starts from the same backbone should not stay below it
     look: Look | None = None  #: None: chosen by the name
+    measures: tuple[Measure, ...] = ()  #: what ``Method.measures`` reports
+    caveat: str = ""  #: what to know wherever a number of the method stands, one sentence without the full stop
 
     def load(self) -> type[Any]:
         """The strategy class; imports torch and Avalanche."""
@@ -132,6 +145,10 @@ class Card:
             "look": [self.look.light, self.look.dark, self.look.marker] if self.look else None,
             "reference": self.reference,
             "lower_bound": self.lower_bound,
+            "measures": {
+                one.name: {"title": one.title, "unit": one.unit, "meaning": one.meaning} for one in self.measures
+            },
+            "caveat": self.caveat,
         }
 
 

@@ -25,6 +25,7 @@ __all__ = ["ENTRY_POINTS", "FROZEN", "GROUPS", "METHODS", "PER_TASK", "PluginWar
 ENTRY_POINTS = "maskbench.methods"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_MEASURE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
 class PluginWarning(UserWarning):
@@ -191,6 +192,12 @@ def _check(card: Any, taken: Mapping[str, Card]) -> None:
         check_settings(dataclasses.replace(card.settings, **knobs))
     if card.mask is not None:
         check_settings(card.mask)
+    names = [measure.name for measure in card.measures]
+    if wrong := [name for name in names if not _MEASURE.fullmatch(name) or names.count(name) > 1]:
+        raise ValueError(
+            f"{card.name} has the measure {wrong[0]!r}; each needs a name of its own, of small letters, "
+            "digits and underscores, 40 at most"
+        )
     if card.bn_policy not in BN_POLICIES:
         raise ValueError(f"{card.name} has the BN policy {card.bn_policy!r}, none of {', '.join(BN_POLICIES)}")
     check_settings(card.settings)

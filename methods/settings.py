@@ -22,8 +22,10 @@ EPOCH_WORDS = ("num_epochs", "n_epochs", "train_epochs")
 
 SCHEDULES = ("step", "cosine", "constant", "plateau")
 OPTIMIZERS = ("sgd", "adam")
-UNITS = ("element", "kernel", "group", "channel")
-HIDDEN_LINEAR = ("element", "unit", "frozen")
+UNITS = ("element", "kernel", "group", "channel", "block")
+HIDDEN_LINEAR = ("element", "unit", "frozen", "block")
+#: weights of a block, unless a knob says otherwise
+BLOCK_ROWS = 72
 SURROGATES = ("straight-through", "sigmoid")
 SOFT_RULES = ("none", "release", "min-max", "max-abs", "z-score")
 KEEP_RULES = ("threshold", "top", "top-magnitude")
@@ -181,6 +183,14 @@ class MaskSettings:
         "fp32", "how soft values are stored and used; int8 has a scale per layer", choices=VALUES_DTYPES
     )
     hidden_linear: str = knob("element", "masks of hidden linear layers: unit is one per output", choices=HIDDEN_LINEAR)
+    rows: int = knob(
+        BLOCK_ROWS,
+        "consecutive weights of one output (in, kh, kw) that share a score in units=block and hidden_linear=block",
+        "weights",
+        at_least=1,
+        since=2,
+        only_with="block",
+    )
     keep: str = knob(
         "threshold",
         "which units a mask keeps: scores above tau, the top share of each layer, or the top share by magnitude",

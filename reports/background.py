@@ -120,6 +120,15 @@ def warnings(records: Iterable[RunRecord], methods: Methods) -> list[str]:
     ]
 
 
+def caveats(names: Iterable[str], methods: Methods) -> list[str]:
+    """``XBM, XMA: …``: what to know of the numbers of some of these methods, a line per caveat."""
+    having: dict[str, list[str]] = {}
+    for name in methods.in_order(names):
+        if text := methods[name].caveat:
+            having.setdefault(text, []).append(methods.title(name))
+    return [f"{', '.join(titles)}: {text}." for text, titles in having.items()]
+
+
 def failures(records: Sequence[RunRecord], methods: Methods) -> list[dict[str, str]]:
     """Failed runs with their errors."""
     return [

@@ -21,8 +21,9 @@ from reports.step_times import Steps, load_steps
 from reports.table_files import write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.grid import Grid
+from reports.tables.own_measures import own_measures
 from reports.tables.ranking import ranking_sheet
-from reports.tables.step_sheet import steps_sheet
+from reports.tables.step_sheet import method_of, steps_sheet
 from results.atomic import sweep_stale, write_text
 
 FIGURES = "figures"
@@ -81,7 +82,11 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     figures = [figure for view in shown for figure in view.figures] + [figure for _, figure in measured_steps]
     write_text(out / "runs.csv", formats.runs_csv(panels))
     write_text(out / "claims.csv", formats.claims_csv(checked))
-    write_text(out / "tables.md", formats.markdown([sheet for table in tables for sheet in table.sheets]))
+    shown_methods = {item.method for panel in panels for item in panel.everything}
+    shown_methods |= {method_of(row) for one in steps for row in one.rows if row.kind == "method"}
+    caveats = background.caveats(shown_methods, methods)
+    text = formats.markdown([sheet for table in tables for sheet in table.sheets])
+    write_text(out / "tables.md", text + "".join(f"\n{formats.escape_markdown(line)}\n" for line in caveats))
     absent = _absent(panels, loaded)
     warnings = background.warnings(loaded.all, methods)
     title = "Mask-based continual learning, measured"
@@ -101,7 +106,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         dict.fromkeys(look for panel in panels for look in panel.looks),
         {
             "lead": _lead(loaded, panels),
-            "notices": _notices(loaded, left_out),
+            "notices": [*caveats, *_notices(loaded, left_out)],
             "facts": background.facts(loaded, panels),
             "panels": shown,
             "measured_steps": measured_steps,
@@ -132,6 +137,8 @@ def _panel(
     tables += [write_grid(sizes, out)] if sizes else []
     parts = model_size.components(panel)
     tables += [write_sheet(parts, out)] if parts else []
+    own = own_measures(panel)
+    tables += [write_sheet(own, out)] if own else []
     tables += [write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
     ablation = accuracy.ablation(panel, failed)
     tables += [write_grid(ablation, out)] if ablation else []

@@ -67,6 +67,7 @@ def compare(a: Path, b: Path, out: Path) -> Built:
             "overview": views[0],
             "tasks": views[1:],
             "alone": alone,
+            "notices": background.caveats((found.a.method for found in matches), methods),
             "left_out": left_out,
             "looks": page.swatches(found.a for found in matches),
         },

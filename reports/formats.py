@@ -121,8 +121,14 @@ def _more_seeds(evidence: Evidence) -> str:
 
 
 def runs_csv(panels: Iterable[Panel]) -> str:
-    """One line per run and task, everything in the record's own units (fractions, seconds, bytes)."""
+    """One line per run and task, everything in the record's own units (fractions, seconds, bytes).
+
+    Numbers that single methods report have a column each, ``measure_<name>``, at the end.
+    """
     lines: list[tuple[object, ...]] = []
+    panels = tuple(panels)
+    every = (run for panel in panels for item in panel.everything for run in item.runs)
+    measures = sorted({name for run in every for name in run.measures})
     for panel in panels:
         for item in panel.everything:
             for run in item.runs:
@@ -136,11 +142,13 @@ def runs_csv(panels: Iterable[Panel]) -> str:
                     run.size.rules.get("itemised") if run.size else None,
                     run.provenance.get("started", ""),
                     (run.provenance.get("git") or {}).get("commit", ""),
+                    *(number(run.measures.get(name)) for name in measures),
                 )
                 lines += [
                     (*about_run, *(_task_value(row, name) for name in TASK_COLUMNS), *totals) for row in run.tasks
                 ]
-    return written((*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS), lines)
+    own = (f"measure_{name}" for name in measures)
+    return written((*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS, *own), lines)
 
 
 def _task_value(row: TaskRow, name: str) -> object:

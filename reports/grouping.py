@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from methods.engine.knobs import knobs_of
+from methods.engine.knobs import idle_knobs, knobs_of
 from methods.registry import METHODS
 from methods.settings import MaskSettings, TrainSettings
 from reports.configuration import Configuration, TaskRef
@@ -218,7 +218,8 @@ def complete(record: RunRecord) -> dict[str, Any]:
     kinds["settings"] = type(card.settings) if card else None
     for part, kind in kinds.items():
         if kind is not None and isinstance(spec.get(part), Mapping):
-            spec[part] = {**_before(kind), **spec[part]}
+            values = {**_before(kind), **spec[part]}
+            spec[part] = {name: value for name, value in values.items() if name not in idle_knobs(kind, values)}
     return spec
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from matplotlib.markers import MarkerStyle
@@ -20,6 +20,8 @@ from results.schema import REFERENCES, RunRecord
 
 #: letters of a title at most
 LONGEST = 60
+#: and of a sentence
+LONGEST_SENTENCE = 300
 
 MARKERS = frozenset(mark for mark in MarkerStyle.markers if isinstance(mark, str) and len(mark) == 1) - {" "}
 
@@ -28,6 +30,15 @@ _DATE = re.compile(r"\d{4}(-\d\d){0,2}")
 
 #: figures draw these beside the page's colours, and they stay as they are
 _FIXED = ("#000000", "#ffffff", "#fffffe")
+
+
+@dataclass(frozen=True)
+class MeasureFacts:
+    """What is shown of a number that a method alone reports."""
+
+    title: str
+    unit: str = ""
+    meaning: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class MethodFacts:
     order: int = 0  #: among methods of one date
     reference: str = ""  #: one of ``results.schema.REFERENCES``, or nothing
     lower_bound: bool = False  #: what starts from the same backbone should not stay below it
+    measures: Mapping[str, MeasureFacts] = field(default_factory=dict)  #: by the name in ``RunRecord.measures``
+    caveat: str = ""  #: what to know wherever a number of the method stands
 
     @property
     def place(self) -> tuple[bool, str, int, str]:
@@ -102,8 +115,9 @@ def _recorded(records: Iterable[RunRecord]) -> dict[str, Mapping[str, Any]]:
 
 
 def _completed(given: Mapping[str, Any], card: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record's facts with the role that records did not always carry."""
-    return given if "lower_bound" in given else {**given, "lower_bound": card.get("lower_bound")}
+    """A record's facts with those that records did not always carry."""
+    later = {name: card[name] for name in ("lower_bound", "measures", "caveat") if name in card and name not in given}
+    return {**given, **later}
 
 
 def _checked(name: str, given: Mapping[str, Any]) -> MethodFacts:
@@ -118,11 +132,26 @@ def _checked(name: str, given: Mapping[str, Any]) -> MethodFacts:
         order=order if isinstance(order, int) and not isinstance(order, bool) else 0,
         reference=reference if isinstance(reference, str) and reference in REFERENCES else "",
         lower_bound=given.get("lower_bound") is True,
+        measures=_measures(given.get("measures")),
+        caveat=_text(given.get("caveat"), LONGEST_SENTENCE),
     )
 
 
-def _printable(title: str) -> bool:
-    return len(title) <= LONGEST and title.isprintable() and bool(title.strip())
+def _measures(given: Any) -> dict[str, MeasureFacts]:
+    found = {}
+    for name, facts in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(facts, Mapping):
+            title, unit = _text(facts.get("title"), LONGEST), _text(facts.get("unit"), LONGEST)
+            found[name] = MeasureFacts(title or str(name), unit, _text(facts.get("meaning"), LONGEST_SENTENCE))
+    return found
+
+
+def _printable(title: str, most: int = LONGEST) -> bool:
+    return len(title) <= most and title.isprintable() and bool(title.strip())
+
+
+def _text(given: Any, most: int) -> str:
+    return given.strip() if isinstance(given, str) and _printable(given, most) else ""
 
 
 def _look(name: str, given: Any) -> Look:

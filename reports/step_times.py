@@ -23,6 +23,7 @@ HIDDEN_LINEAR = {
     "element": "its hidden linear layers masked element by element",
     "unit": "its hidden linear layers masked by output",
     "frozen": "its hidden linear layers without masks",
+    "block": "its hidden linear layers masked by blocks",
 }
 
 PARTS = ("data", "forward", "backward", "masks", "optimizer", "loop")

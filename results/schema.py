@@ -132,8 +132,9 @@ class RunRecord:
     ``method`` has, as far as they are known: ``title`` (str), ``published`` ("2021-06", empty for a baseline),
     ``order`` (int, among methods of one date), ``paper`` (str), ``masks`` (bool), ``no_forgetting`` (bool), ``look``
     ([colour on a light page, colour on a dark one, both "#rrggbb", matplotlib's marker], or null), ``reference`` (one
-    of ``REFERENCES``, or empty), ``lower_bound`` (bool: a head on the frozen backbone and nothing else). Readers check
-    each: a method may be anybody's.
+    of ``REFERENCES``, or empty), ``lower_bound`` (bool: a head on the frozen backbone and nothing else), ``measures``
+    (name -> ``title``, ``unit`` and ``meaning`` of a number in the record's own ``measures``), ``caveat`` (str: what
+    to know wherever a number of the method stands, or empty). Readers check each: a method may be anybody's.
     """
 
     run_id: Name
@@ -150,6 +151,7 @@ class RunRecord:
     trainable_parameters: Count | None = None
     size: Size | None = None
     mask_statistics: tuple[MaskStatistic, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)  #: the method's own numbers after the last task, by name
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of the tensors that it adds; {}: not known
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
     seconds: dict[str, Amount] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...

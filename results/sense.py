@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from results import metrics
 from results.schema import RunRecord, SchemaError
-from results.shapes import LARGEST
+from results.shapes import LARGEST, brief
 
 #: by how much a number may differ from the one that follows from others
 TOLERANCE = 1e-9
+
+#: what a measure may be called: a column of ``runs.csv`` is called after it
+_MEASURE = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 #: how deep lists and mappings may lie in the parts of a record that are anybody's
 DEEPEST = 16
@@ -31,6 +35,7 @@ def _faults(record: RunRecord) -> Iterator[str]:
         yield from _of_tasks(record)
         yield from _of_the_matrix(record)
     yield from _of_masks(record)
+    yield from _of_measures(record)
     yield from _of_size(record)
 
 
@@ -109,6 +114,12 @@ def _of_masks(record: RunRecord) -> Iterator[str]:
             total = row.ones + row.soft + row.zeros
             where = f"the mask of {row.task!r} on {row.layer!r}"
             yield f"{where} has {row.units} units, its ones, soft and zeros make {total}"
+
+
+def _of_measures(record: RunRecord) -> Iterator[str]:
+    for name in record.measures:
+        if not _MEASURE.fullmatch(name):
+            yield f"its measure {brief(name)} has no name of small letters, digits and underscores, 40 at most"
 
 
 def _of_size(record: RunRecord) -> Iterator[str]:

@@ -61,6 +61,7 @@ def numbers(record: RunRecord) -> dict[str, Any]:
         "curves": [task["curve"] for task in value["tasks"]],
         "goals": [(task["goal"], task["goal_met"]) for task in value["tasks"]],
         "masks": value["mask_statistics"],
+        "measures": value["measures"],
         "components": size.get("components"),
         "rules": size.get("rules"),
         "written": size.get("written_bytes"),

@@ -91,7 +91,7 @@ WRONG_SETTINGS = [
     ("finetune.optimizer", "lion", "must be one of sgd, adam, not 'lion'"),
     ("packnet.prune_ratio", "1.5", "must be below 1, not 1.5"),
     ("packnet.ratio_of", "frree", "must be one of free, current, not 'frree'"),
-    ("mask.units", "banana", "must be one of element, kernel, group, channel, not 'banana'"),
+    ("mask.units", "banana", "must be one of element, kernel, group, channel, block, not 'banana'"),
     ("ksm.lr", "-1", "must be at least 0, not -1.0"),
     ("ksm.lr", "fast", "must be a number, not 'fast'"),
     ("ksm.lr", "nan", "must be a finite number, not nan"),

@@ -28,6 +28,8 @@ FACTS: dict[str, Any] = {
     "look": ["#336600", "#aaee55", "*"],
     "reference": "",
     "lower_bound": False,
+    "measures": {},
+    "caveat": "",
 }
 CURVE = [{"phase": "train", "epoch": e, "lr": 1e-3, "loss": 1 / e, "train": 1 - 0.6 / e} for e in (1, 2, 3)]
 MASKS = [(task, f"features.{n}", 90 - n, n, 10) for task in CIFAR_TASKS[1:3] for n in range(4)]

@@ -61,7 +61,8 @@ def size_in_mib(method: str | SizeRule, architecture: Architecture, soft_fractio
 
 
 def test_size_counts_of_resnet50(resnet50: Architecture) -> None:
-    assert resnet50 == Architecture(
+    assert len(resnet50.conv_rows) == 53
+    assert dataclasses.replace(resnet50, conv_rows=()) == Architecture(
         conv_elements=23_454_912,
         conv_kernels=13_385_920,
         conv_channels=26_560,

@@ -40,7 +40,8 @@ def _methods() -> None:
     print("methods")
     for method in METHODS.values():
         groups = ", ".join(name for name, members in GROUPS.items() if method.name in members and name != "all")
-        print(f"  {method.name:<22} {method.summary}{f' [{groups}]' if groups else ''}")
+        caveat = f"; {method.caveat}" if method.caveat else ""
+        print(f"  {method.name:<22} {method.summary}{caveat}{f' [{groups}]' if groups else ''}")
     print(f"  groups: {', '.join(GROUPS)}")
 
 

@@ -85,7 +85,7 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
         mask = spec.mask
         if mask is not None:
             masks.check(mask)
-            layout_of(backbone, mask.units, mask.hidden_linear)
+            layout_of(backbone, mask.units, mask.hidden_linear, rows=mask.rows)
     except RequestError as error:
         return str(error)
     except (ValueError, RuntimeError) as error:

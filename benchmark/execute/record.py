@@ -194,6 +194,7 @@ def _rule(spec: RunSpec) -> SizeRule | None:
         rule,
         units=spec.mask.units,
         hidden_linear=spec.mask.hidden_linear,
+        rows=spec.mask.rows,
         soft=spec.mask.soft != "none",
     )
 
@@ -206,6 +207,24 @@ def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[Ma
     )
 
 
+def measures_of(method: str, numbers: Mapping[str, float]) -> dict[str, float]:
+    """The method's own numbers, in the order of its card.
+
+    Raises:
+        ValueError: not those that the card names, or one that is no finite number.
+    """
+    names = [measure.name for measure in METHODS[method].measures]
+    if unlike := sorted({*names} ^ {*numbers}):
+        raise ValueError(
+            f"the card of {method} names the measures {', '.join(names) or 'none'}, its strategy reports "
+            f"{', '.join(numbers) or 'none'}: they differ in {', '.join(unlike)}"
+        )
+    for name in names:
+        if not math.isfinite(numbers[name]):
+            raise ValueError(f"{method} reports {numbers[name]} as its measure {name}, which is no finite number")
+    return {name: float(numbers[name]) for name in names}
+
+
 def finished_record(
     spec: RunSpec,
     run_id: str,
@@ -214,6 +233,7 @@ def finished_record(
     clock: Mapping[str, Any],
     size: Size,
     masks: tuple[MaskStatistic, ...],
+    measures: dict[str, float],
     warnings: tuple[str, ...],
 ) -> RunRecord:
     """The record of a run that learned all its tasks.
@@ -239,6 +259,7 @@ def finished_record(
         trainable_parameters=max((progress.get("trainable", 0) for progress in done.progresses), default=0),
         size=size,
         mask_statistics=masks,
+        measures=measures,
         learned_sha256=dict(done.learned_sha256),
         task1_network=done.initial,
         seconds=clock["seconds"].get(RUN, {}),

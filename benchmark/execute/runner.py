@@ -22,6 +22,7 @@ from benchmark.execute.record import (
     failed_record,
     finished_record,
     mask_rows,
+    measures_of,
     now,
     size_of,
 )
@@ -319,7 +320,8 @@ class Runner:
         facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": cuda_seconds(clock)}
         facts["paused_seconds"] = clock["paused"]
         warnings = tuple(warnings_of(spec, images))
-        return finished_record(spec, self.folder.run_id, facts, done, clock, size, mask_rows(masks, names), warnings)
+        rows, measures = mask_rows(masks, names), measures_of(spec.method, strategy.measures())
+        return finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings)
 
     # ------------------------------------------------------------------ checkpoints
 

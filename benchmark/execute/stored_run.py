@@ -53,7 +53,7 @@ class StoredRun:
         """Where the masked or owned weights lie; None where the backbone has no weights of that kind."""
         mask = self.spec.mask
         if mask is not None:
-            return layout_of(self.network, mask.units, mask.hidden_linear)
+            return layout_of(self.network, mask.units, mask.hidden_linear, rows=mask.rows)
         return layout_of(self.network) if weight_layers(self.network) else None
 
     def restored(self, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:

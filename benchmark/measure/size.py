@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods.card import SizeRule
+from methods.settings import BLOCK_ROWS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +44,8 @@ class Architecture:
     biases: int  #: of convolutions and hidden fully connected layers
     head_sizes: tuple[int, ...]  #: weights and biases of each task's head
     initial_head: int | None = None
+    conv_rows: tuple[tuple[int, int], ...] = ()  #: of each convolution: outputs, weights of one output
+    hidden_linear_rows: tuple[tuple[int, int], ...] = ()  #: the same of hidden fully connected layers
 
     @property
     def tasks(self) -> int:
@@ -74,15 +77,25 @@ class Architecture:
         """All heads together, the initial one included."""
         return sum(self.head_sizes) + (self.initial_head or 0)
 
-    def mask_units(self, conv: str, hidden_linear: str = "element") -> int:
-        """Mask units of one task: ``conv`` is "element", "kernel", "channel" or "group"; ``hidden_linear`` is
-        "element", "unit" (one per output) or "frozen" (not masked)."""
+    def mask_units(self, conv: str, hidden_linear: str = "element", rows: int = BLOCK_ROWS) -> int:
+        """Mask units of one task: ``conv`` is "element", "kernel", "channel", "group" or "block"; ``hidden_linear`` is
+        "element", "unit" (one per output), "frozen" (not masked) or "block"; a block is of ``rows`` weights."""
         return {
             "element": self.conv_elements,
             "kernel": self.conv_kernels,
             "channel": self.conv_channels,
             "group": self.conv_groups,
-        }[conv] + {"element": self.hidden_linear_elements, "unit": self.hidden_linear_units, "frozen": 0}[hidden_linear]
+            "block": _blocks(self.conv_rows, rows),
+        }[conv] + {
+            "element": self.hidden_linear_elements,
+            "unit": self.hidden_linear_units,
+            "frozen": 0,
+            "block": _blocks(self.hidden_linear_rows, rows),
+        }[hidden_linear]
+
+
+def _blocks(layers: Sequence[tuple[int, int]], rows: int) -> int:
+    return sum(outputs * math.ceil(weights / rows) for outputs, weights in layers)
 
 
 def cpg_table_bytes(rule: SizeRule, architecture: Architecture, soft_fraction: float = 0.0) -> int:
@@ -107,7 +120,7 @@ def cpg_table_bytes(rule: SizeRule, architecture: Architecture, soft_fraction: f
     if rule.owner_index:
         bits += owner_bits(architecture.tasks) * architecture.weights
     if rule.units is not None:
-        units = architecture.added_tasks * architecture.mask_units(rule.units, rule.hidden_linear)
+        units = architecture.added_tasks * architecture.mask_units(rule.units, rule.hidden_linear, rule.rows)
         bits += units * (1 + soft_fraction * 8 * FLOAT_BYTES)
     return common_bytes(architecture) + math.ceil(bits / 8)
 
@@ -158,6 +171,8 @@ def architecture_of(backbone: nn.Module, head_sizes: Sequence[int], initial_head
         biases=sum(bias.numel() for bias in biases if bias is not None),
         head_sizes=tuple(head_sizes),
         initial_head=initial_head,
+        conv_rows=tuple((layer.out_channels, layer.weight[0].numel()) for layer in convolutions),
+        hidden_linear_rows=tuple((layer.out_features, layer.in_features) for layer in linears),
     )
 
 

@@ -133,8 +133,12 @@ def inputs_differ(before: RunRecord, after: RunRecord) -> list[str]:
 def identical(before: RunRecord, after: RunRecord) -> bool:
     """Accuracies and masks are the same; where both records know them, every bit of what was learned is, too."""
     learned = before.learned_sha256 == after.learned_sha256 or not (before.learned_sha256 and after.learned_sha256)
+    measured = before.measures == after.measures or not (before.measures and after.measures)
     return (
-        learned and after.accuracy_matrix == before.accuracy_matrix and after.mask_statistics == before.mask_statistics
+        learned
+        and measured
+        and after.accuracy_matrix == before.accuracy_matrix
+        and after.mask_statistics == before.mask_statistics
     )
 
 
@@ -165,6 +169,9 @@ def _first_difference(before: RunRecord, after: RunRecord) -> str:
             return f"the mask of {mask.task}, {mask.layer}, has {_counts(mask)}, the record {_counts(was)}"
     if len(after.mask_statistics) != len(before.mask_statistics):
         return f"{len(after.mask_statistics)} mask layers were counted, the record has {len(before.mask_statistics)}"
+    for name, value in after.measures.items():
+        if before.measures and value != before.measures.get(name):
+            return f"the measure {name} is {value}, the record has {before.measures.get(name)}"
     names = [name for name, digest in before.learned_sha256.items() if after.learned_sha256.get(name) != digest]
     return f"accuracies and mask counts agree, but the bits kept of {', '.join(names) or 'some task'} do not"
 

@@ -38,6 +38,7 @@ class Knob:
     since: int = 1  #: the version of the record's naming that first knew the knob
     was: Any = None  #: what runs before that did; None: the default
     yields_to: tuple[str, ...] = ()  #: knobs that take its place where a user or a scenario sets them
+    only_with: str = ""  #: what some other knob must be for this one to matter; reports leave it out elsewhere
 
 
 def knob(default: Any, help: str, unit: str = "", **about: Any) -> Any:
@@ -52,6 +53,11 @@ def knob(default: Any, help: str, unit: str = "", **about: Any) -> Any:
 def knobs_of(settings: Any) -> dict[str, Knob]:
     """The knobs of a dataclass (or an instance of one), by name."""
     return {item.name: item.metadata["knob"] for item in dataclasses.fields(settings) if "knob" in item.metadata}
+
+
+def idle_knobs(settings: Any, values: Mapping[str, Any]) -> set[str]:
+    """Knobs of a dataclass that change nothing where its fields have these values."""
+    return {name for name, about in knobs_of(settings).items() if about.only_with not in ("", *values.values())}
 
 
 def done_before(settings: Any) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Where each masked weight lies: all of them in one flat tensor, ordered so that masks come out in a few passes.
 
-A *unit* is the run of weights that share one mask number: an element, a kernel, a group of kernels, or all kernels
-of an output channel. In PyTorch's order (out, in, kh, kw) every such unit is contiguous and, within a layer, of equal
-size; layers of equal unit size lie side by side, so that one broadcast multiplication serves all of them.
+A *unit* is the run of weights that share one mask number: an element, a kernel, a group of kernels, all kernels of an
+output channel, or a block of consecutive weights of one output. In PyTorch's order (out, in, kh, kw) every such unit is
+contiguous and, within a layer, of equal size; layers of equal unit size lie side by side, so that one broadcast
+multiplication serves all of them. Only blocks may not divide the weights of an output, its *row*: the last unit of each
+row is then shorter, and the layer takes two multiplications.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.engine.layers import computed_weights, unmasked_weights, weight_layers
-from methods.settings import HIDDEN_LINEAR, UNITS
+from methods.settings import BLOCK_ROWS, HIDDEN_LINEAR, UNITS
 
 #: input channels per unit of the release's group-wise masks
 GROUP_CHANNELS = 8
@@ -39,8 +41,15 @@ class LayerSlot:
         return self.shape.numel()
 
     @property
+    def row(self) -> int:
+        """Weights of one output, which no unit crosses, where units do not divide them; 0 where they do."""
+        return _row(self.shape, self.unit_size)
+
+    @property
     def units(self) -> int:
         """Mask units of the layer."""
+        if self.row:
+            return self.elements // self.row * -(-self.row // self.unit_size)
         return self.elements // self.unit_size
 
     @property
@@ -66,13 +75,21 @@ class LayerSlot:
 
 @dataclass(frozen=True)
 class Run:
-    """Neighbouring layers whose units have one size: ``units`` x ``unit_size`` as a matrix."""
+    """Neighbouring layers whose units have one size: ``units`` x ``unit_size`` as a matrix.
+
+    Where ``row`` is not 0, units do not divide the rows of that many weights, and the last unit of each is shorter.
+    """
 
     start: int
     stop: int
     unit_start: int
     unit_stop: int
     unit_size: int
+    row: int = 0
+
+    def pieces(self, elements: Tensor, per_unit: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Views of the run in flat (elements,) and (units,) tensors that broadcast, see ``paired``."""
+        return paired(elements[self.start : self.stop], per_unit[self.unit_start : self.unit_stop], self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +130,11 @@ class FlatLayout:
         return [slot.shape for slot in self.slots]
 
     @cached_property
+    def ragged(self) -> bool:
+        """Some unit is shorter than the others of its layer."""
+        return any(run.row for run in self.runs)
+
+    @cached_property
     def elementwise(self) -> bool:
         """Every unit is one element."""
         return self.units == self.elements
@@ -136,19 +158,17 @@ class FlatLayout:
         """Repeat each unit's number for its elements: (units,) -> (elements,)."""
         expanded = torch.empty(self.elements, dtype=per_unit.dtype, device=per_unit.device)
         for run in self.runs:
-            source = per_unit[run.unit_start : run.unit_stop].unsqueeze(1)
-            expanded[run.start : run.stop].view(-1, run.unit_size).copy_(source.expand(-1, run.unit_size))
+            for elements, numbers in run.pieces(expanded, per_unit):
+                elements.copy_(numbers.expand_as(elements))
         return expanded
 
     def scale(self, flat: Tensor, per_unit: Tensor, out: Tensor | None = None) -> Tensor:
         """Multiply each element of ``flat`` (elements,) by its unit's number (units,), into ``out`` or a new tensor."""
         product = torch.empty_like(flat) if out is None else out
         for run in self.runs:
-            torch.mul(
-                flat[run.start : run.stop].view(-1, run.unit_size),
-                per_unit[run.unit_start : run.unit_stop].unsqueeze(1),
-                out=product[run.start : run.stop].view(-1, run.unit_size),
-            )
+            both = zip(run.pieces(flat, per_unit), run.pieces(product, per_unit), strict=True)
+            for (elements, numbers), (room, _) in both:
+                torch.mul(elements, numbers, out=room)
         return product
 
     def unit_products(self, gradients: Sequence[Tensor], weights: Tensor, sums: Tensor) -> Tensor:
@@ -165,19 +185,43 @@ class FlatLayout:
             torch.mul(gradient.reshape(-1), weight, out=total if slot.unit_size == 1 else product)
         for run in self.runs:
             if run.unit_size > 1:
-                source = products[run.start : run.stop].view(-1, run.unit_size)
-                torch.sum(source, dim=1, out=sums[run.unit_start : run.unit_stop])
+                for elements, totals in run.pieces(products, sums):
+                    torch.sum(elements, dim=-1, out=totals.squeeze(-1))
         return sums
 
+    def in_blocks(self, rows: int) -> FlatLayout:
+        """The same layers with units of ``rows`` consecutive weights of one output ("block" in ``layout_of``)."""
+        sized = [(min(rows, math.prod(slot.shape[1:])), slot.name, slot.shape) for slot in self.slots]
+        return arrange((name, shape, size) for size, name, shape in sorted(sized, key=lambda item: item[0]))
 
-def _unit_size(module: nn.Module, units: str, hidden_linear: str) -> int | None:
+
+def paired(elements: Tensor, per_unit: Tensor, of: Run | LayerSlot) -> Iterator[tuple[Tensor, Tensor]]:
+    """A run's or a layer's elements (…, n) beside their units' numbers (…, 1), as views; shorter units apart."""
+    if not of.row:
+        yield elements.view(-1, of.unit_size), per_unit.unsqueeze(1)
+        return
+    whole = of.row // of.unit_size
+    matrix, numbers = elements.view(-1, of.row), per_unit.view(-1, whole + 1)
+    if whole:
+        yield matrix[:, : whole * of.unit_size].view(-1, whole, of.unit_size), numbers[:, :whole, None]
+    yield matrix[:, whole * of.unit_size :], numbers[:, whole:]
+
+
+def _row(shape: Sequence[int], unit_size: int) -> int:
+    """``LayerSlot.row``. A flat tensor, of one dimension, has no rows."""
+    row = math.prod(shape[1:])
+    return row if len(shape) > 1 and row % unit_size else 0
+
+
+def _unit_size(module: nn.Module, units: str, hidden_linear: str, rows: int) -> int | None:
     """Elements per mask unit of one layer; None: the layer is not masked."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
     if isinstance(module, nn.Linear):
-        if hidden_linear == "frozen":
-            return None
-        return 1 if hidden_linear == "element" else module.in_features
+        sizes = {"element": 1, "block": min(rows, module.in_features), "unit": module.in_features, "frozen": None}
+        return sizes[hidden_linear]
     _, inputs, height, width = module.weight.shape
+    if units == "block":
+        return min(rows, inputs * height * width)
     if units == "element":
         return 1
     if units == "kernel":
@@ -189,16 +233,23 @@ def _unit_size(module: nn.Module, units: str, hidden_linear: str) -> int | None:
 
 
 def layout_of(
-    backbone: nn.Module, units: str = "element", hidden_linear: str = "element", leave_out: Collection[str] = ()
+    backbone: nn.Module,
+    units: str = "element",
+    hidden_linear: str = "element",
+    leave_out: Collection[str] = (),
+    rows: int = BLOCK_ROWS,
 ) -> FlatLayout:
     """The layout of a backbone's convolution and linear weights.
 
     Args:
         backbone: any network; its head is not part of it.
         units: what shares a mask number in a convolution: "element", "kernel", "group" (blocks of the largest
-            number of input channels up to eight that divides them) or "channel" (per output channel).
-        hidden_linear: for linear layers inside the backbone: "element", "unit" (per output) or "frozen" (no mask).
+            number of input channels up to eight that divides them), "channel" (per output channel) or "block" (of the
+            weights of each output, in PyTorch's order, so many at a time as ``rows`` says, the rest at the end).
+        hidden_linear: for linear layers inside the backbone: "element", "block", "unit" (per output) or "frozen" (no
+            mask).
         leave_out: names of weights that are not to be masked.
+        rows: weights of a block.
 
     Raises:
         ValueError: an unknown name, a layer whose weight is no parameter, or a backbone without a layer to mask.
@@ -217,7 +268,7 @@ def layout_of(
         (size, name, module.weight.shape)
         for name, module in weight_layers(backbone)
         if name not in leave_out
-        and (size := _unit_size(module, units, hidden_linear)) is not None
+        and (size := _unit_size(module, units, hidden_linear, rows)) is not None
         and isinstance(module.weight, Tensor)
     ]
     if not sized:
@@ -229,16 +280,20 @@ def layout_of(
 
 
 def arrange(layers: Iterable[tuple[str, Sequence[int], int]]) -> FlatLayout:
-    """Lay (name, shape, unit size) triples side by side, in the order given."""
+    """Lay (name, shape, unit size) triples side by side, in the order given.
+
+    Raises:
+        ValueError: units of a layer are larger than what one output has, or do not divide a flat tensor.
+    """
     slots: list[LayerSlot] = []
     start = unit_start = 0
     for name, shape, size in layers:
-        if math.prod(shape) % size:
+        if math.prod(shape) % size and size > _row(shape, size):
             raise ValueError(f"{name}: units of {size} elements do not divide a tensor of shape {tuple(shape)}")
         slots.append(LayerSlot(name, torch.Size(shape), size, start, unit_start))
         start, unit_start = slots[-1].stop, slots[-1].unit_stop
     runs = []
-    for size, members in groupby(slots, key=lambda slot: slot.unit_size):
+    for (size, row), members in groupby(slots, key=lambda slot: (slot.unit_size, slot.row)):
         first, *_, last = (*(items := list(members)), items[-1])
-        runs.append(Run(first.start, last.stop, first.unit_start, last.unit_stop, size))
+        runs.append(Run(first.start, last.stop, first.unit_start, last.unit_stop, size, row))
     return FlatLayout(tuple(slots), tuple(runs))

@@ -59,7 +59,7 @@ class MaskedBackbone(TaskStrategy):
         assert preset is not None
         self.mask = preset if mask is None else mask
         masks.check(self.mask)
-        self.layout = layout_of(self.view.backbone, self.mask.units, self.mask.hidden_linear)
+        self.layout = layout_of(self.view.backbone, self.mask.units, self.mask.hidden_linear, rows=self.mask.rows)
         warn_of_unmasked(self.view.backbone, self.layout.names, "they stay as the backbone has them")
         self._frozen: Tensor | None = None
 

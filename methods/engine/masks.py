@@ -56,8 +56,8 @@ def masked(weights: Tensor, numbers: Tensor, layout: FlatLayout) -> dict[str, Te
     """Each weight times its unit's number (units,); by parameter name, differentiable in ``numbers``."""
     effective: list[Tensor] = []
     for run in layout.runs:
-        matrix = weights[run.start : run.stop].view(-1, run.unit_size)
-        effective.append((matrix * numbers[run.unit_start : run.unit_stop, None]).view(-1))
+        products = [(elements * number).flatten(1) for elements, number in run.pieces(weights, numbers)]
+        effective.append((torch.cat(products, 1) if len(products) > 1 else products[0]).view(-1))
     return layout.views(torch.cat(effective) if len(effective) > 1 else effective[0])
 
 

@@ -236,8 +236,7 @@ class Method:
         return items(self.stored_shared(), None) + kept
 
     def mask_statistics(self) -> list[MaskCount]:
-        """Ones, soft values and zeros per layer of every learned task's mask, in the network's order; a dropped unit
-        with value exactly 0 counts as zero."""
+        """Ones, soft values and zeros by task and layer, in the network's order; a soft value of 0 is a zero."""
         counts = []
         place = {name: at for at, (name, _) in enumerate(weight_layers(self.view.backbone))}
         for label, parts in self.learned.items():
@@ -249,6 +248,10 @@ class Method:
                 soft = int((mask.values[slot.unit_slice] != 0).sum())
                 counts.append(MaskCount(label, slot.name, slot.units, ones, soft, slot.units - ones - soft))
         return counts
+
+    def measures(self) -> dict[str, float]:
+        """Numbers of the method's own after the last learned task, by the names of ``Card.measures``; finite ones."""
+        return {}
 
     def trainable_parameters(self) -> int:
         """Numbers that a step of the task under way updates."""
@@ -273,9 +276,7 @@ class Method:
     ) -> None:
         """Continue where ``training_state`` was taken; ``self`` is a fresh strategy brought to where the other stood.
 
-        Args:
-            trainable: names in ``current`` that required gradients.
-            progress: the task's progress at that moment, None between tasks.
+        ``trainable``: names in ``current`` that required gradients; ``progress``: the task's, None between tasks.
         """
         if shared := without_prefix(tensors, SHARED):
             self.load_shared({name: tensor.to(self.device) for name, tensor in shared.items()})

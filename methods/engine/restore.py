@@ -7,12 +7,13 @@ tensors by name; ``layout`` says where masked or owned weights lie. Needs torch 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from methods.engine.layout import FlatLayout
+from methods.engine.layout import FlatLayout, LayerSlot, paired
 from methods.engine.masks import Mask
 from methods.engine.ownership import visible_weights
 from methods.engine.packing import bits_of, packed_length, unpack_bits, unpack_numbers
@@ -62,19 +63,26 @@ def masked_weights(
     values, scales = kept.get(VALUES), kept.get(SCALES)
     taken = 0
     for number, slot in enumerate(layout.slots):
-        weight = shared[BACKBONE + slot.name].reshape(-1, slot.unit_size)
+        weight = shared[BACKBONE + slot.name].reshape(-1)
         chosen = bits[slot.unit_slice]
-        product = room[slot.element_slice].view(-1, slot.unit_size)
+        product = room[slot.element_slice]
         if selects:
-            torch.where(chosen[:, None], weight, weight.new_zeros(()), out=product)
+            for (own_part, kept_part), (place, _) in _by_unit(weight, chosen, product, slot):
+                torch.where(kept_part, own_part, weight.new_zeros(()), out=place)
             continue
-        numbers = (product.view(-1) if slot.unit_size == 1 else weight.new_empty(slot.units)).copy_(chosen)
+        numbers = (product if slot.unit_size == 1 else weight.new_empty(slot.units)).copy_(chosen)
         if values is not None:
             of_layer = values[taken : taken + dropped[number]]
             taken += dropped[number]
             numbers.masked_scatter_(~chosen, decode_layer(of_layer, None if scales is None else scales[number]))
-        torch.mul(weight, numbers[:, None], out=product)
+        for (own_part, number), (place, _) in _by_unit(weight, numbers, product, slot):
+            torch.mul(own_part, number, out=place)
     return layout.views(room) | own
+
+
+def _by_unit(weight: Tensor, per_unit: Tensor, room: Tensor, slot: LayerSlot) -> Iterator[Any]:
+    """((weights, unit's number), (room, unit's number)) of a layer, each pair as views that broadcast."""
+    return zip(paired(weight, per_unit, slot), paired(room, per_unit, slot), strict=True)
 
 
 def stored_mask(kept: Mapping[str, Tensor], layout: FlatLayout) -> Mask:

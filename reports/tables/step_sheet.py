@@ -37,8 +37,13 @@ def contender(row: StepRow, methods: Methods) -> str:
     """How a row is called: a method by its printed name, a peer by its own."""
     if row.kind == "peer":
         return row.label
-    name, bracket, rest = row.method.partition(" (")
-    return methods.title(name) + bracket + rest
+    _, bracket, rest = row.method.partition(" (")
+    return methods.title(method_of(row)) + bracket + rest
+
+
+def method_of(row: StepRow) -> str:
+    """The name of a row's method: its label without what tells its variants apart."""
+    return row.method.partition(" (")[0]
 
 
 def _entries(row: StepRow) -> tuple[Entry, ...]:

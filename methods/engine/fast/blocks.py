@@ -53,9 +53,16 @@ def whole(layout: FlatLayout) -> tuple[Block, ...]:
 
 
 def cut(layout: FlatLayout, most: int) -> tuple[Block, ...]:
-    """Blocks of at most so many units."""
+    """Blocks of at most so many units; one of all where some are ragged, for a part of a row has other units."""
+    if layout.ragged:
+        return (_whole(layout),)
     starts = range(0, layout.units, max(1, most))
     return tuple(_block(layout, start, min(start + most, layout.units)) for start in starts)
+
+
+def _whole(layout: FlatLayout) -> Block:
+    pieces = tuple(slice(0, slot.elements) for slot in layout.slots)
+    return Block(layout, slice(0, layout.units), slice(0, layout.elements), tuple(range(len(layout.slots))), pieces)
 
 
 def _block(layout: FlatLayout, start: int, stop: int) -> Block:
