@@ -21,7 +21,7 @@ KSM = Card(
     family="masked",
     paper="Yang, He, Zhang and Fan, KSM, CVPR 2021",
     published="2021-06",
-    groups=("paper", "ablation"),
+    groups=("paper", "ablation", "masks"),
     promises=Promises(frozen_backbone=True),
     size_rule=SizeRule(units="kernel", soft=True),
     protocols=MASKED_PROTOCOLS,

@@ -19,7 +19,7 @@ PIGGYBACK = Card(
     family="masked",
     paper="Mallya, Davis and Lazebnik, Piggyback, ECCV 2018",
     published="2018-09",
-    groups=("paper", "ablation"),
+    groups=("paper", "ablation", "masks"),
     promises=Promises(frozen_backbone=True),
     size_rule=SizeRule(units="element"),
     protocols=MASKED_PROTOCOLS,

@@ -1,0 +1,1 @@
+"""XBM: one bit per column of a crossbar on a frozen backbone."""
