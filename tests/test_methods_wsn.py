@@ -164,4 +164,4 @@ def test_measures(stream: tuple[list[Any], list[Any]]) -> None:
     masks = [bits_of(strategy, label) for label in range(3)]
     assert measures["coded_mask_bytes"] == coded_bits(masks) / 8
     in_use = float(torch.stack(masks).any(0).float().mean())
-    assert measures["capacity"] == pytest.approx(in_use + coded_bits(masks) / (32 * elements))
+    assert measures["capacity"] == pytest.approx(100 * (in_use + coded_bits(masks) / (32 * elements)))

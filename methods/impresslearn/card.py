@@ -45,6 +45,7 @@ IMPRESSLEARN = Card(
         "digits": {"epochs": 30, "lr": 1e-2, "head_lr": 1e-2, "coefficient_lr": 1e-1, "impressions": 2},
         PRETRAINED: {"epochs": 30, "lr": 1e-2, "head_lr": 1e-2},
     },
+    caveat="from the abstract and the formula: the full text and code were not available",
     look=Look("#5c6b1f", "#b5c860", "X"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
+from methods.card import PRETRAINED, Card, Look, Measure, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import OPTIMIZERS, RATE_WORDS, SCHEDULES, PlateauSettings, WeightSettings
 
@@ -47,6 +47,21 @@ WSN = Card(
         "cifar100-superclass": {"epochs": 50, "least_lr": 1e-5, "density": 0.5},
     },
     look=Look("#a3374a", "#f08a9b", "P"),
+    measures=(
+        Measure(
+            "coded_mask_bytes",
+            "Masks of all tasks, coded",
+            "bytes",
+            "Huffman's code over each weight's bits in up to sixteen tasks, with its table",
+        ),
+        Measure("plain_mask_bytes", "Masks of all tasks, plain", "bytes", "one bit per weight and task"),
+        Measure(
+            "capacity",
+            "Capacity",
+            "percent",
+            "weights in use, and the coded masks, as a share of the network's weights at 32 bits each",
+        ),
+    ),
 )
 
 CARDS = (WSN,)

@@ -125,7 +125,7 @@ class WSN(OwnedWeights):
         return super().trainable_parameters() + self.scores.numel()
 
     def measures(self) -> dict[str, float]:
-        """Masks coded together and plain, bytes; and the capacity used, as a share of the network's weights."""
+        """Masks coded together and plain, bytes; and the capacity used, in percent of the network's weights."""
         masks = [
             unpack_bits(parts[BITS].tensor, self.layout.elements) for parts in self.learned.values() if BITS in parts
         ]
@@ -134,5 +134,5 @@ class WSN(OwnedWeights):
         return {
             "coded_mask_bytes": coded / 8,
             "plain_mask_bytes": len(masks) * elements / 8,
-            "capacity": in_use / elements + coded / (32 * elements),
+            "capacity": 100 * (in_use / elements + coded / (32 * elements)),
         }
