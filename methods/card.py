@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from methods.settings import BLOCK_ROWS, MaskSettings, Settings
+from methods.space import Dimension
 
 __all__ = [
     "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK", "PRETRAINED", "USUAL",
@@ -112,6 +113,7 @@ class Card:
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``
     lower_bound: bool = False  #: what starts from the same backbone should not stay below it
     look: Look | None = None  #: None: chosen by the name
+    space: tuple[Dimension, ...] = ()  #: what ``tune`` searches; empty: by the settings (``methods.space``)
     measures: tuple[Measure, ...] = ()  #: what ``Method.measures`` reports
     caveat: str = ""  #: what to know wherever a number of the method stands, one sentence without the full stop
 

@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 from benchmark.errors import RequestError, printable
 from methods.engine.knobs import shown
 
-VERBS = ("run", "report", "list", "check", "export", "reproduce", "perf", "smoke")
+VERBS = ("run", "tune", "report", "list", "check", "export", "reproduce", "perf", "smoke")
 
 WINDOWS = os.name == "nt"
 #: verbs that carry out runs
-NEED_LOCKS = ("run", "reproduce", "smoke", "perf")
+NEED_LOCKS = ("run", "tune", "reproduce", "smoke", "perf")
 
 EPILOGUE = """\
 quick start:

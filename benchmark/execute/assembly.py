@@ -15,7 +15,8 @@ from benchmark.backbones.weights import load_weights
 from benchmark.execute.tensors import PreparedTask, experiences, fits, prepare
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.planning import augmentation_of
-from benchmark.plan.spec import Inputs, RunSpec
+from benchmark.plan.run_parts import Inputs
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Task, silent
 from benchmark.scenarios.loader import load_scenario
 from methods.card import AS_GIVEN, FROM_SCRATCH

@@ -74,8 +74,11 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     return Sweep(scenario, specs, options, request.weights)
 
 
-def carry_out(sweep: Sweep) -> int:
+def carry_out(sweep: Sweep, report: bool = True) -> int:
     """Check data, results folder, weights and device; run what is not finished; report.
+
+    Args:
+        report: print the table and write the report at the end.
 
     Returns:
         0, 1 when a run failed, 130 when the user stopped it.
@@ -129,7 +132,8 @@ def carry_out(sweep: Sweep) -> int:
         return STOPPED
     finally:
         executor.stop()
-    _conclude(results, specs)
+    if report:
+        _conclude(results, specs)
     return 1 if failed else 0
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.plan.planning import augmentation_of
+from benchmark.plan.run_parts import VALIDATION
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Split, Task
 from methods.engine.augment import Augmenting
@@ -74,16 +75,20 @@ def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool =
     size = spec.backbone.image_size
     augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
     train = _Tensors(task, task.train, augmenting, device, resident)
-    test = _Tensors(task, task.test, augmenting, device, resident).at(
-        balanced_subset(task.test.labels, spec.test_limit)
-    )
     kept = balanced_subset(task.train.labels, spec.train_limit)
-    if spec.selection == "validation":
+    images = TaskImages(train.at(kept), None)
+    if spec.selection == VALIDATION:
         seed = Streams(spec.seed).derive("validation", task.index - 1)
         learning, validation = validation_split(task.train.labels[kept], seed)
         images = TaskImages(train.at(kept[learning]), train.at(kept[validation]))
-    else:
-        images = TaskImages(train.at(kept), test if spec.selection == "legacy-test" else None)
+    if spec.measured_on == VALIDATION:  # the test images stay unseen
+        assert images.selection is not None
+        return PreparedTask(task, images, images.selection)
+    test = _Tensors(task, task.test, augmenting, device, resident).at(
+        balanced_subset(task.test.labels, spec.test_limit)
+    )
+    if spec.selection == "legacy-test":
+        images = TaskImages(images.train, test)
     return PreparedTask(task, images, test)
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_origin
 
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.execution import RunOptions
-from benchmark.plan.spec import Backbone, Batches
+from benchmark.plan.run_parts import Backbone, Batches
 from benchmark.scenarios.contract import Augmentation
 from methods.card import Card
 from methods.engine.knobs import Knob, WrongValue, bounds_in_words, coerced, inner_type, items_of, knobs_of, types_of

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.device import device_of
 from benchmark.plan.overrides import require_used, variants
-from benchmark.plan.request import Request, method_names
-from benchmark.plan.spec import Backbone, Batches, RunSpec
+from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
+from benchmark.plan.run_parts import Backbone, Batches
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import PRETRAINED, USUAL, Card
 from methods.engine.knobs import knobs_of
 from methods.engine.schedule import driving_knob, score_travel
 from methods.registry import METHODS, reference
 from methods.settings import MaskedSettings
+
+if TYPE_CHECKING:
+    from benchmark.tune.tuned_file import Tuned
 
 
 def weights_sha256(request: Request, scenario: Scenario) -> str | None:
@@ -29,6 +33,7 @@ def weights_sha256(request: Request, scenario: Scenario) -> str | None:
 
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
     """Every run of a request. Raises RequestError."""
+    request = with_tuned_methods(request)
     require_settings_used(request, scenario, request.methods)
     return list(plan(request, scenario, weights_sha256(request, scenario)))
 
@@ -40,13 +45,36 @@ def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[R
         RequestError: the request does not fit the scenario.
     """
     check(request, scenario)
+    tuned = tuned_settings(request, scenario)
     cards = [METHODS[name] for name in method_names(request.methods)]
     pretrained = starts_pretrained(request, scenario)
     shared = reference(pretrained).name
     for seed in request.seeds:
         for card in cards:
-            for overrides in variants(request.overrides, card, shared, uses_reference(card, pretrained)):
-                yield _spec(request, scenario, card, seed, sha256, overrides)
+            found = {**tuned.chosen[card.name].settings, **request.overrides} if tuned else request.overrides
+            for overrides in variants(found, card, shared, uses_reference(card, pretrained)):
+                spec = _spec(request, scenario, card, seed, sha256, overrides)
+                yield tuned.marked(spec) if tuned else spec
+
+
+def with_tuned_methods(request: Request) -> Request:
+    """Where ``--tuned`` is given and no method is named: the file's. Raises RequestError."""
+    if request.tuned is None or request.methods != DEFAULT_METHODS:
+        return request
+    from benchmark.tune.tuned_file import read
+
+    return dataclasses.replace(request, methods=tuple(read(request.tuned).chosen))
+
+
+def tuned_settings(request: Request, scenario: Scenario) -> Tuned | None:
+    """What ``--tuned`` holds for the methods of the request. Raises RequestError: not all of them, or another plan."""
+    if request.tuned is None:
+        return None
+    from benchmark.tune.tuned_file import read
+
+    tuned = read(request.tuned)
+    tuned.require_fit(request, scenario.name, method_names(request.methods))
+    return tuned
 
 
 def starts_pretrained(request: Request, scenario: Scenario) -> bool:

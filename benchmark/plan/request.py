@@ -55,6 +55,9 @@ class Request(Execution):
         "pretrained, which other scenarios with pretrained weights take",
         metavar="P", told="the scenario's",
     )  # fmt: skip
+    tuned: Path | None = option(
+        None, "settings that 'tune' found, for the methods that it holds", metavar="FILE", also=("hyperparameters",)
+    )
     bn_policy: str | None = option(
         None, "frozen or per-task", metavar="P", choices=BN_POLICIES, told="as the method's paper"
     )

@@ -6,11 +6,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from benchmark.plan.run_parts import TEST, Backbone, Batches, Inputs, Tuning
 from benchmark.scenarios.contract import Augmentation
-from methods.engine.knobs import WrongValue, filled, knob, knobs_of, shown, types_of
+from methods.engine.knobs import WrongValue, filled, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
 from results.schema import TASK_1_SETTINGS
@@ -22,44 +23,7 @@ Made = TypeVar("Made")
 LONGEST_NAME = 120
 
 #: what is hashed of the method alone: networks that several methods share are not named by it
-_OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices")
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """The network that all tasks share."""
-
-    name: str
-    channels: int  #: of the images
-    image_size: int  #: side of what it sees, pixels
-    pretrained: bool
-    width: float = knob(
-        1.0, "factor on every layer's channels", above=0, also=("width_multiplier", "width_mult", "depth_multiplier")
-    )
-    weights: str | None = None  #: the file's name
-    weights_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Batches:
-    """How images come to the network."""
-
-    batch_size: int = knob(32, "training images per step", "images", above=0, also=("bs", "train_mb_size"))
-    eval_batch_size: int = knob(
-        100, "images per step of evaluation; changes no number", "images", above=0, also=("eval_mb_size",)
-    )
-    augmentation: Mapping[str, Any] = field(default_factory=dict)  #: what replaces the tasks' own
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the network sees of one task's images, resolved."""
-
-    task: str
-    resize: str  #: how images were brought to their stored size: ``benchmark.data.images``
-    mean: tuple[float, ...]  #: per channel, of pixels in 0 to 1
-    std: tuple[float, ...]
-    augmentation: Augmentation
+_OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices", "tuning")
 
 
 @dataclass(frozen=True)
@@ -85,11 +49,14 @@ class RunSpec:
     precision: str = "fp32"
     compile: str = "off"
     scenario_title: str = ""
+    measured_on: str = TEST  #: the images that accuracies are of: "test", or "validation" for trials of ``tune``
+    tuning: Tuning | None = None  #: None: the settings are the protocol's and the user's
+    tuning_seconds: float | None = None  #: what all trials of the method took
     settings_of: str = ""  #: the protocol whose settings the method took; empty: its defaults
     inputs: tuple[Inputs, ...] = ()  #: one a task, known when the images are read
 
     #: fields that say where numbers come from, or are part of the data's fingerprint, without changing any themselves
-    NOT_HASHED = ("scenario_title", "settings_of", "inputs")
+    NOT_HASHED = ("scenario_title", "settings_of", "inputs", "tuning_seconds")
 
     @property
     def run_id(self) -> str:
@@ -213,6 +180,8 @@ class RunSpec:
         known["settings"] = _filled(type(card.settings), known["settings"], "settings")
         known["scratch"] = _filled(TrainSettings, known["scratch"], "settings of task 1")
         known["mask"] = None if mask is None else _filled(MaskSettings, mask, "mask")
+        if known.get("tuning") is not None:
+            known["tuning"] = _made(Tuning, known["tuning"], "tuning")
         known["inputs"] = tuple(
             _made(Inputs, {**item, "augmentation": Augmentation(**item["augmentation"])}, "inputs")
             for item in known.get("inputs", ())
@@ -240,6 +209,9 @@ class _Plain:
     device: str
     precision: str
     compile: str
+    measured_on: str = TEST
+    tuning: Mapping[str, Any] | None = None
+    tuning_seconds: float | None = None
 
 
 def _made(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import WeightSettings
+from methods.space import Scaled
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ CPG = Card(
             "min_train_accuracy": 0.0, "prune_every": 50, "retrain_epochs": 0, "goal_tolerance": 0.005,
         },
     },
+    space=(Scaled(("lr",)), Scaled(("head_lr",), base="lr"), Scaled(("pick_lr",))),
     look=Look("#8b3a91", "#d594da", "p"),
 )  # fmt: skip
 

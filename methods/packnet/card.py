@@ -8,6 +8,7 @@ from typing import ClassVar
 from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import OPTIMIZERS, SCHEDULES, PlateauSettings, WeightSettings
+from methods.space import OF_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ PACKNET = Card(
             "retrain_epochs": 10, "retrain_lr": 1e-3, "retrain_milestones": (),
         },
     },
+    space=OF_WEIGHTS,
     look=Look("#00785b", "#45c6a0", "D"),
 )  # fmt: skip
 

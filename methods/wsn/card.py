@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from methods.card import PRETRAINED, Card, Look, Measure, Needs, SizeRule
 from methods.engine.knobs import knob
 from methods.settings import OPTIMIZERS, RATE_WORDS, SCHEDULES, PlateauSettings, WeightSettings
+from methods.space import FALLING, Scaled
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ WSN = Card(
         # LeNet on the twenty superclasses, as its authors ran it
         "cifar100-superclass": {"epochs": 50, "least_lr": 1e-5, "density": 0.5},
     },
+    space=(Scaled(("lr",)), Scaled(("score_lr",), base="lr"), FALLING),
     look=Look("#a3374a", "#f08a9b", "P"),
     measures=(
         Measure(
