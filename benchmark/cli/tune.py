@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         raise RequestError(f"--out {out} must be the name of a YAML file, such as tuned.yaml.")
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise RequestError(
-            f"--out {out} cannot be written: {'it is' if out.is_dir() else 'there is no such'} a folder."
+            f"--out {out} cannot be written: {'it is a' if out.is_dir() else 'there is no such'} folder."
         )
     return carry_out(search, out, args.prune)
 

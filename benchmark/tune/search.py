@@ -242,7 +242,16 @@ def _print(search: Search, chosen: Mapping[str, tuned_file.Chosen], seconds: Map
 
 
 def _next(search: Search, out: Path) -> str:
+    """The command that takes the file, with what it must agree in."""
     import shlex
 
-    words = ["python", "-m", "benchmark", "run", "--scenario", search.request.scenario, "--tuned", str(out)]
-    return shlex.join(words)
+    from benchmark.plan.options import declared
+
+    known, words = declared(Request), ["python", "-m", "benchmark", "run"]
+    for name in ("scenario", "data_root", "weights", "backbone", "protocol", "epochs", "bn_policy", "plugins"):
+        value = getattr(search.request, name)
+        for one in value if isinstance(value, tuple) else () if value is None else (value,):
+            words += [known[name].flag, str(one)]
+    for key, value in search.request.overrides.items():
+        words += ["--set", f"{key}={value}"]
+    return shlex.join([*words, "--tuned", str(out)])
