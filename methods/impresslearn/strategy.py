@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from methods.engine import masks
-from methods.engine.masked import ADAM, SCORES, Update
+from methods.engine.frozen import ADAM, Update
+from methods.engine.masked import SCORES
 from methods.engine.packing import pack_bits, packed_length
 from methods.engine.parts import BITS, Part, Parts
 from methods.engine.state import LearningTask, Snapshot
@@ -140,12 +141,12 @@ class ImpressLearn(SupSup):
         """(impressions, layers), where there is one for the whole network too."""
         return coefficients.expand(-1, len(self.layout.slots))
 
-    def rate_of(self, name: str) -> float:
-        """See ``MaskedBackbone.rate_of``."""
-        return self.settings.coefficient_lr if name == COEFFICIENTS else super().rate_of(name)
+    def usual_rate(self, name: str) -> float:
+        """See ``FrozenBackbone.usual_rate``."""
+        return self.settings.coefficient_lr if name == COEFFICIENTS else super().usual_rate(name)
 
     def update_of(self, name: str) -> Update:
-        """See ``MaskedBackbone.update_of``."""
+        """See ``FrozenBackbone.update_of``."""
         return ADAM if name == COEFFICIENTS else super().update_of(name)
 
     @torch.no_grad()

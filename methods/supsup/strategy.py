@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.engine.masked import SCORES, MaskedBackbone, Update
+from methods.engine.frozen import Update
+from methods.engine.masked import SCORES, MaskedBackbone
 from methods.supsup.card import SUPSUP, SupSupSettings
 
 
