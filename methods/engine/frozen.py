@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -32,7 +32,6 @@ class FrozenBackbone(TaskStrategy):
     """Base: the backbone's weights as one flat tensor; a method says what it makes of them."""
 
     layout: FlatLayout
-    settings: MaskedSettings
 
     def use_layout(self, layout: FlatLayout) -> None:
         """Take these layers, and warn of weights in others."""
@@ -62,11 +61,13 @@ class FrozenBackbone(TaskStrategy):
         self._frozen = None
         super().begin(task)
 
-    def frozen_groups(self, how: Callable[[str], tuple[float, Schedule]]) -> list[Group]:
+    def frozen_groups(
+        self, how: Callable[[str], tuple[float, Schedule]], leave_out: Collection[str] = ()
+    ) -> list[Group]:
         """What trains in ``current``, by rate and schedule; ``how`` gives both for a tensor's name."""
         parted: dict[tuple[float, Schedule, Update], list[Tensor]] = {}
         for name, tensor in self.current.items():
-            if tensor.requires_grad:
+            if tensor.requires_grad and name not in leave_out:
                 parted.setdefault((*how(name), self.update_of(name)), []).append(tensor)
         return [
             Group(tensors, update.optimizer, lr, schedule, update.momentum, weight_decay=update.weight_decay)
@@ -82,7 +83,8 @@ class FrozenBackbone(TaskStrategy):
         return Plan("train", self.settings.epochs, Optimizers(self.frozen_groups(how)), **about)
 
     def usual_rate(self, name: str) -> float:
-        """Adam's rate for a tensor of the task's head or BN set."""
+        """Adam's rate for a tensor of the task's head or BN set, as ``MaskedSettings`` has them."""
+        settings: MaskedSettings = self.settings
         if name.startswith(HEAD):
-            return self.settings.head_lr
-        return self.settings.lr if self.settings.bn_lr is None else self.settings.bn_lr
+            return settings.head_lr
+        return settings.lr if settings.bn_lr is None else settings.bn_lr

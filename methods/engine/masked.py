@@ -59,7 +59,7 @@ class MaskedBackbone(FrozenBackbone):
         self.fit(task, "train", lambda: self._plan(task))
 
     def _plan(self, task: LearningTask) -> Plan:
-        settings = self.settings
+        settings: MaskedSettings = self.settings
         for_scores, rate = score_schedule(settings), score_rate(settings, self.mask, self.trainer.steps_per_epoch(task))
         for_others = dataclasses.replace(for_scores, warm_up=0.0)
         return self.frozen_plan(
