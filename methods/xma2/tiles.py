@@ -1,7 +1,7 @@
 """Tiles of a crossbar: which columns lie in which, choosing them, and the weights of a task that rewrote some.
 
 The matrix of a layer has an output in each column and that output's weights (in, kh, kw) in its rows. A *tile* is a
-block of so many rows and columns of it, smaller at the borders; a *column* of a tile is a block of one output's weights.
+block of so many rows and columns of it, smaller at the borders; a column of a tile is a block of one output's weights.
 """
 
 from __future__ import annotations
