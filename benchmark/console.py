@@ -171,19 +171,21 @@ class Console:
 #: how a table shows a number that is not known
 NAN = float("nan")
 
-#: how many differences a label names
-TOLD = 3
+#: how many differences a label names: where they tell it from all others, and where they do not
+TOLD, MOST_TOLD = 3, 6
 
 
 def labels(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Short names of runs: method and seed, and where that names several of them also what they differ in."""
     names = [f"{spec['method']} s{spec['seed']}" for spec in specs]
-    found = []
+    short, long = [], []
     for name, spec in zip(names, specs, strict=True):
         alike = [_facts(other) for other, its_name in zip(specs, names, strict=True) if its_name == name]
         own = _facts(spec)
         told = [f"{key} {value}" for key, value in own.items() if any(other.get(key) != value for other in alike)]
-        found.append(f"{name} ({', '.join(told[:TOLD])})" if told else name)
+        short.append(f"{name} ({', '.join(told[:TOLD])})" if told else name)
+        long.append(f"{name} ({', '.join(told[:MOST_TOLD])})" if told else name)
+    found = [one if short.count(one) == 1 else other for one, other in zip(short, long, strict=True)]
     return [label if found.count(label) == 1 else f"{label} #{at}" for at, label in enumerate(found, start=1)]
 
 

@@ -98,6 +98,7 @@ class Card:
     settings: Settings
     bn_policy: str = PER_TASK  #: the policy of the method's source
     mask: MaskSettings | None = None  #: the point of the mask grid, where the method is one
+    mask_grid: bool = False  #: all that it is, is said by ``mask`` and the BN policy: ``--grid`` may run points as it
     family: str = ""  #: methods of one family share a section of a scenario's settings; empty: the name
     paper: str = ""
     published: str = ""  #: "2021-06"; tables and lists are in this order, baselines (empty) first

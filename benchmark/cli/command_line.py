@@ -41,10 +41,11 @@ def _add(group: argparse._ArgumentGroup, one: Declared, default: str | None) -> 
         group.add_argument(one.flag, dest=one.name, action="store_const", const=not one.default, help=one.about.help)
         return
     several = one.is_list or one.name == SETTINGS
+    words: dict[str, Any] = {"action": "extend", "nargs": "*"} if one.about.words else {}
     group.add_argument(
         one.flag,
         dest=one.name,
-        action="append" if several else "store",
+        **words or {"action": "append" if several else "store"},
         metavar=one.about.metavar or None,
         help=help_of(one, default).replace("%", "%%"),
     )

@@ -62,3 +62,7 @@ def _settings() -> None:
 
     print("settings for --set key=value, with the papers' defaults (a protocol may set others)")
     print(settings_help())
+    from benchmark.plan.grid_option import grid_help
+
+    print("\nfactors for --grid factor=level,level; the first level is what others are compared with")
+    print(grid_help())

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     preset = PRESETS[args.table]
     request = request_of(args, {"scenario": preset.scenario, "selection": preset.selection})
     options = declared(Request)
+    if request.grid is not None:
+        raise RequestError(f"{preset.name} is a plan by itself; --grid belongs to run.")
     for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
         if getattr(request, name) != options[name].default:
             raise RequestError(f"{preset.name} varies {options[name].flag} itself; leave it out.")

@@ -22,6 +22,7 @@ examples:
   python -m benchmark run --scenario cifar100-20 --data-root DIR --tasks 5 --seed 0,1,2
   python -m benchmark run --method ksm,piggyback --bn-policy frozen --set ksm.lr=2e-4 --set ksm.schedule=cosine
   python -m benchmark run --method ksm --set ksm.lr=1e-4,1e-3          one run for each
+  python -m benchmark run --grid units=element,kernel soft=none,release bn=frozen,per-task --dry-run
 """
 
 
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing; nothing was started.
     """
+    from benchmark.plan.crossing import in_words
     from benchmark.plan.planning import planned
     from benchmark.scenarios.loader import load_scenario
 
@@ -54,7 +56,10 @@ def run(args: argparse.Namespace) -> int:
         return _repeat(args)
     request = request_of(args)
     scenario = load_scenario(request.scenario)
-    return do(args, request, scenario, planned(request, scenario))
+    specs = planned(request, scenario)
+    if request.grid is not None:
+        print(in_words(request), flush=True)
+    return do(args, request, scenario, specs)
 
 
 def do(args: argparse.Namespace, request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> int:

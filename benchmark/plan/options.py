@@ -30,6 +30,8 @@ class Option(Knob):
     metavar: str = ""
     everywhere: bool = True  #: False: on the command line and in Python only, not in a configuration file
     told: str = ""  #: the default, in words, where it is not to be read off the field
+    reader: Callable[[Any], Any] | None = None  #: from what is given to the field, where its type does not say how
+    words: bool = False  #: any number of words on the command line, none at all too
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
@@ -74,6 +76,8 @@ class Declared:
     def read(self, value: Any, shown_as: str) -> Any:
         """``value`` as the field has it. Raises RequestError, calling the option ``shown_as``."""
         try:
+            if self.about.reader is not None:
+                return self.about.reader(value)
             if self.is_list:
                 several = coerced(self.hint, self.about, _single_values(items_of(value)))
                 return tuple(dict.fromkeys(several))  # each once

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError, did_you_mean
+from benchmark.plan.crossing import bases, points
 from benchmark.plan.device import device_of
 from benchmark.plan.overrides import require_used, variants
 from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
@@ -34,17 +35,21 @@ def weights_sha256(request: Request, scenario: Scenario) -> str | None:
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
     """Every run of a request. Raises RequestError."""
     request = with_tuned_methods(request)
-    require_settings_used(request, scenario, request.methods)
+    require_settings_used(request, scenario, bases(request))
     return list(plan(request, scenario, weights_sha256(request, scenario)))
 
 
 def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
-    """One RunSpec per (method, seed), seeds outermost so that a first comparison is there early.
+    """One RunSpec per (method, seed), seeds outermost so that a first comparison is there early; of a grid one per
+    point and seed, each once.
 
     Raises:
         RequestError: the request does not fit the scenario.
     """
     check(request, scenario)
+    if request.grid is not None:
+        yield from _grid(request, scenario, sha256)
+        return
     tuned = tuned_settings(request, scenario)
     cards = [METHODS[name] for name in method_names(request.methods)]
     pretrained = starts_pretrained(request, scenario)
@@ -77,6 +82,16 @@ def tuned_settings(request: Request, scenario: Scenario) -> Tuned | None:
     return tuned
 
 
+def _grid(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
+    seen: set[str] = set()
+    for seed in request.seeds:
+        for point in points(dataclasses.replace(request, seeds=(seed,))):
+            for spec in plan(point, scenario, sha256):
+                if spec.run_id not in seen:
+                    seen.add(spec.run_id)
+                    yield spec
+
+
 def starts_pretrained(request: Request, scenario: Scenario) -> bool:
     """The backbone comes with weights."""
     return scenario.pretrained or request.weights is not None
@@ -96,6 +111,8 @@ def require_settings_used(request: Request, scenario: Scenario, methods: tuple[s
 
 def check(request: Request, scenario: Scenario) -> None:
     """The tasks asked for are there, the protocol is known. Raises RequestError."""
+    if request.grid is not None and request.tuned is not None:
+        raise RequestError("--grid crosses choices under one protocol, --tuned sets them by method: leave out one.")
     count = len(scenario.task_names)
     require_tasks(request.tasks, scenario)
     if not 1 <= request.initial_task <= (request.tasks or count):

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.execution import Execution
+from benchmark.plan.grid_option import read_grid
 from benchmark.plan.options import HOW, option, read_values
 from methods.card import BN_POLICIES
 from methods.engine.knobs import shown
@@ -66,6 +67,12 @@ class Request(Execution):
         metavar="RULE", choices=SELECTIONS,
     )  # fmt: skip
     initial_task: int = option(1, "the task that trains the backbone", metavar="N", at_least=1)
+    grid: Mapping[str, tuple[Any, ...]] | None = option(
+        None,
+        "the cross product of choices of masks: units, surrogate, soft, bn, initial; without a value all of them at "
+        "their usual levels, see 'list settings'",
+        metavar="FACTOR=LEVEL,LEVEL", reader=read_grid, words=True, also=("ablation", "factorial", "cross"),
+    )  # fmt: skip
     precision: str = option(
         "fp32", "arithmetic of the network", metavar="P", choices=("fp32", "tf32", "bf16"), group=HOW
     )

@@ -18,6 +18,7 @@ KSM = Card(
     strategy="methods.ksm.strategy:KSM",
     settings=MaskedSettings(),
     mask=MASK,
+    mask_grid=True,
     family="masked",
     paper="Yang, He, Zhang and Fan, KSM, CVPR 2021",
     published="2021-06",

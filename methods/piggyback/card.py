@@ -16,6 +16,7 @@ PIGGYBACK = Card(
     settings=MaskedSettings(),
     bn_policy=FROZEN,
     mask=MASK,
+    mask_grid=True,
     family="masked",
     paper="Mallya, Davis and Lazebnik, Piggyback, ECCV 2018",
     published="2018-09",
