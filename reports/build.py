@@ -9,7 +9,9 @@ from pathlib import Path
 
 from reports import background, formats, page, published
 from reports.claims import Checked, check_claims
+from reports.effects import Effects, effects_of
 from reports.figures import canvas, draw
+from reports.figures.effect_dots import effect_dots
 from reports.figures.step_bars import step_times
 from reports.grouping import Panel, group
 from reports.method_facts import Methods
@@ -18,7 +20,7 @@ from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
 from reports.setting import departures
 from reports.step_times import Steps, load_steps
-from reports.table_files import write_grid, write_sheet
+from reports.table_files import write_effects, write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.grid import Grid
 from reports.tables.own_measures import own_measures
@@ -76,10 +78,9 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     configurations = background.configuration_sheet(panels)
     configurations_view = write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
-    tables = [table for view in shown for table in (view.ranking, *view.tables)] + [
-        table for table, _ in measured_steps
-    ]
-    figures = [figure for view in shown for figure in view.figures] + [figure for _, figure in measured_steps]
+    pairs = [pair for view in shown for pair in view.effects] + measured_steps
+    tables = [table for view in shown for table in (view.ranking, *view.tables)] + [table for table, _ in pairs]
+    figures = [figure for view in shown for figure in view.figures] + [figure for _, figure in pairs]
     write_text(out / "runs.csv", formats.runs_csv(panels))
     write_text(out / "claims.csv", formats.claims_csv(checked))
     shown_methods = {item.method for panel in panels for item in panel.everything}
@@ -151,7 +152,13 @@ def _panel(
         claims=claims,
         tables=tuple(tables),
         figures=drawn,
+        effects=tuple((write_effects(panel, item, out), _effect_figure(item, out)) for item in effects_of(panel)),
     )
+
+
+def _effect_figure(effects: Effects, out: Path) -> page.FigureView:
+    with canvas.style():
+        return canvas.save(effect_dots(effects), out / FIGURES, FIGURES)
 
 
 def _step_figure(steps: Steps, methods: Methods, out: Path) -> page.FigureView:

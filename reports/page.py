@@ -54,6 +54,7 @@ class PanelView:
     claims: tuple[Checked, ...]
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
+    effects: tuple[tuple[TableView, FigureView], ...] = ()  #: what each choice is worth, with its picture
 
     @property
     def away(self) -> bool:
@@ -129,6 +130,7 @@ def index_contents(
     for number, panel in enumerate(panels):
         inside = [Entry(panel.ranking.key, "Ranking")] if number else []
         inside += [Entry(item.key, item.title) for item in panel.tables]
+        inside += [Entry(item.key, item.title) for item, _ in panel.effects]
         inside += [Entry(item.key, item.title) for item in panel.figures]
         inside.append(Entry(f"{panel.key}-claims", "Claims, in numbers"))
         entries.append(Entry(panel.key, panel.title, tuple(inside)))
