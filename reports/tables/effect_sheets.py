@@ -151,7 +151,7 @@ def _remarks(panel: Panel, effects: Effects) -> tuple[str, ...]:
     else:
         found.append(
             "± is the 95 % t-interval over seeds of the mean over matched sets; bootstrap: 95 % over (set, seed). "
-            "Bold: both leave out zero. Of twenty effects of nothing about one does so by chance."
+            "Bold: both leave out zero; by chance up to one in twenty effects of nothing does."
         )
     if unused := max(effect.unused for effect in effects.all):
         found.append(
