@@ -18,7 +18,7 @@ from reports.method_facts import Methods
 from reports.papers import PAPERS
 from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
-from reports.setting import departures
+from reports.setting import departures, drawn
 from reports.step_times import Steps, load_steps
 from reports.table_files import write_effects, write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
@@ -198,6 +198,11 @@ def _panel_notices(panel: Panel) -> tuple[str, ...]:
     if panel.setting.get("selection") == "legacy-test":
         found.append(
             "legacy-test: epochs were selected on the test set, as the official codes do; accuracies are optimistic."
+        )
+    if len(shown := drawn(panel)) < len(panel.configurations):
+        found.append(
+            f"Figures show {len(shown)} of {len(panel.configurations)} configurations, those with a method's own mask "
+            "first; the tables have all."
         )
     one = [item.label for item in panel.configurations if len(item.seeds) == 1]
     if one:

@@ -26,7 +26,7 @@ from reports.evidence import (
 from reports.families import initial_task_families
 from reports.grouping import Panel
 from reports.numbers import signed
-from reports.setting import unlike_own
+from reports.setting import as_published, unlike_own
 from reports.soundness import judgeable
 from reports.statistics import paired_difference
 from reports.timing_caveats import caveats_in_brief
@@ -221,7 +221,8 @@ def later_layers_change_more(method: str) -> Check:
 
 
 def _telling_first(panel: Panel, method: str) -> list[Configuration]:
-    return sorted(panel.of(method), key=lambda item: (-len(item.seeds), len(unlike_own(panel.scenario, item))))
+    found = as_published(panel, method)
+    return sorted(found, key=lambda item: (-len(item.seeds), len(unlike_own(panel.scenario, item))))
 
 
 def _soft_share(item: Configuration) -> float | None:

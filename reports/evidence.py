@@ -10,7 +10,7 @@ from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.numbers import signed, times
-from reports.setting import unlike_own
+from reports.setting import as_published, unlike_own
 from reports.statistics import MINIMUM_SEEDS, Difference, more_seeds_needed
 from reports.tables.grid import NOT_RUN
 
@@ -89,8 +89,8 @@ class Pair:
 
 
 def best_pair(panel: Panel, a: str, b: str, *, bn: str = ALIKE) -> Pair | None:
-    """The configurations of two methods to compare: most shared seeds first, then as ``bn`` says, then the ones
-    nearest to what the methods' sources run.
+    """The configurations of two methods to compare: with their own masks, most shared seeds first, then as ``bn`` says,
+    then the ones nearest to what the methods' sources run.
 
     Args:
         panel: where to look.
@@ -100,8 +100,8 @@ def best_pair(panel: Panel, a: str, b: str, *, bn: str = ALIKE) -> Pair | None:
     """
     pairs = [
         (first, second)
-        for first in panel.of(a)
-        for second in panel.of(b)
+        for first in as_published(panel, a)
+        for second in as_published(panel, b)
         if first is not second and (bn != SAME or _alike(first, second, "bn_policy"))
     ]
 

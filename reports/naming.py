@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 #: Specification keys whose plain name reads badly in a label.
@@ -14,6 +15,10 @@ KEY_TITLES: dict[str, str] = {
     "test_limit": "test images",
     "backbone.width": "width",
     "backbone.name": "backbone",
+    "mask.units": "units",
+    "mask.surrogate": "surrogate",
+    "mask.soft": "soft",
+    "mask.initial": "initial",
 }
 
 
@@ -43,6 +48,12 @@ def short(text: str, most: int = 34) -> str:
     """A label for a figure: cut where it would push everything else aside, and never hidden from a legend."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     return f"\N{WORD JOINER}{cut}" if cut.startswith("_") else cut  # matplotlib hides labels with a leading underscore
+
+
+def in_lines(text: str, width: int = 30, lines: int = 2) -> str:
+    """A heading for a part of a figure: at most so many lines of so many letters, the last one cut."""
+    found = textwrap.wrap(text, width, max_lines=lines, placeholder=" …", break_on_hyphens=False) or [""]
+    return short("\n".join(found), width * lines + lines)
 
 
 def slug(text: str) -> str:

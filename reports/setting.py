@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from methods.registry import METHODS
 from reports.configuration import Configuration
 from reports.grouping import Panel, flatten
 from reports.naming import value_title
 from reports.papers import paper_of
 from results.schema import RunRecord
+
+#: configurations that a figure shows at most, so that it can be read
+MOST_DRAWN = 12
+
+
+def varied(item: Configuration) -> bool:
+    """Its mask is not the method's own: a point of a grid, or of a sweep, that runs under the method's name."""
+    card, mask = METHODS.get(item.method), item.spec.get("mask")
+    if card is None or card.mask is None or not isinstance(mask, Mapping):
+        return False
+    return any(mask.get(knob, usual) != usual for knob, usual in dataclasses.asdict(card.mask).items())
+
+
+def as_published(panel: Panel, method: str) -> tuple[Configuration, ...]:
+    """The main configurations of a method, most seeds first: those with its own mask, where there are any."""
+    found = panel.of(method)
+    return tuple(item for item in found if not varied(item)) or found
+
+
+def drawn(panel: Panel) -> tuple[Configuration, ...]:
+    """The main configurations that figures show: all, or as many as one can tell apart, own masks first."""
+    every = panel.configurations
+    if len(every) <= MOST_DRAWN:
+        return every
+    chosen = {id(item) for item in sorted(every, key=lambda item: (varied(item), item.variant))[:MOST_DRAWN]}
+    return tuple(item for item in every if id(item) in chosen)
 
 
 def own_setting(scenario: str, method: str) -> Mapping[str, Any]:
@@ -50,7 +78,8 @@ def incomparable(panel: Panel, item: Configuration) -> str:
     """``other setting`` where a configuration was trained otherwise than its source trains; else nothing."""
     if not panel.paper.in_paper:
         return ""
-    return "other setting" if _other_network_or_images(panel) or unlike_own(panel.scenario, item) else ""
+    other = _other_network_or_images(panel) or unlike_own(panel.scenario, item) or varied(item)
+    return "other setting" if other else ""
 
 
 def _other_network_or_images(panel: Panel) -> list[str]:

@@ -14,12 +14,17 @@ import pytest
 from report_records import record, save
 from scipy import stats
 
+from methods.registry import METHODS
 from methods.settings import MaskSettings
 from reports.build import build
 from reports.effects import Effect, Effects, balanced, effects_of
+from reports.evidence import best_pair
 from reports.figures import canvas
 from reports.figures.effect_dots import effect_dots
 from reports.grouping import Panel, group
+from reports.naming import in_lines
+from reports.setting import MOST_DRAWN, as_published, drawn, incomparable, varied
+from reports.tables.accuracy import ablation
 from reports.tables.effect_sheets import effect_sheets, effects_csv
 from results.schema import RunRecord
 
@@ -311,3 +316,84 @@ def test_the_page_has_the_section_where_anything_was_crossed(tmp_path: Path) -> 
     assert "cifar100-20-effects-figure" in built.figures
     plain = build(save(tmp_path / "plain", [record("ksm", 0, [0.5])]), tmp_path / "other")
     assert "What each choice is worth" not in plain.index.read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ points of a grid beside the methods themselves
+
+
+def with_masks(method: str, seed: int, accuracy: float, **mask: Any) -> RunRecord:
+    """A record with the method's own mask but for some knobs, of nine units a task for element masks, else one."""
+    own = METHODS[method].mask
+    assert own is not None
+    settings = dataclasses.replace(own, **mask)
+    ones = 5 if settings.units == "element" else 0
+    return record(
+        method, seed, [0.9, accuracy], spec={"mask": dataclasses.asdict(settings)}, masks=[("fish", "l", ones, 0, 4)],
+        run_id=f"{method}-{seed}-{sorted(mask.items())}",
+    )  # fmt: skip
+
+
+def test_claims_and_table_4_are_about_the_methods_own_masks() -> None:
+    runs = [with_masks("piggyback", seed, 0.8 + seed / 100) for seed in (0, 1)]
+    runs += [with_masks("piggyback", seed, 0.6, units="channel") for seed in (0, 1, 2)]
+    runs += [with_masks("ksm", seed, 0.7 + seed / 100) for seed in (0, 1)]
+    runs += [with_masks("ksm-softmax", 0, 0.7)]
+    panel = panel_of(runs)
+    pair = best_pair(panel, "ksm", "piggyback")
+    assert pair is not None
+    assert pair.b.spec["mask"]["units"] == "element"  # the other has one seed more
+    assert pair.others == ()
+    assert [varied(item) for item in panel.of("piggyback")] == [True, False]
+    table = ablation(panel)
+    assert table is not None
+    assert [column.key for column in table.measured_columns] == [
+        "Piggyback (units element)",
+        "KSM, softmax only",
+        "KSM",
+    ]
+    (only,) = as_published(panel_of([with_masks("piggyback", 0, 0.6, units="channel")]), "piggyback")
+    assert varied(only)
+
+
+def test_no_printed_number_is_about_another_mask() -> None:
+    for mask, verdict in (({}, ""), ({"units": "channel"}, "other setting")):
+        spec = {"backbone": {"name": "vgg16_bn", "width": 1.0}}
+        run = with_masks("ksm", 0, 0.7, **mask)
+        panel = panel_of([dataclasses.replace(run, spec={**run.spec, **spec, "epochs": 30})])
+        own = panel.paper.own["ksm"]
+        (item,) = panel.configurations
+        unlike = [key for key in own if key.startswith("settings.") or key in ("bn_policy", "epochs", "batch_size")]
+        item = dataclasses.replace(item, spec={**item.spec, **_nested({key: own[key] for key in unlike})})
+        assert incomparable(panel, item) == verdict
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        section, dot, name = key.partition(".")
+        if dot:
+            found.setdefault(section, {})[name] = value
+        else:
+            found[key] = value
+    return found
+
+
+def test_figures_draw_as_many_as_one_can_tell_apart() -> None:
+    few = panel_of(runs(additive, units=("element",), surrogate=("sigmoid",)))
+    assert drawn(few) == few.configurations
+    many = panel_of(runs(additive, units=("element", "kernel", "group", "channel")))
+    assert len(many.configurations) == 32
+    shown = drawn(many)
+    assert len(shown) == MOST_DRAWN
+    # of the two methods in these records two configurations each have the method's own mask: one for each BN policy
+    assert sum(not varied(item) for item in shown) == sum(not varied(item) for item in many.configurations) == 4
+    places = [many.configurations.index(item) for item in shown]
+    assert places == sorted(places)
+
+
+def test_headings_of_figures_have_two_lines_at_most() -> None:
+    assert in_lines("KSM") == "KSM"
+    assert in_lines("KSM (BN per-task, soft release, units kernel)") == "KSM (BN per-task, soft\nrelease, units kernel)"
+    assert in_lines("x" * 500).count("\n") == 1
+    assert len(in_lines("x" * 500)) <= 62
+    assert in_lines("") == ""

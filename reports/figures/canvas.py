@@ -29,8 +29,10 @@ PNG_DPI = 160
 PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 #: Widths in inches of everything that stands in the page's text column.
 WIDTH = 10.0
-#: entries of a legend side by side
-LEGEND_COLUMNS = 4
+#: entries of a legend side by side, and where their labels are long
+LEGEND_COLUMNS, FEWER_COLUMNS = 4, 3
+#: letters of a label in a legend: at most, and from which on it is long
+LABEL, LONG_LABEL = 44, 30
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -79,7 +81,7 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
     chosen = item.facts.look
     return {
         "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant),
-        "label": short(item.label),
+        "label": short(item.label, LABEL),
         "markerfacecolor": chosen.light if item.variant == 0 else "none",
     }  # fmt: skip
 
@@ -96,6 +98,8 @@ def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
 def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:
     """One legend for the whole figure, below it, where a narrow screen shows it too."""
     handles, labels = axis.get_legend_handles_labels()
+    if max(map(len, labels), default=0) > LONG_LABEL:
+        columns = min(columns, FEWER_COLUMNS)
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.4, labelspacing=0.6)
 
 

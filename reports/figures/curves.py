@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
-from reports.naming import short
+from reports.naming import in_lines
+from reports.setting import drawn
 from reports.style import MUTED
 from results.schema import TRAINING_PHASES, CurvePoint
 
@@ -34,7 +35,7 @@ class Curves:
 
 def learning_curves(panel: Panel) -> list[Drawing]:
     """One drawing; none where no run recorded a curve of at least two epochs."""
-    found = [(item, curves) for item in panel.configurations if (curves := _curves(item)) is not None]
+    found = [(item, curves) for item in drawn(panel) if (curves := _curves(item)) is not None]
     if not found:
         return []
     down = math.ceil(len(found) / ACROSS)
@@ -81,7 +82,7 @@ def _draw(axis: Axes, item: Configuration, curves: Curves) -> None:
         axis.axvline(end + 0.5, color=MUTED.light, linewidth=0.7)
         place = axis.get_xaxis_transform()
         axis.text(end + 0.7, 0.02, phase, transform=place, fontsize=7, color=MUTED.light, va="bottom")
-    axis.set_title(short(item.label, 28), fontsize=8.5)
+    axis.set_title(in_lines(item.label), fontsize=8.5)
 
 
 def _curves(item: Configuration) -> Curves | None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.canvas import Drawing, blank, drawn_as, legend
+from reports.figures.canvas import LABEL, Drawing, blank, drawn_as, legend
 from reports.figures.matrix import mean_matrix
 from reports.grouping import Panel
 from reports.naming import short
+from reports.setting import drawn
 from reports.statistics import mean_interval
 
 
 def forgetting(panel: Panel) -> list[Drawing]:
     """One drawing; none for a single task."""
-    found = [(item, matrix) for item in panel.configurations if (matrix := mean_matrix(item)) is not None]
+    found = [(item, matrix) for item in drawn(panel) if (matrix := mean_matrix(item)) is not None]
     if not found or len(panel.tasks) < 2:
         return []
     figure, axes = blank(1, 2, height=max(3.4, 0.9 + 0.3 * len(found)), width_ratios=(1.5, 1))
@@ -36,7 +37,7 @@ def forgetting(panel: Panel) -> list[Drawing]:
             beside = (max(width, 0) + reach, place)
             axes[1].annotate(f"{width:.1f}", beside, xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
             words.append(f"{item.label} {100 * interval.mean:.1f} points")
-    axes[1].set_yticks(range(len(found)), [short(item.label) for item, _ in found])
+    axes[1].set_yticks(range(len(found)), [short(item.label, LABEL) for item, _ in found])
     axes[1].invert_yaxis()
     axes[1].grid(axis="y", visible=False)
     axes[1].margins(x=0.18)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
-from reports.naming import short, task_title
+from reports.naming import in_lines, short, task_title
+from reports.setting import drawn
 
 #: Layers that can be named below an axis without overlapping; beyond it every k-th is.
 NAMED_LAYERS = 18
@@ -37,7 +38,7 @@ class Cell:
 
 def mask_ratios(panel: Panel) -> list[Drawing]:
     """One drawing of all configurations that learned masks; those with soft values have theirs beside their ones."""
-    found = [(item, *ratios) for item in panel.configurations if (ratios := _ratios(item)) is not None]
+    found = [(item, *ratios) for item in drawn(panel) if (ratios := _ratios(item)) is not None]
     if not found:
         return []
     rows = _rows(panel, found)
@@ -81,9 +82,9 @@ def _rows(panel: Panel, found: Sequence[tuple[Configuration, *Ratios]]) -> list[
     pairs: list[list[Cell]] = []
     for item, tasks, layers, ones, soft in found:
         named = [short(names.get(task, task)) for task in tasks]
-        cells = [Cell(f"{short(item.label)}: ones", named, layers, ones)]
+        cells = [Cell(f"{in_lines(item.label, 50)}: ones", named, layers, ones)]
         if np.nanmax(soft):
-            pairs.append([*cells, Cell(f"{short(item.label)}: soft values", named, layers, soft, soft=True)])
+            pairs.append([*cells, Cell(f"{in_lines(item.label, 50)}: soft values", named, layers, soft, soft=True)])
         else:
             alone += cells
     return [alone[i : i + 2] for i in range(0, len(alone), 2)] + pairs

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
-from reports.naming import short
+from reports.naming import in_lines
+from reports.setting import drawn
 
 ACROSS = 4
 
 
 def accuracy_matrices(panel: Panel) -> list[Drawing]:
     """One drawing with a heat map per configuration; none for a single task."""
-    found = [(item, matrix) for item in panel.configurations if (matrix := mean_matrix(item)) is not None]
+    found = [(item, matrix) for item in drawn(panel) if (matrix := mean_matrix(item)) is not None]
     if not found or len(panel.tasks) < 2:
         return []
     down = math.ceil(len(found) / ACROSS)
@@ -28,7 +29,7 @@ def accuracy_matrices(panel: Panel) -> list[Drawing]:
     image = None
     for place, (axis, (item, matrix)) in enumerate(zip(axes, found, strict=False)):
         image = axis.imshow(100 * matrix, vmin=100 * lowest, vmax=100, cmap="cividis", interpolation="nearest")
-        axis.set_title(short(item.label, 28), fontsize=8.5)
+        axis.set_title(in_lines(item.label), fontsize=8.5)
         _ticks(axis, len(matrix), left=place % across == 0, bottom=place + across >= len(found))
         if len(matrix) <= 6:
             _numbers(axis, matrix, lowest)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
 from reports.naming import short
+from reports.setting import drawn
 from reports.soundness import signs, signs_in_words
 from reports.statistics import Interval
 from reports.style import MUTED
@@ -43,7 +44,8 @@ def tradeoff(panel: Panel) -> list[Drawing]:
     Methods far below the best (twice ``ZOOM`` points) squeeze all others together; a second row then shows the upper
     end alone.
     """
-    ranked = ranking(panel)
+    shown = {item.label for item in drawn(panel)}
+    ranked = [item for item in ranking(panel) if item.configuration.label in shown]
     hardware = main_hardware(panel)
     times = [Placed(item, item.seconds, 1.0) for item in ranked if item.seconds and item.seconds.mean > 0]
     sizes = [Placed(item, item.size, 1 / MIB) for item in ranked if item.size and item.size.mean > 0]

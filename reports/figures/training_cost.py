@@ -8,6 +8,7 @@ from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import short, slug, task_title
+from reports.setting import drawn
 from reports.statistics import mean_interval
 from reports.tables.grid import of_task
 from reports.timing_caveats import caveats_in_brief
@@ -25,7 +26,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
     names = [f"{task.index} {task_title(task.name)}" for task in panel.tasks]
     places = np.arange(len(names), dtype=float)
     means = []
-    for item in panel.configurations:
+    for item in drawn(panel):
         seconds = item.training_seconds(hardware)
         if not seconds:
             continue

@@ -10,7 +10,7 @@ from reports.grouping import Panel
 from reports.naming import task_title
 from reports.papers.paper_card import PaperTable
 from reports.published import Note, PublishedTable
-from reports.setting import departure_remark, incomparable, why_not_run
+from reports.setting import departure_remark, incomparable, varied, why_not_run
 from reports.soundness import names, remarks, signs, unjudged
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from results.schema import RunRecord
@@ -28,7 +28,7 @@ def accuracy(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid:
 def ablation(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     """Table 4: the switches between two methods; None where none of the steps between them was run."""
     order = panel.paper.ablation_order
-    chosen = [item for method in order for item in panel.of(method)]
+    chosen = [item for method in order for item in panel.of(method) if not varied(item)]
     if not {item.method for item in chosen} & set(order[1:-1]):
         return None
     return _by_method(panel, f"{panel.slug}-ablation", panel.paper.ablation, chosen, order, failed)
