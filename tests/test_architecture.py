@@ -25,6 +25,7 @@ ALLOWED = {
     "benchmark/cli/perf.py": "examples in the help",
     "benchmark/cli/reproduce.py": "what each table of the paper holds, in the help",
     "benchmark/cli/run.py": "examples in the help",
+    "benchmark/cli/tune.py": "examples in the help",
     "benchmark/cli/smoke.py": "which methods the smoke benchmark runs, at which rates",
     "benchmark/perf/peers.py": "the peers are other people's implementations of these methods",
 }

@@ -6,6 +6,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,8 +180,6 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
 
     Not a run that another process is at: its checkpoint is its own.
     """
-    from contextlib import suppress
-
     from benchmark.execute.store import locked, run_folder
 
     for job in jobs:
@@ -194,8 +193,6 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
 
 def _tidy(jobs: Sequence[Job]) -> None:
     """Finished runs need no checkpoint; one may be left where the process was killed right after the record."""
-    from contextlib import suppress
-
     from benchmark.execute.store import locked, run_folder
 
     for job in jobs:

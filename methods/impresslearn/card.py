@@ -46,7 +46,7 @@ IMPRESSLEARN = Card(
         PRETRAINED: {"epochs": 30, "lr": 1e-2, "head_lr": 1e-2},
     },
     caveat="from the abstract and the formula: the full text and code were not available",
-    look=Look("#5c6b1f", "#b5c860", "X"),
+    look=Look("#5c6b1f", "#b5c860", "+"),
 )
 
 CARDS = (IMPRESSLEARN,)

@@ -47,7 +47,7 @@ SUPSUP = Card(
             "epochs": 50, "schedule": "plateau", "gamma": 0.5, "patience": 6, "least_lr": 1e-5,
         },
     },
-    look=Look("#7a4fa3", "#c39be8", "s"),
+    look=Look("#7a4fa3", "#c39be8", "*"),
 )  # fmt: skip
 
 CARDS = (SUPSUP,)

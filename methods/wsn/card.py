@@ -48,7 +48,7 @@ WSN = Card(
         "cifar100-superclass": {"epochs": 50, "least_lr": 1e-5, "density": 0.5},
     },
     space=(Scaled(("lr",)), Scaled(("score_lr",), base="lr"), FALLING),
-    look=Look("#a3374a", "#f08a9b", "P"),
+    look=Look("#a3374a", "#f08a9b", "x"),
     measures=(
         Measure(
             "coded_mask_bytes",

@@ -8,6 +8,7 @@ from typing import ClassVar
 from methods.card import PRETRAINED, Card, Look, Measure, Promises
 from methods.engine.knobs import knob
 from methods.settings import EPOCH_WORDS, RATE_WORDS, SCHEDULES, Settings
+from methods.space import Scaled
 from methods.xbm.card import CAVEAT
 
 
@@ -71,6 +72,7 @@ XMA2 = Card(
             "schedule": "cosine", "weight_lr": 1e-2, "weight_decay": 0.0, "clip": 1.0, "lr": 1e-3, "head_lr": 3e-3,
         },
     },
+    space=(Scaled(("weight_lr",)), Scaled(("head_lr",)), Scaled(("scale_lr",))),
     look=Look("#3a5a98", "#8fb0ea", "2"),
     measures=(CELLS, SHARE),
     caveat=CAVEAT,
