@@ -103,11 +103,13 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     require_writable(results)
     executor = executor_for(options)
     jobs = [Job(spec, options) for spec in specs]
-    if options.force or not all(_finished_record(job) for job in jobs):
+    if options.force or not all(map(_finished_record, jobs)):
         executor.start()  # imports go on while images are decoded
     try:
         if options.download:
-            _download(options.data_root or Path("data"))
+            from benchmark.data.cifar import download_cifar100
+
+            download_cifar100(options.data_root or Path("data"))
         indices = sorted({index for spec in specs for index in spec.task_indices})
         data = scenario.read(options.data_root, indices, decoding_progress())
         _require_validation_images(specs[0], data)
@@ -154,12 +156,6 @@ def _require_validation_images(spec: RunSpec, data: ScenarioData) -> None:
                 f"{len(task.class_names)} classes, too few to hold some out; raise --train-limit or take "
                 "--selection last."
             )
-
-
-def _download(root: Path) -> None:
-    from benchmark.data.cifar import download_cifar100
-
-    download_cifar100(root)
 
 
 def _finished_record(job: Job) -> RunRecord | None:
