@@ -52,6 +52,13 @@ def test_masks_that_keep_every_unit_never_moved(masks: list[Any], unmoved: bool)
     assert briefs([run], "ksm") == (["masks never moved at lr=0.0001"] if unmoved else [])
 
 
+def test_masks_that_keep_all_by_design_are_no_fault() -> None:
+    run = record("ksm", 0, [0.5, 0.6, 0.7], masks=KEPT)
+    share = dataclasses.replace(run, spec={**run.spec, "mask": {"keep": "top", "top": 1.0}})
+    owned = dataclasses.replace(run, method={**run.method, "masks": False})
+    assert masks_never_moved(run) and not masks_never_moved(share) and not masks_never_moved(owned)
+
+
 def test_a_mean_has_every_run_in_it() -> None:
     runs = [record("ksm", s, [0.5, 0.6, 0.7], masks=KEPT if s else [("fish", "a", 9, 1, 0)]) for s in range(3)]
     assert briefs(runs, "ksm") == ["masks never moved at lr=0.0001 in 2 of 3 runs"]
