@@ -108,7 +108,9 @@ def test_loop_synchronises_as_often_for_many_steps_as_for_few(method: str) -> No
     assert _synchronisations(method, 2) == _synchronisations(method, 7) == ["aten._local_scalar_dense"] * 2
 
 
-@pytest.mark.parametrize(("method", "phase"), [("packnet", "retrain"), ("cpg", "prune"), ("cpg", "retrain")])
+@pytest.mark.parametrize(
+    ("method", "phase"), [("packnet", "retrain"), ("cpg", "prune"), ("cpg", "retrain"), ("xma2", "tier 2")]
+)
 def test_loop_of_later_phases_synchronises_no_more_often(
     method: str, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_weights_of_both_kinds_of_tiles_by_hand() -> None:
     weights = torch.tensor([1.0, 2, 3, 4, 5, 6])
     chosen = torch.tensor([True, False, False, False])
     changes, scales = torch.tensor([10.0, 20.0], requires_grad=True), torch.tensor([2.0, 3.0, 4.0], requires_grad=True)
-    found = rewritten(weights, cut, chosen, changes, scales)["w"]
+    found = rewritten(weights, cut, cut.places(chosen), changes, scales)["w"]
     assert found.tolist() == [[11, 22, 6], [12, 15, 24]]
     found.backward(torch.tensor([[1.0, 2, 3], [4, 5, 6]]))
     assert changes.grad is not None and scales.grad is not None
@@ -95,7 +95,7 @@ def test_weights_of_both_kinds_of_tiles_by_hand() -> None:
     assert torch.equal(rewritten_weights(shared, kept, cut.columns)["w"], found)
     with pytest.raises(DamagedParts, match="2 bytes of tile bits do not fit 4 tiles"):
         rewritten_weights(shared, kept | {TILES: torch.zeros(2, dtype=torch.uint8)}, cut.columns)
-    with pytest.raises(DamagedParts, match=r"columns.scales has 2 numbers, the tiles that are kept ask for 3"):
+    with pytest.raises(DamagedParts, match=r"columns.scales has 2 numbers, the chosen tiles ask for 3"):
         rewritten_weights(shared, kept | {SCALES: torch.ones(2)}, cut.columns)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,8 +28,8 @@ class Form:
 
     def all_scalars(self, trained: Tensor) -> Tensor:
         """(layers, trained scalars) -> (layers, 4). Differentiable."""
-        row = torch.tensor([self.others], device=trained.device).repeat(len(trained), 1)
-        return row.index_copy(1, torch.tensor(self.trained, device=trained.device), trained)
+        row, places = _on(self, trained.device)
+        return row.repeat(len(trained), 1).index_copy(1, places, trained)
 
     def initial(self, weights: list[Tensor]) -> Tensor:
         """What the trained scalars start from, (layers, trained scalars): the transformation is the identity where
@@ -40,6 +41,12 @@ class Form:
             return torch.tensor([[0.0, 0.0, 0.0, 1.0]], device=weights[0].device).repeat(len(weights), 1)
         spread = torch.stack([weight.std(correction=0) for weight in weights])
         return torch.stack([-spread, spread], 1)
+
+
+@lru_cache(maxsize=16)
+def _on(form: Form, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All scalars (1, 4) and which of them train, on the device once: a copy in every step has the host wait."""
+    return torch.tensor([form.others], device=device), torch.tensor(form.trained, device=device)
 
 
 FORMS = {"2018": Form((1, 2), (1.0, 0.0, 0.0, 0.0)), "2021": Form((0, 1, 2, 3), (0.0, 0.0, 0.0, 0.0))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ class Levels:
     def values(self, device: torch.device) -> Tensor:
         """All values, ascending: float32 (base,)."""
         powers = [2.0 ** (self.lowest + step) for step in range(self.count)]
-        return torch.tensor([*([-one for one in reversed(powers)] if self.signed else []), 0.0, *powers], device=device)
+        return _numbers((*([-one for one in reversed(powers)] if self.signed else []), 0.0, *powers), device)
 
     def index(self, scores: Tensor) -> Tensor:
         """Place of each score's value among ``values``, int64 (units,): the nearest level by the logarithm.
@@ -61,7 +62,13 @@ class Levels:
         """
         borders = [self.border, *(2.0 ** (self.lowest + step - 0.5) for step in range(1, self.count))]
         below = [-one for one in reversed(borders)] if self.signed else []
-        return torch.bucketize(scores.detach(), torch.tensor([*below, *borders], device=scores.device), right=True)
+        return torch.bucketize(scores.detach(), _numbers((*below, *borders), scores.device), right=True)
+
+
+@lru_cache(maxsize=64)
+def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """On the device once: a copy in every step would have the host wait."""
+    return torch.tensor(values, device=device)
 
 
 def levelled(scores: Tensor, levels: Levels) -> Tensor:

@@ -23,7 +23,7 @@ from methods.engine.state import LearningTask, Plan
 from methods.settings import MaskSettings
 from methods.xma2.card import CELLS, SHARE, XMA2Settings
 from methods.xma2.card import XMA2 as CARD
-from methods.xma2.tiles import CHANGES, SCALES, SHAPE, TILES, chosen_tiles, rewritten, tiling
+from methods.xma2.tiles import CHANGES, SCALES, SHAPE, TILES, Places, chosen_tiles, rewritten, tiling
 
 #: the mask of tiles: one score each, the sigmoid's derivative, no soft values
 TILE_MASK = MaskSettings(soft="none")
@@ -42,6 +42,7 @@ class XMA2(FrozenBackbone):
         super().__init__(**arguments)
         settings = self.settings
         self.use_layout(layout_of(self.view.backbone, "block", "block", rows=settings.tile_rows))
+        self._places: Places  #: of the task under way, once its tiles are chosen
         self.tiling = tiling(self.layout, settings.tile_rows, settings.tile_columns, self.device)
 
     def begin(self, task: LearningTask) -> None:
@@ -59,6 +60,7 @@ class XMA2(FrozenBackbone):
             constant = Schedule("constant", settings.tile_epochs)
             self.fit(task, "tier 1", lambda: self._plan("train", settings.tile_epochs, constant, keep_best=False))
         self.progress.once("choose", self._choose)
+        self._places = self.tiling.places(self.current[CHOSEN])
         falling = Schedule(settings.schedule, settings.epochs, settings.milestones, settings.gamma)
         self.fit(task, "tier 2", lambda: self._plan("retrain", settings.epochs, falling))
 
@@ -90,10 +92,10 @@ class XMA2(FrozenBackbone):
         scores, changes = current.pop(SCORES).detach(), current.pop(CHANGES).detach()
         kept = masks.above_threshold(scores, self.tiling.columns, TILE_MASK)
         chosen = chosen_tiles(self.tiling.squared_norms(changes), scores, kept, self.settings.share)
-        others = int((~self.tiling.per_column(chosen)).sum())
+        self._places = self.tiling.places(chosen)
         current[CHOSEN] = chosen
-        current[CHANGES] = changes[self.tiling.elements_in(chosen)].requires_grad_()
-        current[SCALES] = torch.ones(others, device=self.device).requires_grad_()
+        current[CHANGES] = changes[self._places.changes].requires_grad_()
+        current[SCALES] = torch.ones(len(self._places.scales), device=self.device).requires_grad_()
         return int(chosen.sum())
 
     def training_tensors(self) -> dict[str, Tensor]:
@@ -103,7 +105,7 @@ class XMA2(FrozenBackbone):
             return own
         weights, columns = self.frozen_weights, self.tiling.columns
         if CHOSEN in current:
-            return rewritten(weights, self.tiling, current[CHOSEN], current[CHANGES], current[SCALES]) | own
+            return rewritten(weights, self.tiling, self._places, current[CHANGES], current[SCALES]) | own
         kept = self.tiling.per_column(masks.binary_mask(current[SCORES], columns, TILE_MASK))
         changes = masks.masked(current[CHANGES], kept, columns)
         return {name: weight + changes[name] for name, weight in columns.views(weights).items()} | own

@@ -26,6 +26,14 @@ TILES, CHANGES, SCALES, SHAPE = "tiles.bits", "tiles.changes", "columns.scales",
 
 
 @dataclass(frozen=True, eq=False)
+class Places:
+    """Places, int64, of the elements in the chosen tiles and of the columns of the others; in ascending order."""
+
+    changes: Tensor
+    scales: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Tiling:
     """A layout whose units are columns, and the tile of each of them, int64 (units,)."""
 
@@ -46,6 +54,11 @@ class Tiling:
     def elements_in(self, of_tiles: Tensor) -> Tensor:
         """bool (tiles,) -> bool (elements,)."""
         return self.columns.expand(self.per_column(of_tiles))
+
+    def places(self, chosen: Tensor) -> Places:
+        """Where changes and scales lie if these tiles, bool (tiles,), are written anew."""
+        others = ~self.per_column(chosen)
+        return Places(self.elements_in(chosen).nonzero().flatten(), others.nonzero().flatten())
 
 
 @lru_cache(maxsize=8)
@@ -79,19 +92,18 @@ def chosen_tiles(norms: Tensor, scores: Tensor, kept: Tensor, share: float) -> T
     return chosen
 
 
-def rewritten(weights: Tensor, cut: Tiling, chosen: Tensor, changes: Tensor, scales: Tensor) -> dict[str, Tensor]:
+def rewritten(weights: Tensor, cut: Tiling, places: Places, changes: Tensor, scales: Tensor) -> dict[str, Tensor]:
     """W + D in the chosen tiles, s W in the columns of the others; by parameter name, differentiable in D and s.
 
     Args:
         weights: W, float32 (elements,), in the order of ``cut.columns``.
-        chosen: bool (tiles,).
-        changes: D, of the elements in chosen tiles, in their order.
-        scales: s, of the columns of the other tiles, in their order.
+        places: of ``changes`` and ``scales``.
+        changes: D, of the elements in chosen tiles.
+        scales: s, of the columns of the other tiles.
     """
-    others = ~cut.per_column(chosen)
-    of_columns = weights.new_ones(cut.columns.units).masked_scatter(others, scales)
+    of_columns = weights.new_ones(cut.columns.units).index_copy(0, places.scales, scales)
     scaled = masked(weights, of_columns, cut.columns)
-    added = torch.zeros_like(weights).masked_scatter(cut.elements_in(chosen), changes)
+    added = torch.zeros_like(weights).index_copy(0, places.changes, changes)
     return {name: scaled[name] + change for name, change in cut.columns.views(added).items()}
 
 
@@ -109,11 +121,9 @@ def rewritten_weights(shared: Mapping[str, Tensor], kept: Mapping[str, Tensor], 
     cut = tiling(layout, rows, columns, kept[TILES].device)
     if len(kept[TILES]) != packed_length(cut.tiles):
         raise DamagedParts(f"{len(kept[TILES])} bytes of tile bits do not fit {cut.tiles} tiles")
-    chosen = unpack_bits(kept[TILES], cut.tiles)
-    for name, wanted in ((CHANGES, cut.elements_in(chosen)), (SCALES, ~cut.per_column(chosen))):
-        if len(kept[name]) != int(wanted.sum()):
-            raise DamagedParts(
-                f"{name} has {len(kept[name])} numbers, the tiles that are kept ask for {int(wanted.sum())}"
-            )
+    places = cut.places(unpack_bits(kept[TILES], cut.tiles))
+    for name, wanted in ((CHANGES, places.changes), (SCALES, places.scales)):
+        if len(kept[name]) != len(wanted):
+            raise DamagedParts(f"{name} has {len(kept[name])} numbers, the chosen tiles ask for {len(wanted)}")
     weights = cut.columns.flatten({name: shared[BACKBONE + name] for name in cut.columns.names})
-    return rewritten(weights, cut, chosen, kept[CHANGES], kept[SCALES]) | own
+    return rewritten(weights, cut, places, kept[CHANGES], kept[SCALES]) | own
