@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from benchmark.cli.command_line import request_of as request_of_words
 from benchmark.cli.main import parser
 from benchmark.errors import RequestError
-from benchmark.plan.crossing import in_words
+from benchmark.plan.crossing import in_words, points
 from benchmark.plan.papers import PRESETS
 from benchmark.plan.papers.ksm import ABLATION
 from benchmark.plan.planning import planned
@@ -137,6 +138,20 @@ def test_methods_that_lend_their_names_are_alike_but_for_the_factors() -> None:
         assert card.mask is not None
         others = {name: value for name, value in vars(card.mask).items() if name not in knobs}
         assert others == {name: value for name, value in vars(MaskSettings()).items() if name not in knobs}
+
+
+def test_a_method_with_other_knobs_lends_its_name_to_its_own_points_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    ksm = METHODS["ksm"]
+    assert ksm.mask is not None
+    steep = dataclasses.replace(ksm, name="steep", mask=dataclasses.replace(ksm.mask, slope=20.0, units="channel"))
+    monkeypatch.setattr("benchmark.plan.crossing.METHODS", {"steep": steep, **METHODS})
+    found = list(points(request_of({"grid": "units=kernel,channel"})))
+    assert [request.methods for request in found] == [("ksm",), ("ksm",)]
+    monkeypatch.setattr("benchmark.plan.crossing.method_names", lambda names: names)
+    found = list(points(Request(methods=("steep",), grid={"units": ("kernel", "channel")})))
+    assert [(request.methods, request.overrides) for request in found] == [
+        (("steep",), {"mask.units": "kernel"}), (("steep",), {})
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------ the ways to ask for it

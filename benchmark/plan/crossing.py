@@ -22,6 +22,9 @@ from methods.settings import MaskSettings
 #: in which of the mask's choices a point may differ least from the method whose name it gets, the gravest first
 _NAMING = ("surrogate", "units", "soft", "initial")
 
+#: the knob that says whether a score exactly at the threshold keeps its unit
+STRICT = "strict"
+
 #: factors that are knobs of the mask, by knob
 _KNOBS = {factor.knob: factor for factor in FACTORS if factor.knob}
 
@@ -122,4 +125,13 @@ def _nearest(base: Card, wanted: Mapping[str, Any]) -> Card:
         other = tuple(getattr(card.mask, knob) != wanted[knob] for knob in _NAMING)
         return sum(other), other
 
-    return min((card for card in METHODS.values() if card.mask_grid), key=distance)
+    return min((card for card in METHODS.values() if _alike(card, base)), key=distance)
+
+
+def _alike(card: Card, base: Card) -> bool:
+    """Both are points of one grid: they differ in factors alone, and in the rule at the threshold."""
+    if not card.mask_grid or card.mask is None or base.mask is None:
+        return False
+    same = {knob: getattr(base.mask, knob) for knob in (*_KNOBS, STRICT)}
+    trained = all(getattr(card, name) == getattr(base, name) for name in ("settings", "protocols", "family"))
+    return trained and dataclasses.replace(card.mask, **same) == base.mask
