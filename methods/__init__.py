@@ -13,15 +13,18 @@ from typing import Any
 
 _PUBLIC = {
     "CPG": "methods.cpg.strategy",
+    "EMR": "methods.emr.strategy",
     "FineTune": "methods.finetune.strategy",
     "FineTuneSequential": "methods.finetune.strategy",
     "HeadOnly": "methods.head_only.strategy",
     "KSM": "methods.ksm.strategy",
+    "LearnedNetworks": "methods.engine.merging",
     "MaskSettings": "methods.settings",
     "MaskedBackbone": "methods.engine.masked",
     "PackNet": "methods.packnet.strategy",
     "Piggyback": "methods.piggyback.strategy",
     "Scratch": "methods.scratch.strategy",
+    "TallMasks": "methods.tall_masks.strategy",
     "load_task": "methods.engine.task_file",
 }
 

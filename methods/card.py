@@ -42,6 +42,9 @@ class Needs:
     goal: bool = False  #: an accuracy goal for every task (argument ``goal_for``)
     fresh_backbone: bool = False  #: a newly initialised backbone for every task (argument ``make_backbone``)
     backbone: str = AS_GIVEN  #: one of ``INITIAL_BACKBONES``; others than "as given" never train
+    #: trains nothing, but makes something of the networks that a finished run of this method has for each task, with
+    #: the same seed and settings (argument ``networks``, see ``methods.engine.merging``); None: trains by itself
+    networks_of: str | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,17 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class NothingTrained(Settings):
+    """Base of methods that only make something of networks that another method trained."""
+
+    epochs: int = knob(0, "none: nothing trains; those of the networks are the other method's", "epochs", at_most=0)
+
+    def with_epochs(self: SettingsType, epochs: int) -> SettingsType:
+        """The same: there is no phase to lengthen."""
+        return self
+
+
+@dataclass(frozen=True)
 class WeightSettings(Settings):
     """Base of all methods that train weights: CPG's SGD."""
 

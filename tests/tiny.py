@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -104,9 +105,22 @@ def make_strategy(name: str, epochs: int = 4, **changes: Any) -> Any:
     }
     if info.mask is not None:
         arguments["mask"] = info.mask
+    if info.needs.networks_of is not None:
+        arguments["networks"] = tiny_networks(info.needs.networks_of, changes.get("bn_policy", info.bn_policy), epochs)
     if info.needs.task1_network:
         arguments["scratch"] = TrainSettings().with_epochs(epochs)
     return info.load()(**{**arguments, **changes})
+
+
+@functools.cache
+def tiny_networks(name: str, bn_policy: str, epochs: int) -> Any:
+    """What the method ``name`` learns of three tiny tasks, with their images to select on."""
+    from methods.engine.merging import LearnedNetworks
+
+    experiences, _ = tiny_stream(3)
+    strategy = make_strategy(name, epochs, bn_policy=bn_policy)
+    learn(strategy, experiences)
+    return LearnedNetworks(strategy, {label: item.task_images.selection for label, item in enumerate(experiences)})
 
 
 def learn(strategy: Any, experiences: list[Any]) -> None:

@@ -21,6 +21,8 @@ SHARED, KEPT = "shared.", "kept."
 HEAD = "head."
 HEAD_WEIGHT, HEAD_BIAS = HEAD + "weight", HEAD + "bias"
 BITS, VALUES, SCALES = "mask.bits", "mask.values", "mask.scales"
+#: one vector that stands for the networks of all tasks, and what a task takes of it: a bit per number, one factor
+MERGED, MERGED_BITS, MERGED_SCALE = "merged", "merged.bits", "merged.scale"
 
 #: tensors by name
 Tensors = dict[str, Tensor]

@@ -7,17 +7,29 @@ tensors by name; ``layout`` says where masked or owned weights lie. Needs torch 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from methods.engine.layout import FlatLayout, LayerSlot, paired
+from methods.engine.layout import FlatLayout, LayerSlot, arrange, paired
 from methods.engine.masks import Mask
 from methods.engine.ownership import visible_weights
 from methods.engine.packing import bits_of, packed_length, unpack_bits, unpack_numbers
-from methods.engine.parts import BACKBONE, BITS, SCALES, VALUES, Tensors, overrides, without_prefix
+from methods.engine.parts import (
+    BACKBONE,
+    BITS,
+    HEAD,
+    MERGED,
+    MERGED_BITS,
+    MERGED_SCALE,
+    SCALES,
+    VALUES,
+    Tensors,
+    overrides,
+    without_prefix,
+)
 from methods.engine.values import decode_layer
 
 #: PackNet's and CPG's parts: flat shared weights and their owners; the task's number among the owners, its picks
@@ -134,3 +146,57 @@ def shared_backbone(shared: Mapping[str, Tensor], layout: FlatLayout | None) -> 
     if WEIGHTS in shared and layout is not None:
         found |= layout.views(shared[WEIGHTS])
     return found
+
+
+def merged_networks(shared: Mapping[str, Tensor], kept: Mapping[str, Tensor], layout: FlatLayout | None) -> Tensors:
+    """What all tasks start from, plus what the task takes of the merged vector (TALL-masks, EMR-merging), with the
+    task's own tensors: theta_0 + r m tau, elementwise. A task that kept no mask is what all start from.
+
+    Raises:
+        DamagedParts: not as many bits, or numbers in the merged vector, as there are merged weights.
+    """
+    own = overrides(kept)
+    if MERGED_BITS not in kept:
+        return own
+    assert layout is not None
+    backbone = without_prefix(shared, BACKBONE)
+    places = merged_layout(layout, backbone)
+    packed, vector = kept[MERGED_BITS], shared[MERGED]
+    if len(packed) != packed_length(places.elements) or len(vector) != places.elements:
+        raise DamagedParts(
+            f"{len(packed)} bytes of mask bits and a merged vector of {len(vector)} numbers do not fit "
+            f"{places.elements} merged weights"
+        )
+    taken = torch.where(unpack_bits(packed, places.elements), vector, 0.0)
+    if MERGED_SCALE in kept:
+        taken *= kept[MERGED_SCALE]
+    return places.views(taken.add_(places.flatten(backbone))) | own
+
+
+def merged_layout(layout: FlatLayout, names: Collection[str]) -> FlatLayout:
+    """Where each number of a merged vector lies: the weights as in ``layout``, then those layers' biases.
+
+    Args:
+        names: of the backbone's tensors.
+    """
+    shapes = [(slot.name, slot.shape) for slot in layout.slots]
+    biases = [(name.removesuffix("weight") + "bias", shape[:1]) for name, shape in shapes]
+    return arrange((name, tuple(shape), 1) for name, shape in [*shapes, *(item for item in biases if item[0] in names)])
+
+
+class WholeNetwork(NamedTuple):
+    """A task's whole network: every tensor of its backbone by the name there, and "head.weight", "head.bias"."""
+
+    backbone: Tensors
+    head: Tensors
+
+
+def whole_network(
+    restore: Callable[..., Tensors],
+    shared: Mapping[str, Tensor],
+    kept: Mapping[str, Tensor],
+    layout: FlatLayout | None,
+) -> WholeNetwork:
+    """The network of a task from what its run stored; ``restore`` is that of the run's method."""
+    backbone = shared_backbone(shared, layout) | restore(shared, kept, layout)
+    return WholeNetwork(backbone, {name: tensor for name, tensor in kept.items() if name.startswith(HEAD)})

@@ -1,0 +1,44 @@
+"""TALL-masks (Wang et al., ICML 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from methods.card import Card, Look, Needs, Promises
+from methods.engine.knobs import knob
+from methods.settings import NothingTrained
+
+MERGES = ("sum", "ties")
+
+
+@dataclass(frozen=True)
+class TallMasksSettings(NothingTrained):
+    """How task vectors are merged, and how large a share of the merged vector a task must have for it to be taken."""
+
+    lambdas: tuple[float, ...] = knob(
+        (0.2, 0.3, 0.4, 0.5, 0.6),
+        "values of lambda to choose from, per task, by accuracy on the images to select on; a larger one takes less",
+        least_items=1,
+    )
+    merge: str = knob("sum", "the merged vector: sum of the task vectors, or ties: TIES-merging's", choices=MERGES)
+    ties_share: float = knob(
+        0.2, "share of each task vector, its largest numbers, that merge=ties counts", above=0, at_most=1
+    )
+
+
+TALL_MASKS = Card(
+    name="tall-masks",
+    title="TALL-masks",
+    summary="fine-tuned networks summed, a mask per task that finds it in the sum; nothing trains (ICML 2024)",
+    strategy="methods.tall_masks.strategy:TallMasks",
+    settings=TallMasksSettings(),
+    paper="Wang, Dimitriadis, Ortiz-Jimenez, Fleuret and Frossard, TALL-masks, ICML 2024",
+    published="2024-07",
+    groups=("merges",),
+    needs=Needs(networks_of="finetune"),
+    promises=Promises(no_forgetting=False),
+    restore="methods.engine.restore:merged_networks",
+    look=Look("#9d2a7d", "#ea8fd0", "3"),
+)
+
+CARDS = (TALL_MASKS,)
