@@ -9,7 +9,10 @@ Real runs on three tasks of the embedded digits, about ten seconds a method. Wha
 - the shared tensors keep their hash after task 1, where the card promises a frozen backbone;
 - what is stored restores the same logits in a fresh process, which imports no Avalanche; so does the exported file;
 - the itemised size equals the bytes that were written, headers apart;
-- a run that is killed (SIGKILL) after any epoch and started again leaves the same record and the same files.
+- a run that is killed (SIGKILL) after any epoch (where none is trained: as tasks begin and end) and started again
+  leaves the same record and the same files.
+
+A method that starts from another one's networks gets a finished run of that one first.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.execute.waves import run_needed
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.planning import plan
 from benchmark.plan.request import Request
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
     from results.schema import RunRecord
 
 TASKS, EPOCHS, IMAGES = 3, 3, 60
+#: tasks that begin and end until a run without epochs is killed: by turns at a beginning and at an end
+MOMENTS = 3
 #: test images of every task whose logits are compared
 COMPARED = 40
 
@@ -80,7 +86,7 @@ def check_method(name: str, *, plugin: str | None = None, folder: Path | None = 
 def spec_of(name: str, **request: Any) -> RunSpec:
     """A small run of the method on digits, in which every phase has an epoch at least."""
     wanted = Request(methods=(name,), tasks=TASKS, epochs=EPOCHS, train_limit=IMAGES, **request)
-    return next(iter(plan(wanted, load_scenario("digits"), None)))
+    return next(spec for spec in plan(wanted, load_scenario("digits"), None) if spec.method == name)
 
 
 def _options(results: Path, **changes: Any) -> RunOptions:
@@ -99,6 +105,7 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
     from results.atomic import write_json
 
     card, spec = METHODS[name], spec_of(name, **request)
+    run_needed(spec, _options(results, plugins=tuple(plugins)))
     folder = run_folder(results, *spec.ids)
     folder.path.mkdir(parents=True)
     threads = torch.get_num_threads()
@@ -233,23 +240,30 @@ def server() -> Iterator[Any]:
 
 
 def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str] = (), after: int = 4) -> None:
-    """A run killed after every ``after`` epochs and begun again, against one left alone. Raises BrokenContract."""
+    """A run killed after every ``after`` epochs and begun again, against one left alone. Raises BrokenContract.
+
+    Where no epoch is trained, tasks that begin and end stand in for epochs, ``MOMENTS`` of them for a kill.
+    """
     from benchmark.execute.executors import Job
 
     spec = spec_of(name)
     often = {"checkpoint_seconds": 0.0, "plugins": tuple(plugins)}
+    trains = METHODS[name].needs.networks_of is None
+    after, moments = (after, ("epoch",)) if trains else (MOMENTS, ("task-start", "task-end"))
+    for place in ("calm", "killed"):
+        run_needed(spec, _options(results / place, **often))
     calm = _carry_out(executor, Job(spec, _options(results / "calm", **often)))
     if calm is None or not calm.finished:
         raise BrokenContract(f"{name}: the run failed: {calm.error if calm else 'no record'}")
     job, kills = Job(spec, _options(results / "killed", **often)), 0
-    record = _carry_out(executor, job, kill_after=after)
+    record = _carry_out(executor, job, after, moments)
     while record is None or not record.finished:
         kills += 1
         if kills > 50:
             raise BrokenContract(f"{name}: a run that is killed again and again never ends")
-        record = _carry_out(executor, job, kill_after=after)
+        record = _carry_out(executor, job, after, moments)
     if not kills:
-        raise BrokenContract(f"{name}: the run has ended before its {after}th epoch; it could not be killed")
+        raise BrokenContract(f"{name}: the run has ended before its {after}th {moments[0]}; it could not be killed")
     for what, one, other in (
         ("accuracies", calm.accuracy_matrix, record.accuracy_matrix),
         ("curves", [row.curve for row in calm.tasks], [row.curve for row in record.tasks]),
@@ -261,14 +275,14 @@ def check_kill(name: str, executor: Any, results: Path, *, plugins: Sequence[str
             raise BrokenContract(f"{name}: after {kills} kills the {what} are not those of a run left alone")
 
 
-def _carry_out(executor: Any, job: Any, kill_after: int | None = None) -> RunRecord | None:
-    """The record of a run, which is killed in its ``kill_after``-th epoch of this attempt."""
-    epochs = 0
+def _carry_out(executor: Any, job: Any, kill_after: int | None = None, moments: Sequence[str] = ()) -> RunRecord | None:
+    """The record of a run, which is killed at the ``kill_after``-th event of these kinds in this attempt."""
+    heard = 0
 
     def hear(spec: RunSpec, event: dict[str, Any]) -> None:
-        nonlocal epochs
-        epochs += event["type"] == "epoch"
-        if kill_after is not None and epochs >= kill_after:
+        nonlocal heard
+        heard += event["type"] in moments
+        if kill_after is not None and heard >= kill_after:
             executor.kill()
 
     ((_, record),) = executor.run([job], hear)

@@ -150,6 +150,7 @@ def _usable(source: str, given: Any, taken: Mapping[str, Card]) -> dict[str, Car
         cards = (given,) if isinstance(given, Card) else tuple(given)
         for card in cards:
             _check(card, taken)
+            _check_networks(card, {**{one.name: one for one in cards}, **taken})
         if len({card.name for card in cards}) < len(cards):
             raise ValueError("it has two methods of one name")
     except (Exception, SystemExit) as error:
@@ -159,6 +160,20 @@ def _usable(source: str, given: Any, taken: Mapping[str, Card]) -> dict[str, Car
         warnings.warn(f"the plug-in {source} is left out: {reason}", PluginWarning, stacklevel=2)
         return {}
     return {card.name: card for card in cards}
+
+
+def _check_networks(card: Card, known: Mapping[str, Card]) -> None:
+    """Raises ValueError where the method whose networks a card starts from has none that it could."""
+    of = card.needs.networks_of
+    if of is None:
+        return
+    if of not in known:
+        raise ValueError(f"{card.name} starts from the networks of {of!r}, and there is no such method")
+    if known[of].needs.networks_of is not None or known[of].mask is not None or not known[of].promises.no_forgetting:
+        raise ValueError(
+            f"{card.name} starts from the networks of {of}, which must train them itself, without masks of the grid, "
+            "and keep them as they are"
+        )
 
 
 def _check(card: Any, taken: Mapping[str, Card]) -> None:

@@ -82,6 +82,30 @@ class Configuration:
         """Training seconds on ``hardware`` by (task index, seed); tasks that the method did not train are absent."""
         return self._training_seconds.get(hardware, {})
 
+    def networks_seconds(self, hardware: Hardware) -> dict[int, float]:
+        """Training seconds, by seed, of the runs whose networks these started from; of another hardware none."""
+        return {
+            int(run.spec["seed"]): run.networks_from.seconds
+            for run in self.on(hardware)
+            if run.networks_from is not None and run.networks_from.same_hardware
+        }
+
+    def seconds_in_all(self, hardware: Hardware) -> dict[int, float]:
+        """Training seconds of all tasks by seed, with those of the networks that a run started from; of a run whose
+        networks were trained on other hardware none."""
+        networks = self.networks_seconds(hardware)
+        return {
+            int(run.spec["seed"]): run.training_seconds_total + networks.get(int(run.spec["seed"]), 0.0)
+            for run in self.on(hardware)
+            if run.training_seconds_total is not None
+            and (run.networks_from is None or int(run.spec["seed"]) in networks)
+        }
+
+    @property
+    def trains(self) -> bool:
+        """It trains by itself, and does not only make something of another run's networks."""
+        return all(run.networks_from is None for run in self.runs)
+
     def seconds_per_epoch(self, hardware: Hardware) -> dict[tuple[int, int], float]:
         """Training seconds per epoch on ``hardware`` by (task index, seed)."""
         return self._by_task_and_seed(own_seconds_per_epoch, self.on(hardware))

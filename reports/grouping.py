@@ -216,6 +216,8 @@ def complete(record: RunRecord) -> dict[str, Any]:
     card = METHODS.get(str(spec.get("method")))
     kinds: dict[str, Any] = {TASK_1_SETTINGS: TrainSettings, "mask": MaskSettings}
     kinds["settings"] = type(card.settings) if card else None
+    of = METHODS.get(card.needs.networks_of or "") if card else None
+    kinds["networks"] = type(of.settings) if of else None
     for part, kind in kinds.items():
         if kind is not None and isinstance(spec.get(part), Mapping):
             values = {**_before(kind), **spec[part]}

@@ -126,6 +126,23 @@ class MaskStatistic:
 
 
 @dataclass(frozen=True)
+class NetworksFrom:
+    """The finished run whose networks a run started from; its own record tells all else."""
+
+    run_id: Name
+    method: Name
+    title: Name  #: of the method
+    learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of what that run kept of it
+    training_seconds: dict[str, Amount] = field(default_factory=dict)  #: task -> what it took that run
+    same_hardware: bool = False  #: both were timed on the same, so that their times may be added up
+
+    @property
+    def seconds(self) -> float:
+        """Training seconds of all its tasks."""
+        return sum(self.training_seconds.values())
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that one run leaves; see the module's units.
 
@@ -154,6 +171,7 @@ class RunRecord:
     measures: dict[str, float] = field(default_factory=dict)  #: the method's own numbers after the last task, by name
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of the tensors that it adds; {}: not known
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
+    networks_from: NetworksFrom | None = None  #: the run whose networks it started from; None: it trained its own
     seconds: dict[str, Amount] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
     peak_memory: dict[str, dict[str, Count]] = field(default_factory=dict)  #: of those phases, by kind, bytes
     energy_joules: Amount | None = None  #: of all phases; a task's own are of its training phases
@@ -189,6 +207,8 @@ class RunRecord:
             plain["tasks"] = tuple(_task_row(row) for row in value.get("tasks") or ())
             plain["accuracy_matrix"] = tuple(tuple(row) for row in value.get("accuracy_matrix") or ())
             plain["size"] = _size(value["size"]) if value.get("size") else None
+            networks = value.get("networks_from")
+            plain["networks_from"] = _made(NetworksFrom, networks) if networks else None
             plain["mask_statistics"] = tuple(_made(MaskStatistic, row) for row in value.get("mask_statistics") or ())
             plain["warnings"] = tuple(value.get("warnings") or ())
             check_fields(cls, plain)

@@ -30,7 +30,7 @@ def small_spec(method: str, tasks: int = 3, epochs: int = 2, train_limit: int = 
     wanted = Request(
         methods=(method,), tasks=tasks, epochs=epochs, train_limit=train_limit, overrides=overrides, **request
     )
-    return next(iter(plan(wanted, load_scenario("digits"), None)))
+    return next(spec for spec in plan(wanted, load_scenario("digits"), None) if spec.method == method)
 
 
 def small_options(results: Path, **changes: Any) -> RunOptions:

@@ -138,6 +138,20 @@ def _require_sound(specs: Sequence[RunSpec], device: str) -> None:
             raise RequestError(found)
 
 
+def _with_steps(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """The methods that train, by name. Raises RequestError: none does."""
+    from benchmark.plan.request import method_names
+    from methods.registry import METHODS
+
+    names = method_names(methods)
+    found = tuple(name for name in names if METHODS[name].needs.networks_of is None)
+    if not found:
+        raise RequestError(
+            f"{', '.join(names)}: nothing trains there, so there is no step to time; name other methods."
+        )
+    return found
+
+
 def _specs(args: argparse.Namespace) -> list[RunSpec]:
     """One spec a method and BN policy. Raises RequestError."""
     import dataclasses
@@ -153,6 +167,7 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     args.set = args.overrides or ()
     args.bn_policy = None
     request = settle(args, OPTIONS)
+    request = dataclasses.replace(request, methods=_with_steps(request.methods))
     for key, value in request.overrides.items():
         if isinstance(value, list):
             raise RequestError(f"perf takes one value for {key}, not {len(value)}; give the command once for each.")

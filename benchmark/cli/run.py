@@ -84,6 +84,7 @@ def _repeat(args: argparse.Namespace) -> int:
 
     from benchmark.execute.store import run_folder
     from benchmark.plan.execution import Execution
+    from benchmark.plan.needed import with_needed
     from benchmark.plan.repeat import identical, inputs_differ, read, request_to_repeat, verdict
     from benchmark.scenarios.loader import load_scenario
 
@@ -113,7 +114,7 @@ def _repeat(args: argparse.Namespace) -> int:
         )
     if not getattr(args, DRY_RUN):
         _same_weights(spec, request.weights)
-    code = do(args, request, scenario, [spec])
+    code = do(args, request, scenario, list(with_needed([spec])))
     after = folder.read()
     if code or getattr(args, DRY_RUN) or after is None or not after.finished or not record.finished:
         return code

@@ -71,12 +71,14 @@ def strategy_of(
     make_backbone: Callable[[], nn.Module],
     device: torch.device,
     goal_for: Callable[[Any], float | None],
+    networks: Any = None,
     **hooks: Any,
 ) -> Any:
     """The method, ready for its first task.
 
     Args:
         goal_for: gives CPG its accuracy goals.
+        networks: of a finished run, where the method starts from those (``methods.engine.merging.TaskNetworks``).
         hooks: ``phase``, ``listener`` and ``checkpoint`` of ``methods.engine.task_strategy.TaskStrategy``.
     """
     from avalanche.training.plugins import EvaluationPlugin
@@ -91,6 +93,8 @@ def strategy_of(
         extra["make_backbone"] = make_backbone
     if card.needs.goal:
         extra["goal_for"] = goal_for
+    if card.needs.networks_of is not None:
+        extra["networks"] = networks
     with Streams(spec.seed).initialising(spec.initial_task - 1):
         backbone = make_backbone()
     INITIAL[card.needs.backbone](backbone, Streams(spec.seed).generator("backbone", 0, torch.device("cpu")))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import RequestError
+from benchmark.plan.needed import needed_run
 from benchmark.plan.request import Request
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Scenario
@@ -58,8 +59,9 @@ class Estimates:
         return statistics.median(alike) * spec.protocol.batch_size / BESIDES if alike else None
 
     def knows(self, spec: RunSpec) -> bool:
-        """Some run or step of this kind was timed."""
-        return self.measured(spec) or kind_of(spec) in self.guesses
+        """Some run or step of this kind was timed, or of the kind whose networks it starts from."""
+        needed = needed_run(spec)
+        return self.measured(spec) or kind_of(spec) in self.guesses or (needed is not None and self.knows(needed))
 
     def measured(self, spec: RunSpec) -> bool:
         """Some run of this kind was timed."""
@@ -73,7 +75,13 @@ class Estimates:
         return " and ".join(told + (["a few timed steps"] if steps else []))
 
     def seconds(self, spec: RunSpec) -> float | None:
-        """How long the whole run will take, about; None: not known."""
+        """How long the whole run will take, about; None: not known.
+
+        A run that trains nothing, and of whose kind none is known, takes what the other run takes beside its training.
+        """
+        if (needed := needed_run(spec)) is not None and not self.measured(spec):
+            whole = self.seconds(needed)
+            return None if whole is None else whole * (1 - 1 / BESIDES)
         work, kind = work_of(spec, self.images), kind_of(spec)
         rate = statistics.median(self.rates[kind]) if kind in self.rates else self.guesses.get(kind)
         return rate * work if rate and work else None
@@ -109,6 +117,8 @@ def work_of(spec: RunSpec, images: Mapping[int, int], *, held_out: bool = True) 
     epochs = [spec.settings.all_epochs] * len(seen)
     if card.starts_from_task1(spec.backbone.pretrained):
         epochs[0] = spec.scratch.epochs
+    if card.needs.networks_of is not None:  # its images are looked at, and none is trained on
+        epochs = [1] * len(seen)
     if card.needs.goal:
         epochs = [own + spec.scratch.epochs for own in epochs]
     return float(sum(count * own for count, own in zip(seen, epochs, strict=True)))
@@ -183,9 +193,11 @@ def time_steps(found: Estimates, executor: Executor, jobs: Sequence[Job], budget
     for job in jobs:
         if found.knows(job.spec):
             continue
-        seconds = executor.seconds_per_step(job) if time.monotonic() - started < budget else found.step_like(job.spec)
+        spec = needed_run(job.spec) or job.spec
+        timed = type(job)(spec, job.options)
+        seconds = executor.seconds_per_step(timed) if time.monotonic() - started < budget else found.step_like(spec)
         if isinstance(seconds, float):
-            found.learn_step(job.spec, seconds)
+            found.learn_step(spec, seconds)
 
 
 def seconds_per_step(job: Job, steps: int = 4) -> float:
@@ -233,8 +245,10 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
     for name, spec in zip(names, specs, strict=True):
         seconds = found.seconds(spec) if found and spec.run_id not in done else None
         time_of = "done" if spec.run_id in done else in_words(seconds) if seconds else "?"
+        needed = needed_run(spec)
+        training = f"{spec.settings.epochs} epochs" if needed is None else f"from the networks of {needed.run_id}"
         shown = (
-            f"{len(spec.task_indices)} tasks, {spec.settings.epochs} epochs, {spec.backbone.name}, "
+            f"{len(spec.task_indices)} tasks, {training}, {spec.backbone.name}, "
             f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
         )
         print(f"{name:<{width}}  {time_of:>8}  {shown}  {spec.run_id}")

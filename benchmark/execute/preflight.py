@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmark.errors import RequestError
 from benchmark.plan.execution import RunOptions
+from benchmark.plan.needed import needed_run
 from benchmark.plan.spec import RunSpec
 
 
@@ -51,18 +52,24 @@ def incapable(spec: RunSpec, device: Any) -> str | None:
 
 
 def networks(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
-    """One of the specs for every distinct network and mask: what ``fault`` needs to see."""
+    """One of the specs for every distinct network and mask, and for every run that others start from: what ``fault``
+    needs to see."""
     seen = []
     for spec in specs:
-        if (spec.backbone, spec.mask) not in seen:
-            seen.append((spec.backbone, spec.mask))
+        needed = needed_run(spec)
+        kind = (spec.backbone, spec.mask, needed and needed.run_id)
+        if kind not in seen:
+            seen.append(kind)
             yield spec
 
 
 def fault(spec: RunSpec, options: RunOptions) -> str | None:
-    """One sentence, or None when backbone, weights, mask and device are usable."""
+    """One sentence, or None when backbone, weights, mask and device are usable, and the networks of a finished run that
+    this one starts from."""
     from benchmark.backbones.builder import build, smallest_image
     from benchmark.backbones.weights import load_weights
+    from benchmark.execute.finished_networks import FinishedNetworks
+    from benchmark.execute.store import run_folder
     from benchmark.measure import caveats
     from methods.engine import masks
     from methods.engine.layout import layout_of
@@ -86,6 +93,8 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
         if mask is not None:
             masks.check(mask)
             layout_of(backbone, mask.units, mask.hidden_linear, rows=mask.rows)
+        if (needed := needed_run(spec)) is not None and run_folder(options.results, *needed.ids).read_finished():
+            FinishedNetworks(spec, options.results, options.data_sha256).check()
     except RequestError as error:
         return str(error)
     except (ValueError, RuntimeError) as error:

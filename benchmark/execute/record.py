@@ -24,6 +24,7 @@ from results.schema import (
     TRAINING_PHASES,
     CurvePoint,
     MaskStatistic,
+    NetworksFrom,
     RunRecord,
     Size,
     SizeComponent,
@@ -235,6 +236,7 @@ def finished_record(
     masks: tuple[MaskStatistic, ...],
     measures: dict[str, float],
     warnings: tuple[str, ...],
+    networks: NetworksFrom | None = None,
 ) -> RunRecord:
     """The record of a run that learned all its tasks.
 
@@ -242,6 +244,7 @@ def finished_record(
         run_id: the name of its folder.
         facts: provenance.
         clock: ``Stopwatch.state``.
+        networks: what the run started from, where those are another run's.
     """
     rows = task_rows(done, clock, spec.selection)
     return RunRecord(
@@ -262,6 +265,7 @@ def finished_record(
         measures=measures,
         learned_sha256=dict(done.learned_sha256),
         task1_network=done.initial,
+        networks_from=networks,
         seconds=clock["seconds"].get(RUN, {}),
         peak_memory=peaks_by_phase(clock["readings"].get(RUN, {})),
         energy_joules=joules_of_run(clock),

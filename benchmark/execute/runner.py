@@ -15,6 +15,7 @@ from benchmark.execute import assembly, resume
 from benchmark.execute.allocator import give_back_freed_blocks
 from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_tensors, write_tensors
 from benchmark.execute.compiling import compiling_apart
+from benchmark.execute.finished_networks import FinishedNetworks
 from benchmark.execute.promise import Promise
 from benchmark.execute.record import (
     clock_caveats,
@@ -103,7 +104,7 @@ def _finished_meanwhile(folder: RunFolder, options: RunOptions) -> RunRecord | N
 def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:
     """After a finished run: drop its checkpoints, and the stored tensors that ``--keep-weights`` does not ask for."""
     whole = METHODS[record.spec["method"]].whole_networks
-    if keep_weights == "none" or (keep_weights == "tasks" and whole):
+    if not folder.networks_wanted and (keep_weights == "none" or (keep_weights == "tasks" and whole)):
         folder.forget_tasks()
     folder.forget_checkpoints()
 
@@ -166,15 +167,22 @@ class Runner:
             self._tell,
             options.checkpoint_seconds if options.resume else None,
         )
+        self.networks: FinishedNetworks | None = None
+        if self.card.needs.networks_of is not None:
+            images = {index: prepared.images for index, prepared in self.tasks.items()}
+            self.networks = FinishedNetworks(spec, options.results, self.material.fingerprint, images)
         self.strategy = assembly.strategy_of(
             spec,
             make_backbone,
             self.device,
             self._goal,
+            self.networks,
             phase=self.clock,
             listener=self._heard_epoch,
             checkpoint=self._maybe_save,
         )
+        if self.networks is not None and not self.card.starts_from_task1(spec.backbone.pretrained):
+            self.networks.require_start(self.strategy.view.backbone)
         tests = {index: prepared.test for index, prepared in self.tasks.items()}
         names = {index: prepared.task.name for index, prepared in self.tasks.items()}
         self.promise = Promise(self.card, self.strategy, tests, names)
@@ -190,7 +198,10 @@ class Runner:
         index = self.spec.initial_task
         self._tell({"type": "task-start", "name": self.tasks[index].task.name, "position": 1})
         with self.clock("task-1 network"):
-            network = self.references.initial_network(self.experiences[index], self.tasks[index])
+            if self.networks is not None:
+                network = self.networks.initial()
+            else:
+                network = self.references.initial_network(self.experiences[index], self.tasks[index])
             self.strategy.adopt(index - 1, network.backbone, network.head)
             self.done.initial = network.facts
         self.done.progresses.append({})
@@ -321,7 +332,8 @@ class Runner:
         facts["paused_seconds"] = clock["paused"]
         warnings = tuple(warnings_of(spec, images))
         rows, measures = mask_rows(masks, names), measures_of(spec.method, strategy.measures())
-        return finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings)
+        told = None if self.networks is None else self.networks.told(facts)
+        return finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings, told)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -104,6 +104,20 @@ class RunFolder:
         self.forget_checkpoints()
         self._wish.touch()
 
+    @property
+    def _networks_wanted(self) -> Path:
+        return self.path / ".networks-wanted"
+
+    @property
+    def networks_wanted(self) -> bool:
+        """Another run starts from this one's networks: they stay, whatever ``--keep-weights`` says."""
+        return self._networks_wanted.exists()
+
+    def want_networks(self) -> None:
+        """Have the run keep its networks, whoever carries it out."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._networks_wanted.touch()
+
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
         with suppress(OSError), self.events.open("a", encoding="utf-8") as file:

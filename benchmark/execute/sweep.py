@@ -90,6 +90,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     from benchmark.console import decoding_progress
     from benchmark.execute.executors import Job, executor_for
     from benchmark.execute.store import require_writable
+    from benchmark.execute.waves import keep_needed_networks, run_all
     from benchmark.scenarios.start_weights import weights_faults
 
     scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
@@ -123,8 +124,9 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         found = None
         if todo:
             _preflight(executor, todo)
+            keep_needed_networks(todo)
             found = _estimated(executor, todo, scenario, data)
-        failed = _run_all(executor, todo, len(jobs) - len(todo), found)
+        failed = run_all(executor, todo, len(jobs) - len(todo), found)
     except KeyboardInterrupt:
         executor.stop()
         print(
@@ -239,36 +241,6 @@ def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data
     if (total := found.total(specs, options.workers)) is not None:
         print(f"about {in_words(total)}, by {found.basis(specs)}", flush=True)
     return found
-
-
-def _run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates | None) -> int:
-    """Carry out jobs under a progress display; returns how many failed."""
-    from benchmark.console import Console
-
-    failed = 0
-    with Console([job.spec for job in jobs], done, found, jobs[0].options.workers if jobs else 1) as console:
-        left: list[Job] = []
-        for job, record in executor.run(jobs, console.hear):
-            console.ended(job.spec, record)
-            failed += record is not None and not record.finished
-            left += [job] if record is None else []
-        while left:  # what others were at: theirs when they finish it, ours when they do not
-            job = left.pop(0)
-            console.wait(job.spec)
-            wait_for(job)
-            for again, record in executor.run([job], console.hear):
-                console.ended(again.spec, record)
-                failed += record is not None and not record.finished
-                left += [again] if record is None else []
-    return failed
-
-
-def wait_for(job: Job) -> None:
-    """Until no other process is at the run."""
-    from benchmark.execute.store import locked, run_folder
-
-    with locked(run_folder(job.options.results, *job.spec.ids).path / ".lock", lambda: None):
-        pass
 
 
 def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:

@@ -127,7 +127,7 @@ def require_used(overrides: Mapping[str, Any], cards: Collection[Card], referenc
         RequestError: one is not.
     """
     names = [card.name for card in cards]
-    used = {references[name] for name in names if name in references}
+    used = {references[name] for name in names if name in references} | {card.needs.networks_of for card in cards}
     for key in overrides:
         section = key.partition(".")[0]
         if section == "mask" and not any(card.mask for card in cards):
@@ -146,9 +146,9 @@ def variants(overrides: Mapping[str, Any], card: Card, shared: str, uses_shared:
         shared: the method whose settings a run records for its task-1 network and goals.
         uses_shared: the method has such a network or goals; else a sweep of their settings makes no difference to it.
     """
-    sections = {"backbone", "protocol", card.name, shared} | ({"mask"} if card.mask else set())
+    sections = {"backbone", "protocol", card.name, shared, card.needs.networks_of} | ({"mask"} if card.mask else set())
     concern = {key: value for key, value in overrides.items() if key.partition(".")[0] in sections}
-    if not uses_shared and card.name != shared:
+    if not uses_shared and shared not in (card.name, card.needs.networks_of):
         concern = {
             key: value
             for key, value in concern.items()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.crossing import bases, points
 from benchmark.plan.device import device_of
+from benchmark.plan.needed import with_needed
 from benchmark.plan.overrides import require_used, variants
 from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
 from benchmark.plan.run_parts import Backbone, Batches
@@ -41,12 +42,16 @@ def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
 
 def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
     """One RunSpec per (method, seed), seeds outermost so that a first comparison is there early; of a grid one per
-    point and seed, each once.
+    point and seed, each once. Before a run that starts from another one's networks comes that one.
 
     Raises:
         RequestError: the request does not fit the scenario.
     """
     check(request, scenario)
+    yield from with_needed(_asked_for(request, scenario, sha256))
+
+
+def _asked_for(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:
     if request.grid is not None:
         yield from _grid(request, scenario, sha256)
         return
@@ -204,7 +209,7 @@ def _spec(
         if key in batches:
             augmentation[key] = batches.pop(key)
     weights = request.weights or scenario.weights
-    pretrained = starts_pretrained(request, scenario)
+    pretrained, of = starts_pretrained(request, scenario), card.needs.networks_of
     return RunSpec(
         scenario=scenario.name,
         scenario_title=scenario.title or scenario.name,
@@ -231,6 +236,7 @@ def _spec(
         settings=settings_of(card, request, scenario, overrides),
         scratch=settings_of(reference(pretrained), request, scenario, overrides),
         mask=dataclasses.replace(card.mask, **_section(overrides, "mask")) if card.mask else None,
+        networks=settings_of(METHODS[of], request, scenario, overrides) if of is not None else None,
         train_limit=request.train_limit,
         test_limit=request.test_limit,
         device=device_of(request.device).split(":")[0],

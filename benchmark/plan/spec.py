@@ -23,7 +23,9 @@ Made = TypeVar("Made")
 LONGEST_NAME = 120
 
 #: what is hashed of the method alone: networks that several methods share are not named by it
-_OF_THE_METHOD = ("method", "version", "settings", "mask", "bn_policy", "task_names", "task_indices", "tuning")
+_OF_THE_METHOD = (
+    "method", "version", "settings", "mask", "networks", "bn_policy", "task_names", "task_indices", "tuning",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class RunSpec:
     settings: Settings  #: the method's knobs
     scratch: TrainSettings  #: knobs of the task-1 network and of accuracy goals
     mask: MaskSettings | None = None
+    networks: Settings | None = None  #: knobs of the method whose run it starts from (``Needs.networks_of``)
     train_limit: int | None = None
     test_limit: int | None = None
     device: str = "cpu"  #: "cpu" or "cuda"
@@ -77,6 +80,9 @@ class RunSpec:
         if self.backbone.width == 1:
             del value["backbone"]["width"]
         value["mask"] = _unlike(self.mask, card.mask) if self.mask is not None and card.mask is not None else None
+        if card.needs.networks_of is not None:
+            of = METHODS[card.needs.networks_of]
+            value["networks"] = {"version": of.version, **_unlike(self.networks, of.settings)}
         optional = {item.name: item.default for item in dataclasses.fields(self) if item.name != "mask"}
         return {key: item for key, item in value.items() if key not in optional or item != optional[key]}
 
@@ -85,6 +91,8 @@ class RunSpec:
         for name in self.NOT_HASHED:
             del value[name]
         del value["backbone"]["weights"]
+        if self.networks is None:
+            del value["networks"]
         return value
 
     @property
@@ -182,6 +190,8 @@ class RunSpec:
         known["mask"] = None if mask is None else _filled(MaskSettings, mask, "mask")
         if known.get("tuning") is not None:
             known["tuning"] = _made(Tuning, known["tuning"], "tuning")
+        networks, of = known.get("networks") or {}, card.needs.networks_of
+        known["networks"] = None if of is None else _filled(type(METHODS[of].settings), networks, "networks")
         known["inputs"] = tuple(
             _made(Inputs, {**item, "augmentation": Augmentation(**item["augmentation"])}, "inputs")
             for item in known.get("inputs", ())

@@ -5,9 +5,9 @@ theta_0 and one merged vector tau; the network of task t is theta_0 + r_t m_t ta
 perhaps one factor r_t. What is merged are the weights of convolutions and linear layers inside the backbone, and their
 biases; head, BN set and whatever else another method's network has stay the task's own. Nothing trains.
 
-Tasks come one after another. With each of them the networks of all tasks so far are merged anew: after task t everything
-is what one merge of the first t networks gives, and the last task's is that of all. So the merged vector, the masks and
-the accuracies of earlier tasks change as tasks arrive.
+Tasks come one after another. With each of them the networks of all tasks so far are merged anew: after task t
+everything is what one merge of the first t networks gives, and after the last what one merge of all gives. So the
+merged vector, the masks and the accuracies of earlier tasks change as tasks arrive.
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ class MergedNetworks(TaskStrategy):
             own = {
                 OVERRIDE + name: tensor.clone()
                 for name, tensor in network.backbone.items()
-                if name not in merged and not name.endswith(batchnorm.COUNTER) and not torch.equal(tensor, backbone[name])
+                if name not in merged
+                and not name.endswith(batchnorm.COUNTER)
+                and not torch.equal(tensor, backbone[name])
             }
             self.state.current = own | {name: tensor.clone() for name, tensor in network.head.items()}
             if self.learned or self.pretrained:

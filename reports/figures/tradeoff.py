@@ -47,7 +47,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
     shown = {item.label for item in drawn(panel)}
     ranked = [item for item in ranking(panel) if item.configuration.label in shown]
     hardware = main_hardware(panel)
-    times = [Placed(item, item.seconds, 1.0) for item in ranked if item.seconds and item.seconds.mean > 0]
+    times = [Placed(item, item.in_all, 1.0) for item in ranked if item.in_all and item.in_all.mean > 0]
     sizes = [Placed(item, item.size, 1 / MIB) for item in ranked if item.size and item.size.mean > 0]
     kinds = [
         (f"Training seconds, all tasks\n({short(hardware.label if hardware else '', 60)})", times),
@@ -82,7 +82,12 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             "by no other in accuracy and cost at once. Whiskers are 95 % t-intervals over seeds; sizes are itemised"
             + (caveats_in_brief(panel.configurations, hardware) if hardware else "")
             + "."
-            + (f" {marked}: see the remarks under the ranking." if marked else ""),
+            + (f" {marked}: see the remarks under the ranking." if marked else "")
+            + (
+                ""
+                if all(item.configuration.trains for item in ranked)
+                else " Methods that start from another run's networks stand at the seconds of both."
+            ),
             alt=" ".join(words),
             figure=figure,
         )

@@ -11,6 +11,7 @@ from reports.naming import short, slug, task_title
 from reports.setting import drawn
 from reports.statistics import mean_interval
 from reports.tables.grid import of_task
+from reports.tables.training_time import ON_TOP
 from reports.timing_caveats import caveats_in_brief
 
 
@@ -58,6 +59,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
         + caveats_in_brief(panel.configurations, hardware)
         + ". A gap: the task's "
         "network is the shared task-1 network, which the method did not train itself."
+        + ("" if all(item.trains for item in panel.configurations) else f" {ON_TOP}")
         + (f" {panel.paper.cost_remark}" if panel.paper.cost_remark else ""),
         alt=f"Training seconds per task on {hardware.label}; mean over tasks: {'; '.join(means)}.",
         figure=figure,

@@ -12,6 +12,7 @@ from reports.naming import slug
 from reports.statistics import Interval, mean_interval
 from reports.tables.model_size import MIB
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing
+from reports.tables.training_time import ON_TOP
 from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
 
@@ -68,7 +69,7 @@ def _sheet(panel: Panel, hardware: Hardware, alone: bool) -> Sheet:
         "Wall is the whole run with loading and evaluation.",
         headings=tuple(headings),
         lines=tuple(_line(item, hardware, energy, goals) for item in items),
-        remarks=timing_caveats(panel, hardware),
+        remarks=(*([] if all(item.trains for item in items) else [ON_TOP]), *timing_caveats(panel, hardware)),
     )
 
 

@@ -31,6 +31,8 @@ class Ranked:
     backward_transfer: Interval | None
     transfer: Difference | None  #: accuracy when learned minus scratch's; None where scratch was not run
     seconds: Interval | None  #: training seconds in total on the panel's main hardware
+    networks: Interval | None  #: those of the runs whose networks it starts from, there; None: it trains by itself
+    in_all: Interval | None  #: both together
     size: Interval | None  #: itemised bytes
     parameters: int | None
 
@@ -71,6 +73,8 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 backward_transfer=_over_seeds(item, "backward_transfer"),
                 transfer=_transfer(item, scratch),
                 seconds=_over_seeds(item, "training_seconds_total", hardware),
+                networks=mean_interval(item.networks_seconds(hardware).values()) if hardware else None,
+                in_all=mean_interval(item.seconds_in_all(hardware).values()) if hardware else None,
                 size=mean_interval(_sizes(item).values()),
                 parameters=next((run.trainable_parameters for run in item.runs if run.trainable_parameters), None),
             )
@@ -138,6 +142,11 @@ def ranking_sheet(panel: Panel) -> Sheet:
             f"Training seconds: all tasks that the method trained itself, on {hardware.label}; "
             "the shared task-1 network apart" + caveats_in_brief(panel.configurations, hardware) + "."
         )
+    if not all(item.configuration.trains for item in ranked):
+        remarks.append(
+            "(+ …): what the networks of another run took, from which the method starts; it trains nothing itself. A "
+            "question mark: they were trained on other hardware."
+        )
     return Sheet(
         key=f"{panel.slug}-ranking",
         title="Ranking",
@@ -156,12 +165,21 @@ def _line(panel: Panel, item: Ranked, has_scratch: bool, has_last: bool) -> Line
         interval_entry(item.forgetting, 100, 1),
         interval_entry(item.backward_transfer, 100, 1),
         *([points_entry(item.transfer)] if has_scratch else []),
-        interval_entry(item.seconds),
+        _seconds(item),
         interval_entry(item.size, 1 / MIB),
         missing() if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
         Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
     ]
     return Line(Entry(item.configuration.label), tuple(entries))
+
+
+def _seconds(item: Ranked) -> Entry:
+    """Its own training seconds, and where it starts from another run's networks those of that run."""
+    entry = interval_entry(item.seconds)
+    if item.configuration.trains:
+        return entry
+    of_networks = f"{item.networks.mean:.3g}" if item.networks else "?"
+    return replace(entry, text=f"{entry.text} (+ {of_networks})", hint="on top of the networks that it starts from")
 
 
 def _accuracy(panel: Panel, item: Ranked) -> Entry:

@@ -15,6 +15,8 @@ from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
+#: of methods that train nothing themselves
+ON_TOP = "Of a method that starts from another run's networks the seconds are what it costs on top of that run."
 TOTAL = Axis("total", "Total", summary=True, ranked=False)
 BACKBONE = Axis(
     "task-1-network",
@@ -22,6 +24,8 @@ BACKBONE = Axis(
     summary=True,
     ranked=False,
 )
+NETWORKS = Axis("networks", "Networks it starts from", summary=True, ranked=False)
+ALL_TOGETHER = Axis("with-networks", "Total with them", summary=True, ranked=False)
 NOT_TRAINED = ("the shared task-1 network, whose time is a row of its own", "shared network")
 
 
@@ -55,12 +59,13 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
     table = panel.paper.training_time.printed
     common = common_tasks(panel, hardware)
     cells: dict[tuple[str, str], Cell] = {}
-    columns = []
+    columns, networks = [], False
     for item in panel.configurations:
         seconds = item.training_seconds(hardware)
         if seconds:
             columns.append(Axis(item.label, item.label, method=item.facts.title))
             _fill(cells, panel, columns[-1].key, item.method, seconds, common, task1_seconds(item, hardware))
+            networks |= _with_networks(cells, columns[-1].key, item, hardware)
     present = {item.method for item in panel.configurations if item.training_seconds(hardware)}
     absent = [method for method in panel.paper.methods if method not in present]
     if table:
@@ -75,11 +80,12 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
         title=panel.paper.training_time.title + ("" if alone else f", {hardware.label}"),
         caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation "
         f"and saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every "
-        "method trained itself. The task-1 network is trained once and shared by the frozen-backbone methods.",
+        "method trained itself. The task-1 network is trained once and shared by the frozen-backbone methods."
+        + (f" {ON_TOP}" if networks else ""),
         row_title="Task",
         unit="seconds",
         decimals=min(decimals_for(smallest), 2),
-        rows=(*rows, MEAN, TOTAL, BACKBONE),
+        rows=(*rows, MEAN, TOTAL, *((NETWORKS, ALL_TOGETHER) if networks else ()), BACKBONE),
         columns=tuple(columns),
         cells=cells,
         higher_is_better=False,
@@ -113,6 +119,16 @@ def _fill(
         scaled(per_seed_mean(seconds, trained), len(trained)), None, "of the tasks it trained"
     )
     cells[BACKBONE.key, column] = Cell(backbone)
+
+
+def _with_networks(cells: dict[tuple[str, str], Cell], column: str, item: Configuration, hardware: Hardware) -> bool:
+    """The rows of a method that starts from another run's networks; whether it does."""
+    if item.trains:
+        return False
+    why_not = ("the networks were trained on other hardware", "other hardware")
+    for row, seconds in ((NETWORKS, item.networks_seconds(hardware)), (ALL_TOGETHER, item.seconds_in_all(hardware))):
+        cells[row.key, column] = Cell(seconds, None, *(() if seconds else why_not))
+    return True
 
 
 def _remarks(panel: Panel, hardware: Hardware, has_published: bool) -> tuple[str, ...]:

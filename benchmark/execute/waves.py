@@ -1,0 +1,89 @@
+"""Jobs in their order: runs that train by themselves first, then those that start from a finished run's networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from benchmark.plan.needed import needed_run
+
+if TYPE_CHECKING:
+    from benchmark.console import Console
+    from benchmark.execute.estimate import Estimates
+    from benchmark.execute.executors import Executor, Job
+    from benchmark.plan.execution import RunOptions
+    from benchmark.plan.spec import RunSpec
+
+
+def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs in groups, each of which needs nothing but what groups before it leave."""
+    for needs in (False, True):
+        if group := [job for job in jobs if (needed_run(job.spec) is not None) == needs]:
+            yield group
+
+
+def keep_needed_networks(jobs: Sequence[Job]) -> None:
+    """Have the runs that others start from keep their networks."""
+    from benchmark.execute.store import run_folder
+
+    for job in jobs:
+        if (needed := needed_run(job.spec)) is not None:
+            run_folder(job.options.results, *needed.ids).want_networks()
+
+
+def run_needed(spec: RunSpec, options: RunOptions) -> None:
+    """Carry out, in this process on one thread, the run that ``spec`` needs, where there is no finished one.
+
+    Raises:
+        RuntimeError: it does not finish.
+    """
+    import torch
+
+    from benchmark.execute.runner import run
+    from benchmark.execute.store import run_folder
+
+    needed = needed_run(spec)
+    if needed is None or run_folder(options.results, *needed.ids).read_finished() is not None:
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        record = run(needed, options, lambda event: None)
+    finally:
+        torch.set_num_threads(threads)
+    if record is None or not record.finished:
+        raise RuntimeError(f"the run of {needed.method} that {spec.method} starts from did not finish")
+
+
+def run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates | None) -> int:
+    """Carry out jobs under a progress display; returns how many failed."""
+    from benchmark.console import Console
+
+    with Console([job.spec for job in jobs], done, found, jobs[0].options.workers if jobs else 1) as console:
+        return sum(_run_wave(executor, wave, console) for wave in waves(jobs))
+
+
+def _run_wave(executor: Executor, jobs: Sequence[Job], console: Console) -> int:
+    failed = 0
+    left: list[Job] = []
+    for job, record in executor.run(jobs, console.hear):
+        console.ended(job.spec, record)
+        failed += record is not None and not record.finished
+        left += [job] if record is None else []
+    while left:  # what others were at: theirs when they finish it, ours when they do not
+        job = left.pop(0)
+        console.wait(job.spec)
+        wait_for(job)
+        for again, record in executor.run([job], console.hear):
+            console.ended(again.spec, record)
+            failed += record is not None and not record.finished
+            left += [again] if record is None else []
+    return failed
+
+
+def wait_for(job: Job) -> None:
+    """Until no other process is at the run."""
+    from benchmark.execute.store import locked, run_folder
+
+    with locked(run_folder(job.options.results, *job.spec.ids).path / ".lock", lambda: None):
+        pass
