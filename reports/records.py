@@ -100,6 +100,7 @@ class UsedSpec:
     selection: str | None = None
     backbone: dict[str, Any] | str | None = None
     settings: dict[str, Any] | None = None
+    networks: dict[str, Any] | None = None
     task_names: tuple[str, ...] | None = None
     task_indices: tuple[int, ...] | None = None
 

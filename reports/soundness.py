@@ -185,7 +185,7 @@ def _found(panel: Panel, item: Configuration) -> Iterator[Fault]:
         advice = f"raise {item.method}.{knob}{longer}" if rate else "train longer"
         yield Fault(UNMOVED, "masks never moved", _joined(rate, _of_runs(unmoved, item)), advice)
     beside = [one for run in item.runs if (one := guessing(run)) is not None and one.explains]
-    tune = f"tune its rates with --set {item.method}.{knob or '…'}=…"
+    tune = f"tune its rates with --set {_trained_by(item)}.{knob or '…'}=…"
     if beside:
         images = sum(one.images for one in beside)
         right, mean = (100 * sum(values) / images for values in ([o.right for o in beside], [o.mean for o in beside]))
@@ -243,12 +243,17 @@ _DRIVING = ("reach", "mask_lr", "lr")
 
 def _rate(item: Configuration) -> tuple[str, str]:
     """``("lr", "at lr=0.0001")``: the setting that drives training; empty where the spec has no such number."""
-    settings = item.spec.get("settings") or {}
+    settings = item.spec.get("settings" if item.trains else "networks") or {}
     for knob in _DRIVING:
         rate = settings.get(knob)
         if isinstance(rate, int | float) and not isinstance(rate, bool):
             return knob, f"at {knob}={rate:g}"
     return "", ""
+
+
+def _trained_by(item: Configuration) -> str:
+    """The method whose rates they are: its own, or the one whose networks it starts from."""
+    return next((run.networks_from.method for run in item.runs if run.networks_from is not None), item.method)
 
 
 def _of_runs(count: int, item: Configuration) -> str:

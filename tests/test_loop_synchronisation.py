@@ -102,7 +102,7 @@ def _synchronisations(method: str, steps: int, phase: str = "") -> list[str]:
     return counter.found
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, card in METHODS.items() if card.needs.networks_of is None])
 def test_loop_synchronises_as_often_for_many_steps_as_for_few(method: str) -> None:
     # twice a pass: its loss and its right answers
     assert _synchronisations(method, 2) == _synchronisations(method, 7) == ["aten._local_scalar_dense"] * 2

@@ -60,8 +60,9 @@ class TallMasks(MergedNetworks):
 
     def training_state(self) -> Snapshot:
         """See ``Method.training_state``."""
-        chosen = {f"{LAMBDAS}.{label}": torch.tensor([value]).double() for label, value in self.lambdas.items()}
-        return super().training_state() | chosen
+        chosen = self.lambdas.items()
+        tensors = {f"{LAMBDAS}.{label}": torch.tensor(value, dtype=torch.float64) for label, value in chosen}
+        return super().training_state() | tensors
 
     def load_training_state(
         self, tensors: Mapping[str, Tensor], trainable: Iterable[str], progress: Progress | None
