@@ -75,10 +75,8 @@ class Estimates:
         return " and ".join(told + (["a few timed steps"] if steps else []))
 
     def seconds(self, spec: RunSpec) -> float | None:
-        """How long the whole run will take, about; None: not known.
-
-        A run that trains nothing, and of whose kind none is known, takes what the other run takes beside its training.
-        """
+        """How long the whole run will take, about; None: not known. A run that trains nothing, none of whose kind is
+        known, takes what the run that it needs takes beside its training."""
         if (needed := needed_run(spec)) is not None and not self.measured(spec):
             whole = self.seconds(needed)
             return None if whole is None else whole * (1 - 1 / BESIDES)
@@ -235,6 +233,7 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
     """The plan as a table on stdout, one row a run, and how long it will take. Raises RequestError."""
     from benchmark.console import labels
     from benchmark.execute.store import run_folder
+    from benchmark.execute.waves import networks_not_kept
 
     folders = {spec.run_id: run_folder(request.results, *spec.ids) for spec in specs}
     done = {name for name, folder in folders.items() if not request.force and folder.read_finished() is not None}
@@ -252,6 +251,9 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
             f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
         )
         print(f"{name:<{width}}  {time_of:>8}  {shown}  {spec.run_id}")
+    for spec in to_do if not request.force else ():
+        if fault := networks_not_kept(spec, request.results):
+            print(f"warning: {fault}")
     print(f"{_counted(len(specs), len(done))}; {_told(found, reason, to_do, workers)}nothing was started.")
 
 

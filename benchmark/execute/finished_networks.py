@@ -11,9 +11,10 @@ from torch import nn
 
 from benchmark.errors import RequestError
 from benchmark.execute.reference import InitialNetwork
-from benchmark.execute.store import RunFolder, run_folder
+from benchmark.execute.store import run_folder
 from benchmark.execute.stored_run import StoredRun, read_run
-from benchmark.plan.needed import needed_run
+from benchmark.execute.waves import networks_not_kept
+from benchmark.plan.needed import how_to_repeat, needed_run
 from benchmark.plan.spec import RunSpec
 from methods.engine.restore import WholeNetwork, shared_backbone, whole_network
 from methods.engine.sealing import tensors_sha256
@@ -53,9 +54,9 @@ class FinishedNetworks:
         if record is None:
             raise RequestError(f"{why} has not finished; give the same command again.")
         if record.provenance.get("data_fingerprint") != fingerprint:
-            raise RequestError(f"{why} was made with other data; {_again(spec, needed)}.")
-        if absent := absent_networks(folder, needed):
-            raise RequestError(f"{why} did not keep them ({absent.name} is not there); {_again(spec, needed)}.")
+            raise RequestError(f"{why} was made with other data; {how_to_repeat(spec, needed)}.")
+        if fault := networks_not_kept(spec, results):
+            raise RequestError(fault)
         self.run: StoredRun = self._told(lambda: read_run(folder.path))
         self._names = {row.index: row.name for row in self.run.record.tasks}
 
@@ -66,7 +67,7 @@ class FinishedNetworks:
         expected = self.run.record.learned_sha256.get(self._names[index])
         if expected is not None and tensors_sha256(kept) != expected:
             path = self.run.folder.task(index)
-            raise RequestError(f"{path} is not what the run learned; {_again(self._spec, self._needed)}.")
+            raise RequestError(f"{path} is not what the run learned; {how_to_repeat(self._spec, self._needed)}.")
         restore = METHODS[self._needed.method].load_restore()
         return whole_network(restore, self.run.shared, kept, self.run.layout)
 
@@ -91,7 +92,7 @@ class FinishedNetworks:
             if not torch.equal(own[name].cpu(), tensor):
                 raise RequestError(
                     f"{self.run.folder.run_id} started from other weights than this run has ({name} differs); "
-                    f"{_again(self._spec, self._needed)}."
+                    f"{how_to_repeat(self._spec, self._needed)}."
                 )
 
     def told(self, provenance: Mapping[str, Any]) -> NetworksFrom:
@@ -116,20 +117,7 @@ class FinishedNetworks:
         try:
             return read()
         except RequestError as error:
-            raise RequestError(f"{error.__cause__ or error}; {_again(self._spec, self._needed)}.") from error
-
-
-def absent_networks(folder: RunFolder, needed: RunSpec) -> Path | None:
-    """The first file of a finished run's networks that is not there."""
-    paths = [folder.backbone, *(folder.task(index) for index in needed.task_indices)]
-    return next((path for path in paths if not path.exists()), None)
-
-
-def _again(spec: RunSpec, needed: RunSpec) -> str:
-    return (
-        f"repeat that run (--method {needed.method} --force --keep-weights all, all else as it is), or give --force "
-        f"with {spec.method}, which repeats both"
-    )
+            raise RequestError(f"{error.__cause__ or error}; {how_to_repeat(self._spec, self._needed)}.") from error
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

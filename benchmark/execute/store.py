@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +65,11 @@ class RunFolder:
     def task(self, index: int) -> Path:
         """What task ``index`` (1-based, the scenario's order) adds."""
         return self.path / "tasks" / f"task{index:03d}.safetensors"
+
+    def absent(self, indices: Iterable[int]) -> Path | None:
+        """The first file that is not there of those that tell the networks of these tasks."""
+        paths = (self.backbone, *(self.task(index) for index in indices))
+        return next((path for path in paths if not path.exists()), None)
 
     def read(self) -> RunRecord | None:
         """The record, None where there is none that can be used; a damaged one is named on the terminal, once.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.plan.needed import needed_run
+from benchmark.plan.needed import how_to_repeat, needed_run
 
 if TYPE_CHECKING:
     from benchmark.console import Console
@@ -20,6 +21,23 @@ def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     for needs in (False, True):
         if group := [job for job in jobs if (needed_run(job.spec) is not None) == needs]:
             yield group
+
+
+def networks_not_kept(spec: RunSpec, results: Path) -> str | None:
+    """In a sentence: the finished run that ``spec`` starts from has not got its networks; None: it has, there is no
+    such run, or none is needed."""
+    from benchmark.execute.store import run_folder
+
+    needed = needed_run(spec)
+    folder = run_folder(results, *needed.ids) if needed is not None else None
+    if needed is None or folder is None or folder.read_finished() is None:
+        return None
+    if (absent := folder.absent(needed.task_indices)) is None:
+        return None
+    why = (
+        f"{spec.method} starts from the networks of {needed.method}, and {folder.run_id} in {results} did not keep them"
+    )
+    return f"{why} ({absent.name} is not there); {how_to_repeat(spec, needed)}."
 
 
 def keep_needed_networks(jobs: Sequence[Job]) -> None:

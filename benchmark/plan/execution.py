@@ -32,7 +32,8 @@ class Execution:
         (), "take the methods of this module too, repeatable", group=HOW, word="plugin", metavar="MODULE"
     )
     keep_weights: str = option(
-        "tasks", "which learned weights stay: all, none, or tasks: all but whole networks", group=HOW, metavar="W",
+        "tasks", "which learned weights stay: all, none, or tasks: all but whole networks; those that other runs start "
+        "from stay anyway", group=HOW, metavar="W",
         choices=("tasks", "all", "none"),
     )  # fmt: skip
     download: bool = option(False, "let torchvision fetch CIFAR-100 into the data root", group=HOW, everywhere=False)

@@ -22,6 +22,14 @@ def needed_run(spec: RunSpec) -> RunSpec | None:
     return dataclasses.replace(spec, method=of, settings=spec.networks, networks=None, inputs=())
 
 
+def how_to_repeat(spec: RunSpec, needed: RunSpec) -> str:
+    """What to do where a finished run has not got the networks that ``spec`` starts from."""
+    return (
+        f"repeat that run (--method {needed.method} --force --keep-weights all, all else as it is), or give --force "
+        f"with {spec.method}, which repeats both"
+    )
+
+
 def with_needed(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
     """The runs of a plan, each behind the one that it needs; a needed run that is planned anyway stands there once."""
     planned: set[str] = set()

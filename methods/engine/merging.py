@@ -77,7 +77,8 @@ class LearnedNetworks:
 class MergedNetworks(TaskStrategy):
     """Base of the methods that merge: says how vectors are merged (``merge``) and what a task takes (``take``).
 
-    Unless ``pretrained``, the first task's network is theta_0 itself: it has no vector, no mask, and stays exact.
+    Unless ``pretrained``, the first task's network is theta_0 itself: it has no vector, no mask, and stays exact. The
+    vectors of all tasks so far are held in memory, as much as the merged weights for each task.
 
     Args:
         networks: what is merged; all of its networks started from one theta_0, which is ``backbone`` where that is
