@@ -304,6 +304,19 @@ def test_a_user_without_a_home_and_a_long_folder_for_temporary_files(tmp_path: P
     assert "mean accuracy" in done.stdout
 
 
+def test_a_damaged_record_is_named_once_and_its_run_repeated(command: Callable[..., Any], tmp_path: Path) -> None:
+    """By the command, and not again by the process of the run."""
+    words = ("run", "--method", "head-only", "--tasks", "1", "--epochs", "1", "--train-limit", "20", "--threads", "1")
+    assert command(*words, cwd=tmp_path).code == 0
+    whole = record_of(tmp_path, "head-only")
+    (path,) = tmp_path.glob("results/runs/digits-*/result.json")
+    path.write_text(path.read_text()[:-200])
+    answer = command(*words, cwd=tmp_path)
+    assert answer.code == 0
+    assert (answer.out + answer.err).count("it is half-written or no JSON") == 1
+    assert record_of(tmp_path, "head-only")["learned_sha256"] == whole["learned_sha256"]
+
+
 def test_windows_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from benchmark.cli import main
 

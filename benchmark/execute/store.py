@@ -72,7 +72,7 @@ class RunFolder:
         return next((path for path in paths if not path.exists()), None)
 
     def read(self) -> RunRecord | None:
-        """The record, None where there is none that can be used; a damaged one is named on the terminal, once.
+        """The record, None where there is none that can be used; a damaged one is named on the terminal, once a command.
 
         Raises:
             RequestError: a folder stands where the record belongs, so that no run could leave one.
@@ -146,7 +146,18 @@ class RunFolder:
 @functools.cache
 def _tell(sentence: str) -> None:
     """A warning on the terminal, the first time that it is given."""
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    if not _warned_by_command:
+        print(f"warning: {sentence}", file=sys.stderr, flush=True)
+
+
+#: this is the process of a run, whose command has given the warnings
+_warned_by_command = False
+
+
+def leave_warnings_to_the_command() -> None:
+    """From here on this process says nothing of damaged records: the command that started it did."""
+    global _warned_by_command
+    _warned_by_command = True
 
 
 def sweep(folder: Path) -> None:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from benchmark.execute.executors.interface import Job
+from benchmark.execute.store import leave_warnings_to_the_command
 from benchmark.plan.execution import RunOptions
 from methods.registry import PluginWarning, use_plugins
 
@@ -31,6 +32,7 @@ def _end_with_parent() -> None:
 def _prepare_child(options: RunOptions) -> None:
     warnings.filterwarnings("ignore", message="No loggers specified")
     warnings.simplefilter("ignore", PluginWarning)  # said once, by the command
+    leave_warnings_to_the_command()
     use_plugins(options.plugins)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with_parent()
