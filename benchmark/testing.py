@@ -178,7 +178,9 @@ def _check_size(name: str, record: RunRecord) -> None:
         raise BrokenContract(f"{name}: the record says nothing of what is stored")
     written = size.written_bytes - size.header_bytes
     if size.rules["itemised"] != written:
-        raise BrokenContract(f"{name}: the itemised size is {size.rules['itemised']} bytes, the files hold {written}")
+        raise BrokenContract(
+            f"{name}: the itemised size is {size.rules['itemised']:,} bytes, the files hold {written:,}"
+        )
     counts: dict[str, int] = {}
     for row in record.mask_statistics:
         if row.ones + row.soft + row.zeros != row.units:

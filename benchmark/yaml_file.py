@@ -14,6 +14,7 @@ from yaml.reader import Reader
 from benchmark.errors import RequestError
 from methods.engine.knobs import shown
 from results.atomic import require_regular
+from results.units import in_units
 
 MOST_BYTES = 1 << 20
 MOST_VALUES = 10_000  #: every alias counted with all that it stands for
@@ -77,7 +78,7 @@ def _text(path: Path, what: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise RequestError(f"{called} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if len(content) > MOST_BYTES:
-        raise RequestError(f"{called} is larger than {MOST_BYTES:,} bytes, the most that such a file may have.")
+        raise RequestError(f"{called} is larger than {in_units(MOST_BYTES)}, the most that such a file may have.")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -26,7 +26,8 @@ from reports.tables.grid import Grid
 from reports.tables.own_measures import own_measures
 from reports.tables.ranking import ranking_sheet
 from reports.tables.step_sheet import method_of, steps_sheet
-from results.atomic import sweep_stale, write_text
+from results.atomic import write_text
+from results.temporary import sweep_below
 
 FIGURES = "figures"
 
@@ -57,7 +58,7 @@ def build(results: Path | Sequence[Path], out: Path) -> Built:
 def build_records(loaded: Loaded, out: Path, steps: Sequence[Steps] = (), unread: tuple[str, ...] = ()) -> Built:
     """Write the report on records, and on measurements of steps, into ``out``."""
     if out.is_dir():
-        sweep_stale(out)
+        sweep_below(out)
     gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
     try:
         return _build(loaded, steps, unread, out)

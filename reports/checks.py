@@ -30,6 +30,7 @@ from reports.setting import as_published, unlike_own
 from reports.soundness import judgeable
 from reports.statistics import paired_difference
 from reports.timing_caveats import caveats_in_brief
+from results.units import in_units
 
 Check = Callable[[Panel], Evidence]
 
@@ -170,7 +171,7 @@ def size_at_most(a: str, b: str, *, times: float) -> Check:
         if not first or not second:
             return unchecked("the runs recorded no sizes")
         factor = first / second
-        statistic = f"{pair.a.label} {first / 2**20:.2f} MiB, {pair.b.label} {second / 2**20:.2f} MiB: {factor:.3g}×"
+        statistic = f"{pair.a.label} {in_units(first)}, {pair.b.label} {in_units(second)}: {factor:.3g}×"
         numbers = {"ratio": factor, "bound": times}
         return Evidence(HOLDS if factor <= times else FAILS, statistic, numbers, None, pair.both)
 

@@ -22,6 +22,7 @@ from reports.tables.grid import per_seed_mean
 from reports.tables.model_size import size_by_rule
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from results.atomic import write_text
+from results.temporary import sweep_below
 
 NO_SEED = "no seed in common"
 
@@ -44,6 +45,8 @@ def compare(a: Path, b: Path, out: Path) -> Built:
     """
     sides = (load(a), load(b))
     methods = Methods(record for side in sides for record in side.all)
+    if out.is_dir():
+        sweep_below(out)
     grouped = [group(side.finished, methods) for side in sides]
     matches, alone = match(grouped[0][0], grouped[1][0])
     sheets = [overview(matches), *(per_task(found) for found in matches)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from results.schema import RECORD_NAME, RunRecord, SchemaError
 from results.sense import require_sense
+from results.units import in_units
 
 #: a larger file is not read: a run of 200 tasks, 150 layers and 100 epochs a task leaves about 10 MiB
 MOST_BYTES = 64 * 2**20
@@ -80,7 +81,7 @@ def _content(path: Path) -> bytes:
             if not stat.S_ISREG(about.st_mode):
                 raise SchemaError("it is no regular file")
             if about.st_size > MOST_BYTES:
-                raise SchemaError(f"it has {about.st_size:,} bytes, and no record has more than {MOST_BYTES:,}")
+                raise SchemaError(f"it is larger than {in_units(MOST_BYTES)}, the most that a record may have")
             return file.read(about.st_size + 1)
     except IsADirectoryError as error:
         raise SchemaError("it is no regular file") from error

@@ -130,9 +130,9 @@ def _of_size(record: RunRecord) -> Iterator[str]:
     if itemised is None:
         yield "its size has no rule 'itemised'"
     elif size.components and itemised != (total := sum(item.bytes for item in size.components)):
-        yield f"its itemised size is {itemised} bytes, its components make {total}"
+        yield f"its itemised size is {itemised:,} bytes, its components make {total:,}"
     if size.written_bytes is not None and size.header_bytes > size.written_bytes:
-        yield f"{size.header_bytes} bytes of its files are headers, and the files have {size.written_bytes}"
+        yield f"{size.header_bytes:,} bytes of its files are headers, and the files have {size.written_bytes:,}"
 
 
 def _agree(told: float, made: float) -> bool:

@@ -26,7 +26,9 @@ def test_five_methods_learn_what_they_learned_with_other_versions_of_torch() -> 
 
     expected: dict[str, Any] = json.loads((TESTS / "learned_digests.json").read_text())
     if sys.platform != "linux" or platform.machine() != expected["machine"]:
-        pytest.skip(f"sums were compared on Linux on {expected['machine']}, this is {sys.platform} {platform.machine()}")
+        pytest.skip(
+            f"sums were compared on Linux on {expected['machine']}, this is {sys.platform} {platform.machine()}"
+        )
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         pytest.skip("this torch is built without MKL or oneDNN, whose sums were compared")
     done = subprocess.run(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark.backbones.names import BN_COUNTER, chosen, needed_names, state_dicts
 from benchmark.errors import RequestError
 from results.atomic import require_regular
+from results.units import in_units
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -130,7 +131,7 @@ def _require_torchs_archive(path: Path) -> None:
         )
     if packed or unpacked > path.stat().st_size:
         raise RequestError(
-            f"{path} is a compressed archive of {unpacked / 2**20:,.0f} MiB, and torch.save writes none; it is not "
+            f"{path} is a compressed archive of {in_units(unpacked)}, and torch.save writes none; it is not "
             "unpacked. Save the weights again with torch.save or as safetensors."
         )
     if "data.pkl" not in names:

@@ -57,15 +57,16 @@ def run(args: argparse.Namespace) -> int:
     """
     settle(args, OPTIONS)
     folder = find_run(args.source, args.results)
-    from benchmark.execute.stored_run import export_backbone, export_task, read_run, task_row
+    from benchmark.execute.stored_run import export_backbone, exported_task, read_run, task_row
     from results.atomic import replacing
+    from results.units import in_units
 
     stored = read_run(folder)
     row = task_row(stored, args.task)
     _require_places(args.to, args.backbone_to)
     try:
         with replacing(args.to) as draft:  # an earlier file stays where this one is refused
-            export_task(stored, row, draft)
+            draft.write_bytes(exported_task(stored, row))
             _verify(stored, row, draft, args)
         if args.backbone_to:
             export_backbone(stored, args.backbone_to)
@@ -74,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     except OSError as error:
         raise RequestError(f"{error.filename or args.to} cannot be written ({error.strerror}).") from error
-    size = args.to.stat().st_size / 1024
-    print(f"{args.to}: task {row.index} {row.name}, {size:.1f} KiB, accuracy {row.accuracy_at_end:.4f}")
+    written = in_units(args.to.stat().st_size)
+    print(f"{args.to}: task {row.index} {row.name}, {written}, accuracy {row.accuracy_at_end:.4f}")
     if args.backbone_to:
         print(f"{args.backbone_to}: the backbone {stored.spec.backbone.name} of {stored.record.run_id}")
     return 0

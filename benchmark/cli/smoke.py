@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +53,15 @@ def run(args: argparse.Namespace) -> int:
     """Both benchmarks; exit code 1 when something is wrong. Raises RequestError: a wrong option."""
     from benchmark.data.locate import data_root
     from benchmark.plan.device import device_of
+    from results.temporary import scratch_folder
 
     settle(args, OPTIONS)
     device_of(args.device)
     started = time.monotonic()
     how = {"device": args.device, "plugins": args.plugins, "threads": 1}
     root = data_root(args.data_root)
-    with tempfile.TemporaryDirectory() as folder:
-        place = args.out or Path(folder)
+    with scratch_folder() as folder:
+        place = args.out or folder
         faults = _faults({"scenario": "digits"}, how, place / "digits")
         if root is not None and (root / "cifar100").is_dir():
             faults += _faults(CIFAR, {**how, "data_root": root}, place / "cifar")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,10 +24,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from benchmark.errors import RequestError
 from results.atomic import write_json
+from results.temporary import sweep_below, temporary_folder
+from results.units import in_units
 
 VARIABLE = "MASKBENCH_CACHE"  #: environment variable that moves the cache
 VERSION = 1  #: of the decoding; part of every key, raised when decoding changes what comes out
-STALE_SECONDS = 24 * 3600  #: an unfinished entry older than this was left behind by a killed process
 
 
 class Create(Protocol):
@@ -130,22 +132,27 @@ def checksum(path: Path) -> int:
 
 def _write(folder: Path, build: Build) -> None:
     """Build beside ``folder``, then move the files in, ``entry.json`` last."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_stale(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep_below(folder.parent)
+            temporary = stack.enter_context(temporary_folder(folder))
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        _fill(folder, temporary, build)
+
+
+def _fill(folder: Path, temporary: Path, build: Build) -> None:
     try:
         arrays: dict[str, Any] = {}
 
         def create(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-            needed = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            needed = math.prod(shape) * np.dtype(dtype).itemsize
             free = shutil.disk_usage(temporary).free
             if needed > free:  # writing a memory map to a full disk would kill the process
                 raise RequestError(
-                    f"The decoded images need {needed / 2**30:.1f} GiB in {cache_folder()}, where {free / 2**30:.1f} "
-                    f"GiB are free; set {VARIABLE} to a folder on a larger disk."
+                    f"The decoded images need {in_units(needed)} in {cache_folder()}, where {in_units(free)} are free; "
+                    f"set {VARIABLE} to a folder on a larger disk."
                 )
             path = temporary / f"{name}.npy"
             arrays[name] = np.lib.format.open_memmap(path, mode="w+", shape=shape, dtype=dtype)
@@ -162,8 +169,6 @@ def _write(folder: Path, build: Build) -> None:
         write_json(folder / "entry.json", {"version": VERSION, "arrays": about, "meta": meta, "seal": seal})
     except OSError as error:
         raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _reserve(path: Path) -> None:
@@ -188,15 +193,6 @@ def file_digest(path: Path) -> str:
     """sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _remove_stale(folder: Path) -> None:
-    for left in folder.glob(".*.part"):
-        try:
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
-        except OSError:  # another process was faster
-            continue
 
 
 def _unwritable(folder: Path, error: OSError) -> RequestError:

@@ -25,8 +25,6 @@ def folder_source(root: Path, share: float | None = None) -> TaskSource:
     walk = Walk()
     places = [_given(root, split) for split in SPLITS] if share is None else [root]
     found = [_classes(place, walk) for place in places]
-    for place, paths in zip(places, found, strict=True):
-        _require_images(place, paths, walk)
     by_split = dict(zip(SPLITS, found, strict=True)) if share is None else _drawn(root, found[0], share)
     recorded = () if share is None else ("split", share, SEED)
     where = "{}/{}" if share is None else "{} ({})"
@@ -71,22 +69,23 @@ def _given(root: Path, split: str) -> Path:
 
 
 def _classes(folder: Path, walk: Walk) -> ByClass:
-    """Image paths by class. Names that differ only in how their letters are composed (NFC, NFD) are one class."""
-    paths: dict[str, list[Path]] = {}
+    """Image paths by class. Names that differ only in how their letters are composed (NFC, NFD) are one class.
+
+    Raises RequestError when there is no class, or a class without images.
+    """
+    names: dict[str, list[str]] = {}
     for name in sorted(subfolders(folder)):
-        paths.setdefault(normal(name), []).extend(walk.images_below(folder / name))
-    return {name: paths[name] for name in sorted(paths)}
-
-
-def _require_images(folder: Path, paths: ByClass, walk: Walk) -> None:
-    """Raises RequestError when there is no class, or a class without images."""
-    if not paths:
+        names.setdefault(normal(name), []).append(name)
+    if not names:
         raise RequestError(f"{folder} holds no class folders; expected is {folder}/CLASS/*.jpg.")
-    for name, images in paths.items():
-        if not images:
+    paths: dict[str, list[Path]] = {}
+    for name in sorted(names):
+        paths[name] = [path for spelled in names[name] for path in walk.images_below(folder / spelled)]
+        if not paths[name]:  # before the next class is walked through: this may be half a disk, and no data set
             others = walk.left_out_below(folder / name)
             only = f", only {by_ending(others)}" if others else ""
             raise RequestError(f"Class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}){only}.")
+    return paths
 
 
 def _listing(where: str, paths: ByClass) -> Listing:

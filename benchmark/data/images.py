@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import os
 import re
 import threading
@@ -33,7 +32,8 @@ LARGEST_RATIO = 100  #: of an image's longer side to its shorter one
 ONE_AT_A_TIME = 20_000_000  #: pixels from which an image has the memory to itself
 ROWS_AT_A_TIME = 1024
 
-CHUNK = 256  #: images decoded between two calls of ``progress``
+CHUNK = 256  #: images decoded between two calls of ``progress``; fewer where they are large
+CHUNK_BYTES = 64 * 2**20  #: of encoded images held in memory, about
 THREADS = min(8, os.cpu_count() or 1)
 THREADED_BYTES = 16 * 1024  #: encoded size from which Pillow spends its time outside Python's lock
 
@@ -269,8 +269,15 @@ def _decoded(
 
 
 def _chunks(pairs: Iterable[tuple[str, Encoded]]) -> Iterator[list[tuple[str, Encoded]]]:
-    remaining = iter(pairs)
-    while chunk := list(itertools.islice(remaining, CHUNK)):
+    chunk: list[tuple[str, Encoded]] = []
+    held = 0
+    for pair in pairs:
+        chunk.append(pair)
+        held += len(pair[1]) if isinstance(pair[1], bytes) else 0
+        if len(chunk) == CHUNK or held > CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
         yield chunk
 
 

@@ -11,17 +11,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from benchmark.data.images import Encoded
+from benchmark.data.parquet_pages import BadPages, largest_page
 from benchmark.data.tasks import Listing, TaskSource, normal
 from benchmark.errors import RequestError, did_you_mean
+from methods.engine.knobs import shown
 from results.atomic import require_regular
+from results.units import in_units
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "fine_label", "coarse_label")
-ROWS = 512  #: rows held in memory at a time
+MOST_ROWS = 20_000_000  #: of a split; the largest collections of labelled images have 14 million
+MOST_LABEL_BYTES = 1000  #: of a label that is a name
+MOST_TEXT_BYTES = 2**30  #: of all the names in a split's label column, as many as it has rows
+ROWS = {"image": 512, "label": 65536}  #: held in memory at a time, where one may not be too large for so many
+HELD_BYTES = 128 * 2**20  #: of such rows, at most, as far as the sizes of pages tell
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def list_files(files: Sequence[Path], columns: Columns = Columns()) -> Listing:
             raise RequestError(f"Column {label!r} holds numbers in one of {files[0]} and {file}, texts in the other.")
         if class_names(file, schema, label) != names:
             raise RequestError(f"The class names in {file} differ from those in {files[0]}.")
-    labels = np.concatenate(read)
+    labels = joined(read, files[0])
     where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     if not len(labels):
         raise RequestError(f"{where} holds no images.")
@@ -139,20 +147,60 @@ def require_columns(file: Path, schema: Any, names: Sequence[str], first: Path) 
 
 def read_labels(file: Path, column: str) -> NDArray[Any]:
     """One column of whole numbers (n,) or of texts. Raises RequestError when it holds nulls or something else."""
-    try:
-        values = pq.read_table(file, columns=[column]).column(column)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise _broken(file, error) from error
-    if values.null_count:
-        raise RequestError(f"{file}: column {column!r} has {values.null_count} rows without a label.")
+    parts: list[NDArray[Any]] = []
+    without = 0
+    for values in _read(file, column, "label"):
+        without += values.null_count
+        if not without:
+            try:
+                parts.append(_labels_of(file, column, values))
+            except (pa.ArrowException, ValueError) as error:
+                raise _broken(file, error) from error
+    if without:
+        raise RequestError(f"{file}: column {column!r} has {without:,} rows without a label.")
+    return joined(parts, file) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _labels_of(file: Path, column: str, values: Any) -> NDArray[Any]:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     values = _without_views(values)
     if pa.types.is_integer(values.type):
-        return np.asarray(values.to_numpy(), dtype=np.int64)
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.int64)
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        if len(values) and (longest := pc.max(pc.binary_length(values)).as_py()) > MOST_LABEL_BYTES:
+            raise RequestError(f"{file}: column {column!r} holds a name of {in_units(longest)}; name classes shorter.")
         return np.asarray([normal(text) for text in values.to_pylist()], dtype=str)
     raise RequestError(f"{file}: column {column!r} holds {values.type}, not whole numbers or names.")
+
+
+def joined(parts: Sequence[NDArray[Any]], file: Path) -> NDArray[Any]:
+    """Labels one after another. Raises RequestError for more than fit the memory; ``file``: the first of theirs."""
+    rows = sum(len(part) for part in parts)
+    if rows > MOST_ROWS:
+        raise RequestError(f"{file}: a split of {rows:,} rows; at most {MOST_ROWS:,} are taken.")
+    if parts[0].dtype.kind == "U" and rows * max(part.dtype.itemsize for part in parts) > MOST_TEXT_BYTES:
+        raise RequestError(
+            f"{file}: the class names of {rows:,} rows are too long to be held in memory; write labels as whole "
+            "numbers, and the names once, as class_names in the metadata."
+        )
+    return np.concatenate(parts)
+
+
+def _read(file: Path, column: str, what: str) -> Iterator[Any]:
+    """A column, some rows after others. Raises RequestError when the file is not whole, or unpacks to too much."""
+    try:
+        with file.open("rb") as raw, pq.ParquetFile(file) as opened:
+            if opened.metadata.num_rows > MOST_ROWS:
+                raise BadPages(f"has {opened.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are taken")
+            largest = largest_page(raw, opened.metadata, column)  # a value is no larger
+            rows = min(ROWS[what], max(1, HELD_BYTES // max(1, largest)))
+            for batch in opened.iter_batches(batch_size=rows, columns=[column]):
+                yield batch.column(column)
+    except BadPages as error:
+        raise RequestError(f"{file} {error}; it is not read: get it again, or write it anew.") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise _broken(file, error) from error
 
 
 def class_names(file: Path, schema: Any, label: str) -> tuple[str, ...] | None:
@@ -166,8 +214,8 @@ def class_names(file: Path, schema: Any, label: str) -> tuple[str, ...] | None:
             names = json.loads(metadata[b"huggingface"])["info"]["features"].get(label, {}).get("names")
         else:
             return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{file}: the class names in its metadata cannot be read ({error!r}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RequestError(f"{file}: the class names in its metadata cannot be read ({shown(error)}).") from error
     return None if names is None else tuple(normal(str(name)) for name in names)
 
 
@@ -175,14 +223,14 @@ def read_images(files: Sequence[Path], column: str) -> Iterator[tuple[str, Encod
     """(name, encoded image; None: it has no bytes) of every row, file after file."""
     for file in files:
         row = 0
-        try:
-            with pq.ParquetFile(file) as opened:
-                for batch in opened.iter_batches(batch_size=ROWS, columns=[column]):
-                    for value in _bytes_of(file, batch.column(column)):
-                        yield f"{file}, row {row}", value
-                        row += 1
-        except (pa.ArrowException, OSError) as error:
-            raise _broken(file, error) from error
+        for values in _read(file, column, "image"):
+            try:
+                encoded = _bytes_of(file, values)
+            except (pa.ArrowException, ValueError) as error:
+                raise _broken(file, error) from error
+            for value in encoded:
+                yield f"{file}, row {row}", value
+                row += 1
 
 
 def _bytes_of(file: Path, values: Any) -> list[bytes | None]:

@@ -27,10 +27,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: no room, or no right to write there; what ``path`` held before is still there.
     """
+    write_bytes(path, in_bytes(tensors, metadata))
+
+
+def in_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    """What ``write_tensors`` writes."""
     from safetensors.torch import save
 
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata={METADATA: sealed(metadata, plain)}))
+    return bytes(save(plain, metadata={METADATA: sealed(metadata, plain)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

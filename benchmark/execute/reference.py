@@ -23,7 +23,8 @@ from benchmark.plan.spec import RunSpec
 from methods.engine.parts import OVERRIDE, overrides, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
-from results.atomic import TEMPORARY_SUFFIX, write_json
+from results.atomic import write_json
+from results.temporary import TEMPORARY_SUFFIX
 
 #: images that ``task_digest`` looks at, about
 SAMPLED_IMAGES = 64

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from results.atomic import TEMPORARY_SUFFIX, require_place
+from results.atomic import require_place
 from results.reader import read_record
 from results.schema import RECORD_NAME, RunRecord, SchemaError
+from results.temporary import TEMPORARY_SUFFIX
 
 CACHE = ".cache"
 
@@ -72,7 +73,7 @@ class RunFolder:
         return next((path for path in paths if not path.exists()), None)
 
     def read(self) -> RunRecord | None:
-        """The record, None where there is none that can be used; a damaged one is named on the terminal, once a command.
+        """The record, None where there is none that can be used; a damaged one is named once, on the terminal.
 
         Raises:
             RequestError: a folder stands where the record belongs, so that no run could leave one.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones.builder import build
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.execute.checkpoint import CheckpointError, read_tensors, write_tensors
+from benchmark.execute.checkpoint import CheckpointError, in_bytes, read_tensors, write_tensors
 from benchmark.execute.store import RunFolder
 from benchmark.plan.spec import RunSpec
 from methods.engine.batchnorm import COUNTER
@@ -30,6 +30,7 @@ from methods.engine.restore import masked_weights, shared_backbone
 from methods.engine.sealing import tensors_sha256
 from methods.engine.task_file import describe
 from methods.registry import METHODS
+from results.atomic import write_bytes
 from results.reader import read_record
 from results.schema import RunRecord, SchemaError, TaskRow
 
@@ -179,6 +180,11 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
     """Write one task's file. Raises RequestError, OSError."""
+    write_bytes(path, exported_task(run, row))
+
+
+def exported_task(run: StoredRun, row: TaskRow) -> bytes:
+    """What one task's file holds. Raises RequestError."""
     kept, metadata = run.task(row.index)
     tensors, layout, selects = task_tensors(run, kept)
     brought = {name.removeprefix(OVERRIDE) for name in tensors}
@@ -200,7 +206,7 @@ def export_task(run: StoredRun, row: TaskRow, path: Path) -> None:
         accuracy=row.accuracy_at_end,
         test_images=row.test_images,
     )
-    write_tensors(path, tensors, about)
+    return in_bytes(tensors, about)
 
 
 def export_backbone(run: StoredRun, path: Path) -> None:

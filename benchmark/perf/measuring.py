@@ -12,7 +12,6 @@ import csv
 import dataclasses
 import io
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +25,9 @@ from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.loader import load_scenario
-from results.atomic import write_text
+from results.atomic import replacing, write_text
 from results.schema import RunRecord
+from results.temporary import scratch_folder
 
 #: seconds of one whole run that is measured fully ("full") or not ("minimal"), and its share in no phase
 Measured = tuple[float, float]
@@ -75,9 +75,9 @@ def run_measuring(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     lines = [f"{args.scenario}: whole runs, everything measured over run.measure=minimal, {args.repeats} pairs each"]
     lines += surroundings(device)
     print("\n".join(lines), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         options = RunOptions(
-            Path(folder),
+            folder,
             data_root=root,
             scenario_source=args.scenario,
             device=args.device,
@@ -192,5 +192,6 @@ def write_picture(pairs: Sequence[Pair], folder: Path) -> None:
     panel.set_ylim(len(found) - 0.5, -0.5)
     panel.set_xlabel("run time with everything measured against nothing measured, %\nred: median and its 95 % interval")
     for name in ("measuring.png", "measuring.svg"):
-        figure.savefig(folder / name, dpi=150)
+        with replacing(folder / name) as path:
+            figure.savefig(path, dpi=150, format=name.rpartition(".")[2])
     pyplot.close(figure)

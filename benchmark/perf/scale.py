@@ -16,6 +16,8 @@ from typing import Any
 
 from benchmark.plan.spec import RunSpec
 from methods.registry import METHODS
+from results.atomic import replacing, write_text
+from results.units import in_units
 
 #: images, side and classes of the digits-like synthetic tasks
 IMAGES, SIDE, CLASSES, BATCH = 128, 8, 2, 32
@@ -39,7 +41,6 @@ class Point:
 def run_scale(specs: Sequence[RunSpec], args: argparse.Namespace) -> int:
     """Measure, print, write ``scale.csv``, ``scale.png`` and ``scale.svg``; exit code 0."""
     from benchmark.perf.surroundings import made_ready, surroundings
-    from results.atomic import write_text
 
     device = made_ready(args)
     lines = [f"{args.tasks} synthetic tasks of {IMAGES} images, {CLASSES} classes, {SIDE} x {SIDE}, one epoch each"]
@@ -143,12 +144,12 @@ def as_text(points: Sequence[Point]) -> str:
         steps = [after.stored_bytes - before.stored_bytes for before, after in itertools.pairwise(own)]
         lines.append(
             f"{method:<22} {median:8.1f} ms a task, last tasks {growth(points, method):.2f} x the first, "
-            f"{min(steps, default=0)} to {max(steps, default=0)} bytes stored per further task"
+            f"{in_units(min(steps, default=0))} to {in_units(max(steps, default=0))} stored per further task"
         )
     first = next((point for point in points if point.task == FIRST), points[0])
-    grown = (points[-1].process_bytes - first.process_bytes) / 2**20
-    held = (sum(last.stored_bytes for last in _last(points))) / 2**20
-    lines.append(f"the process grew by {grown:.1f} MiB since task {FIRST}; what tasks stored is {held:.1f} MiB")
+    grown = points[-1].process_bytes - first.process_bytes
+    held = sum(last.stored_bytes for last in _last(points))
+    lines.append(f"the process grew by {in_units(grown)} since task {FIRST}; what tasks stored is {in_units(held)}")
     return "\n".join(lines)
 
 
@@ -195,5 +196,6 @@ def write_picture(points: Sequence[Point], folder: Path) -> None:
     stored.set_ylim(bottom=0)
     stored.legend(frameon=False)
     for name in ("scale.png", "scale.svg"):
-        figure.savefig(folder / name, dpi=150)
+        with replacing(folder / name) as path:
+            figure.savefig(path, dpi=150, format=name.rpartition(".")[2])
     pyplot.close(figure)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark.perf.measurement import Row
 from benchmark.perf.shares import PARTS
+from results.atomic import replacing
 
 COLUMNS = (
     "method", "kind", "optimizer", "bn_policy", "batch_size", "ms_per_step", "ms_lowest", "ms_highest",
@@ -122,6 +123,7 @@ def write_picture(rows: Sequence[Row], title: str, folder: Path) -> list[Path]:
     figure.suptitle(title, fontsize=10)
     written = [folder / "step.png", folder / "step.svg"]
     for path in written:
-        figure.savefig(path, dpi=150)
+        with replacing(path) as draft:
+            figure.savefig(draft, dpi=150, format=path.suffix[1:])
     pyplot.close(figure)
     return written

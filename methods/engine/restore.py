@@ -115,7 +115,7 @@ def _checked_bits(kept: Mapping[str, Tensor], layout: FlatLayout) -> tuple[Tenso
     """The kept units, bool (units,), and how many are dropped in each layer. Raises DamagedParts."""
     packed, values, scales = kept[BITS], kept.get(VALUES), kept.get(SCALES)
     if len(packed) != packed_length(layout.units):
-        raise DamagedParts(f"{len(packed)} bytes of mask bits do not fit {layout.units} units")
+        raise DamagedParts(f"{len(packed):,} bytes of mask bits do not fit {layout.units:,} units")
     bits = unpack_bits(packed, layout.units)
     dropped = [slot.units - int(torch.count_nonzero(bits[slot.unit_slice])) for slot in layout.slots]
     if values is not None and len(values) != sum(dropped):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.util
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from benchmark.execute.executors.children import check_in_child, run_in_child, time_in_child
@@ -22,6 +22,7 @@ from benchmark.execute.executors.interface import Executor, Hear, Job
 from benchmark.execute.store import locked, run_folder
 from methods.registry import METHODS
 from results.schema import FAILED, RunRecord
+from results.temporary import scratch_folder
 
 PRELOAD = ["benchmark.execute.preload"]
 
@@ -51,13 +52,16 @@ class _Running:
     since: float
 
 
-def _short_sockets() -> None:
-    """The server's sockets lie in a folder for temporary files, and the system allows their paths about 100 letters."""
+def _place_of_sockets() -> None:
+    """The server's sockets lie in a temporary folder, which the next command removes where this one is killed. The
+    system allows their paths about 100 letters."""
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    if len(tempfile.gettempdir()) <= LONGEST_TEMPORARY or config.get("tempdir") or not os.access("/tmp", os.W_OK):
+    if config.get("tempdir"):
         return
-    config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
-    multiprocessing.util.Finalize(None, shutil.rmtree, args=[config["tempdir"], True], exitpriority=-100)
+    usual = tempfile.gettempdir()
+    folder = scratch_folder(Path("/tmp" if len(usual) > LONGEST_TEMPORARY and os.access("/tmp", os.W_OK) else usual))
+    config["tempdir"] = str(folder.__enter__())
+    multiprocessing.util.Finalize(None, folder.__exit__, args=(None, None, None), exitpriority=-100)
 
 
 class ProcessExecutor(Executor):
@@ -70,7 +74,7 @@ class ProcessExecutor(Executor):
 
     def start(self) -> None:
         """Begin importing in the server; returns at once."""
-        _short_sockets()
+        _place_of_sockets()
         self._context.set_forkserver_preload(PRELOAD)
         from multiprocessing import forkserver
 
