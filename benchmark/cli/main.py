@@ -8,8 +8,10 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.errors import RequestError, printable
@@ -94,9 +96,18 @@ def _say_plugin_warnings_plainly() -> None:
     warnings.showwarning = show  # type: ignore[assignment]
 
 
+def _give_matplotlib_a_place() -> None:
+    """A user without a home folder, as in some containers: matplotlib before 3.11 could not be imported."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"maskbench-matplotlib-{os.getuid()}"))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 1 a run failed, 2 the request is wrong)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _give_matplotlib_a_place()
     _say_plugin_warnings_plainly()
     verbs = (words[0],) if words and words[0] in VERBS else VERBS
     args = parser(verbs).parse_args(words)
