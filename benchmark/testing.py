@@ -103,6 +103,7 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
     from benchmark.execute.store import run_folder
     from methods.engine.sealing import tensors_sha256
     from results.atomic import write_json
+    from results.seal import sealed
 
     card, spec = METHODS[name], spec_of(name, **request)
     run_needed(spec, _options(results, plugins=tuple(plugins)))
@@ -132,7 +133,7 @@ def check_run(name: str, results: Path, *, plugins: Sequence[str] = (), **reques
 
         runner.emit = hear
         record = runner.run({})
-        write_json(folder.record, record.to_json())
+        write_json(folder.record, sealed(record.to_json()))
         if card.promises.frozen_backbone and len(set(shared)) != 1:
             raise BrokenContract(f"{name}, BN {spec.bn_policy}: the shared tensors changed after task 1")
         _check_size(name, record)

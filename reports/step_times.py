@@ -6,12 +6,16 @@ They explain what the runs' clocks only show: why one method's epoch takes longe
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from reports.naming import slug
+from results.reader import content_of
+from results.schema import SchemaError
+from results.seal import unsealed_table
 
 BOOTSTRAPS = 10_000
 
@@ -81,6 +85,8 @@ def load_steps(folder: Path) -> tuple[tuple[Steps, ...], tuple[str, ...]]:
             found.append(
                 _read(path, folder.name if path.parent == folder else path.parent.relative_to(folder).as_posix())
             )
+        except SchemaError as error:
+            left_out.append(f"{path.relative_to(folder)}: {error}")
         except (OSError, UnicodeDecodeError, csv.Error):
             left_out.append(f"{path.relative_to(folder)}: it cannot be read")
         except (KeyError, TypeError, ValueError):
@@ -89,8 +95,7 @@ def load_steps(folder: Path) -> tuple[tuple[Steps, ...], tuple[str, ...]]:
 
 
 def _read(path: Path, name: str) -> Steps:
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = list(csv.DictReader(io.StringIO(unsealed_table(content_of(path).decode("utf-8")))))
     if not lines:
         raise ValueError("an empty table")
     first = lines[0]

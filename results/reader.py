@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from results.schema import RECORD_NAME, RunRecord, SchemaError
+from results.seal import require_seal
 from results.sense import require_sense
 from results.units import in_units
 
@@ -39,13 +40,15 @@ class Collection:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read one ``result.json``: its shape, its bounds, and whether its numbers agree with each other.
+    """Read one ``result.json``: its shape, its bounds, whether its numbers agree with each other, and its digest.
 
     Raises:
-        SchemaError: unreadable, half-written, of another schema version, or it contradicts itself.
+        SchemaError: unreadable, half-written, of another schema version, or it contradicts itself or its digest.
     """
-    record = RunRecord.from_json(read_value(path))
+    value = read_value(path)
+    record = RunRecord.from_json(value)
     require_sense(record)
+    require_seal(value)
     return record
 
 
@@ -55,7 +58,7 @@ def read_value(path: Path) -> Any:
     Raises:
         SchemaError: there is none, or it has a key twice, a number that is not finite, or text that is none.
     """
-    content = _content(path)
+    content = content_of(path)
     try:
         value = json.loads(content.decode("utf-8"), object_pairs_hook=_mapping, parse_constant=_no_number)
         if _HALF_A_CHARACTER.search(content):
@@ -73,7 +76,7 @@ def read_value(path: Path) -> Any:
     return value
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
     """The bytes of a regular file that is not too large. Raises SchemaError."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -81,7 +84,7 @@ def _content(path: Path) -> bytes:
             if not stat.S_ISREG(about.st_mode):
                 raise SchemaError("it is no regular file")
             if about.st_size > MOST_BYTES:
-                raise SchemaError(f"it is larger than {in_units(MOST_BYTES)}, the most that a record may have")
+                raise SchemaError(f"it is larger than {in_units(MOST_BYTES)}, the most that is read")
             return file.read(about.st_size + 1)
     except IsADirectoryError as error:
         raise SchemaError("it is no regular file") from error

@@ -38,10 +38,12 @@ def temporary_file(path: Path) -> Iterator[Path]:
     name, lock = _made(
         lambda: tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)[::-1]
     )
+    owner = os.getpid()
     try:
         yield Path(name)
     finally:
-        Path(name).unlink(missing_ok=True)
+        if os.getpid() == owner:  # a forked child may come by here, too
+            Path(name).unlink(missing_ok=True)
         os.close(lock)
 
 
@@ -72,10 +74,12 @@ def _folder(prefix: str, suffix: str, parent: Path) -> Iterator[Path]:
         return name, os.open(name, os.O_RDONLY) if fcntl is not None else os.open(os.devnull, os.O_RDONLY)
 
     name, lock = _made(make)
+    owner = os.getpid()
     try:
         yield Path(name)
     finally:
-        shutil.rmtree(name, ignore_errors=True)
+        if os.getpid() == owner:
+            shutil.rmtree(name, ignore_errors=True)
         os.close(lock)
 
 

@@ -115,6 +115,7 @@ def test_export_that_does_not_keep_the_recorded_accuracy_is_refused(
     import shutil
 
     from results.metrics import backward_transfer, forgetting, mean_accuracy
+    from results.seal import sealed
 
     home = run.parent.parent
     copy = tmp_path / run.name
@@ -126,7 +127,7 @@ def test_export_that_does_not_keep_the_recorded_accuracy_is_refused(
         record["tasks"][0]["accuracy"] = 0.25
     record["mean_accuracy"], record["forgetting"] = mean_accuracy(matrix), forgetting(matrix)
     record["backward_transfer"] = backward_transfer(matrix)
-    (copy / "result.json").write_text(json.dumps(record))
+    (copy / "result.json").write_text(json.dumps(sealed(record)))
     folder = tmp_path / "out"
     file, backbone = folder / "one.st", folder / "net.st"
     words = ("export", copy, "--task", "one", "--to", file, "--backbone-to", backbone)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -34,6 +35,7 @@ from benchmark.scenarios.loader import load_scenario
 from methods.engine.task_file import TaskFileError, read_task
 from reports.records import load
 from reports.report_error import ReportError
+from results.seal import sealed
 
 #: in process; a fortieth as many at the command line
 CASES = int(os.environ.get("MASKBENCH_FUZZ", "180"))
@@ -65,10 +67,14 @@ def exported(path: Path) -> Any:
 
 
 def records(path: Path) -> Any:
-    """The neighbour is there whatever happens to the other."""
+    """The neighbour is there whatever happens to the other, which is left out by name or as it was written."""
     found = load(path.parent.parent)
-    assert any(record.run_id == "neighbour" for record in found.all)
-    return len(found.all) + len(found.left_out)
+    others = [record.to_json() for record in found.all if record.run_id != "neighbour"]
+    assert len(found.all) - len(others) == 1
+    if found.left_out:
+        assert len(found.left_out) == 1
+        raise ReportError(found.left_out[0])
+    return others
 
 
 def decoded(path: Path) -> Any:
@@ -100,7 +106,7 @@ def weights(path: Path) -> Any:
 
 
 KINDS = {
-    "record": Kind("runs/mine/result.json", records, ReportError, exact=False),
+    "record": Kind("runs/mine/result.json", records, ReportError, exact=True),
     "task file": Kind("task.safetensors", stored, CheckpointError, exact=True),
     "checkpoint": Kind("checkpoint.safetensors", stored, CheckpointError, exact=True),
     "exported task": Kind("exported.safetensors", exported, TaskFileError, exact=True),
@@ -130,7 +136,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in ("mine", "neighbour"):
         (folder / "runs" / name).mkdir(parents=True)
         text = (made / "result.json").read_text().replace(f'"{spec.run_id}"', f'"{name}"')
-        (folder / "runs" / name / "result.json").write_text(text)
+        (folder / "runs" / name / "result.json").write_text(json.dumps(sealed(json.loads(text)), indent=1))
     shutil.copy(next(iter(sorted((made / "tasks").glob("task002*")))), folder / "task.safetensors")
     stored_run = read_run(made)
     export_task(stored_run, stored_run.record.tasks[1], folder / "exported.safetensors")

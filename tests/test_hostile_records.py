@@ -182,7 +182,7 @@ FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "half": (_text('"command": "', '"command": "\\ud800'), "it holds text with half a character"),
     "bytes": (lambda path: path.write_bytes(b"\xff\xfe{}"), "it is half-written or no JSON"),
     "empty": (lambda path: path.write_bytes(b""), "it is half-written or no JSON"),
-    "large": (_sparse(200 * 10**6), "it is larger than 64 MiB, the most that a record may have"),
+    "large": (_sparse(200 * 10**6), "it is larger than 64 MiB, the most that is read"),
     "fifo": (os.mkfifo, "it is no regular file"),
     "folder": (os.mkdir, "it is no regular file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),

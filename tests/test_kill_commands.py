@@ -211,6 +211,27 @@ def test_a_scratch_folder_outlives_no_process(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["maskbench-cache-0"]
 
 
+def test_a_forked_child_removes_nothing_of_its_parent(tmp_path: Path) -> None:
+    """It has a copy of all that the parent is in the middle of, and may come to the end of it."""
+    scratch, writing = temporary.scratch_folder(tmp_path), temporary.temporary_file(tmp_path / "one.txt")
+    folder, file = scratch.__enter__(), writing.__enter__()
+    process = os.fork()
+    if not process:
+        try:
+            writing.__exit__(None, None, None)
+            scratch.__exit__(None, None, None)
+        finally:
+            os._exit(0)
+    assert outcome(process) == 0
+    assert folder.exists()
+    assert file.exists()
+    temporary.sweep_below(tmp_path)
+    assert file.exists(), "the lock is still the parent's"
+    writing.__exit__(None, None, None)
+    scratch.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").write_text("kept")

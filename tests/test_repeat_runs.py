@@ -19,6 +19,7 @@ from methods.engine.streams import Streams
 from methods.engine.tensor_data import TensorImages
 from methods.settings import MaskedSettings
 from results.reader import read_record
+from results.seal import sealed
 
 
 @pytest.mark.parametrize("method", FIVE)
@@ -104,7 +105,7 @@ def test_repeat_that_comes_out_otherwise_ends_with_1(tmp_path: Path, capsys: pyt
     value = read_json(path)
     value |= {"accuracy_matrix": [[0.125]], "mean_accuracy": 0.125}
     value["tasks"][0] |= {"accuracy": 0.125, "accuracy_at_end": 0.125}
-    path.write_text(json.dumps(value))
+    path.write_text(json.dumps(sealed(value)))
     words = ["run", "--from-record", str(path), "--results", str(tmp_path / "again"), "--executor", "local"]
     assert main(words) == 1
     assert "the record has 0.125" in capsys.readouterr().out

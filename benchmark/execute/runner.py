@@ -43,6 +43,7 @@ from methods.engine.state import EpochReport, Progress
 from methods.registry import METHODS, reference
 from results.atomic import write_json
 from results.schema import TRAINING_PHASES, RunRecord
+from results.seal import sealed
 
 #: beside the tasks' names: what they share
 SHARED = "(backbone)"
@@ -81,13 +82,13 @@ def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emi
 
     try:
         record = Runner(spec, options, folder, heard).run(facts)
-        write_json(folder.record, record.to_json())
+        write_json(folder.record, sealed(record.to_json()))
         with suppress(OSError):
             tidy(folder, record, options.keep_weights)
     except Exception as error:  # whatever went wrong belongs into the record
         record = failed_record(spec, folder.run_id, facts, error)
         try:
-            write_json(folder.record, record.to_json())
+            write_json(folder.record, sealed(record.to_json()))
         except (OSError, ValueError):
             heard({"type": "message", "text": f"the record of {folder.run_id} could not be written"})
     heard({"type": "run-end", "status": record.status, "error": (record.error or "").partition("\n")[0] or None})

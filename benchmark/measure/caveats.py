@@ -16,6 +16,7 @@ from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
 from results.reader import read_value
 from results.schema import RECORD_NAME
+from results.seal import require_seal
 
 #: load average per core above which the processor counts as busy
 BUSY_LOAD = 0.75
@@ -125,6 +126,7 @@ def other_devices(described: dict[str, Any], options: RunOptions, spec: RunSpec)
     for path in sorted(options.results.glob(f"{spec.scenario}-*/{RECORD_NAME}")):
         try:
             record = read_value(path)
+            require_seal(record)
             if record["spec"]["scenario"] == spec.scenario and record["status"] == "finished":
                 others[record["provenance"]["device"]["name"]] = None
         except (ValueError, KeyError, TypeError):

@@ -16,6 +16,7 @@ from benchmark.perf.workload import Workload
 from benchmark.plan.spec import RunSpec
 from methods.registry import reference
 from results.atomic import write_text
+from results.seal import sealed_table
 
 
 def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def run_steps(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Nam
     _say("\n".join(lines[-5:]))
     if args.out is not None:
         write_text(args.out / "step.txt", "\n".join([*lines, *surroundings(device)]) + "\n")
-        write_text(args.out / "step.csv", as_csv(rows, setting.columns))
+        write_text(args.out / "step.csv", sealed_table(as_csv(rows, setting.columns)))
         write_picture(rows, setting.title, args.out)
         _say(f"written: {args.out}/step.csv, step.txt, step.png, step.svg")
     return 0

@@ -161,6 +161,7 @@ def _record_of_the_dead(running: _Running) -> RunRecord | None:
     from datetime import UTC, datetime
 
     from results.atomic import write_json
+    from results.seal import sealed
 
     job, code = running.job, running.process.exitcode
     folder = run_folder(job.options.results, *job.spec.ids)
@@ -181,7 +182,7 @@ def _record_of_the_dead(running: _Running) -> RunRecord | None:
             record = RunRecord(folder.run_id, FAILED, job.spec.to_json(), provenance, error=error, method=facts)
             if not finished:  # a record that --force was to replace stays
                 with suppress(OSError):
-                    write_json(folder.record, record.to_json())
+                    write_json(folder.record, sealed(record.to_json()))
     except BlockingIOError:
         return None
     return record
