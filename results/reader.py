@@ -94,7 +94,7 @@ def content_of(path: Path) -> bytes:
 
 def _without_waiting(path: str, flags: int) -> int:
     """Open a file; one that somebody else would have to fill (a FIFO) is not waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -317,9 +317,60 @@ def test_a_damaged_record_is_named_once_and_its_run_repeated(command: Callable[.
     assert record_of(tmp_path, "head-only")["learned_sha256"] == whole["learned_sha256"]
 
 
-def test_windows_is_told_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verb", [["run"], ["reproduce", "table1"], ["perf"], ["smoke"]])
+def test_windows_is_told_what_it_lacks(
+    verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from benchmark.cli import main
 
     monkeypatch.setattr(main, "WINDOWS", True)
-    assert main.main(["smoke"]) == 2
-    assert "run it in WSL" in capsys.readouterr().err
+    assert main.main(verb) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {verb[0]} needs file locks and forked processes")
+    assert line.endswith("run it in WSL or on Linux.")
+
+
+#: takes away what the standard library of Windows has not, as far as that can be done elsewhere
+LIKE_WINDOWS = """
+import importlib.abc, os, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "resource", "termios", "pwd", "grp"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+for name in ("fcntl", "resource", "pwd", "grp"):
+    sys.modules.pop(name, None)
+for name in ("O_NONBLOCK", "O_NOFOLLOW", "geteuid", "getuid", "getloadavg", "sched_getaffinity", "posix_fallocate"):
+    delattr(os, name)
+import benchmark.cli.main as main
+main.WINDOWS = True
+sys.exit(main.main())
+"""
+
+
+def test_reports_are_made_without_what_windows_lacks(first: tuple[Path, Any], tmp_path: Path) -> None:
+    folder, _ = first
+    words = {
+        "report": ["report", "--results", str(folder / "results/runs"), "--out", str(tmp_path / "page")],
+        "check": ["check", "--scenario", "digits"],
+        "list": ["list"],
+    }
+    for verb, given in words.items():
+        done = subprocess.run(
+            [sys.executable, "-c", LIKE_WINDOWS, *given], cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "MASKBENCH_CACHE": str(tmp_path / "cache")},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{verb}: {done.stderr}"
+    assert (tmp_path / "page/index.html").is_file()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("device", ["mps", "mps:0"])
+def test_apples_device_is_refused_in_one_sentence(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmark.cli.main import main
+
+    for verb in ("run", "perf"):
+        assert main([verb, "--device", device]) == 2
+        assert capsys.readouterr().err == (
+            f"error: --device {device} is not supported: its sums were never checked; choose cpu.\n"
+        )

@@ -101,7 +101,8 @@ def _give_matplotlib_a_place() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"maskbench-matplotlib-{os.getuid()}"))
+        place = Path(tempfile.gettempdir()) / f"maskbench-matplotlib-{os.getuid() if hasattr(os, 'getuid') else 0}"
+        os.environ.setdefault("MPLCONFIGDIR", str(place))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

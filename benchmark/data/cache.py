@@ -62,7 +62,7 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "maskbench"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"maskbench-cache-{os.getuid()}"
+        return Path(tempfile.gettempdir()) / f"maskbench-cache-{os.getuid() if hasattr(os, 'getuid') else 0}"
 
 
 def key_of(*parts: object) -> str:

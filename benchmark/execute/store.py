@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
@@ -201,6 +200,8 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     Raises:
         BlockingIOError: another process holds it, and ``waiting`` was not given.
     """
+    import fcntl  # not on Windows, where records are read and no run is carried out
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:

@@ -13,6 +13,8 @@ def device_of(wanted: str) -> str:
     if wanted == "auto":
         return "cuda:0" if _has_cuda() else "cpu"
     kind, _, index = wanted.partition(":")
+    if kind == "mps":
+        raise RequestError(f"--device {wanted} is not supported: its sums were never checked; choose cpu.")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
         raise RequestError(f"--device {wanted!r} is unknown; choose auto, cpu, cuda or cuda:N.")
     return f"cuda:{index or 0}" if kind == "cuda" else "cpu"
