@@ -79,7 +79,7 @@ def read_value(path: Path) -> Any:
 def content_of(path: Path) -> bytes:
     """The bytes of a regular file that is not too large. Raises SchemaError."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise SchemaError("it is no regular file")
@@ -92,9 +92,9 @@ def content_of(path: Path) -> bytes:
         raise SchemaError(f"it cannot be read ({error.strerror})") from error
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; one that somebody else would have to fill (a FIFO) is not waited for."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def without_waiting(path: str, flags: int) -> int:
+    """Open a file, as ``opener`` of ``open``; somebody at the other end of a pipe is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -369,3 +369,15 @@ def test_superclasses_are_twenty_times_five_in_alphabetical_order() -> None:
     assert list(SUPERCLASSES) == sorted(SUPERCLASSES) and len(SUPERCLASSES) == 20
     assert all(list(classes) == sorted(classes) and len(classes) == 5 for classes in SUPERCLASSES.values())
     assert len(set(FINE_NAMES)) == 100
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x80\x02K\x01r\xff\xff\xff\x7f.", b"K\x01p4000000000\n.", b"\x80\x02K\x01q\x05."]
+)
+def test_a_pickle_that_numbers_what_it_has_not(content: bytes, tmp_path: Path) -> None:
+    """The table of numbered values would take 34 GB."""
+    from benchmark.data.pickles import load_plain
+
+    (tmp_path / "train").write_bytes(content)
+    with pytest.raises(RequestError, match=r"cannot be read as plain data: it numbers a value \S+ where there are 2|1"):
+        load_plain(tmp_path / "train")

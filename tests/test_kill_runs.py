@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import leftovers, numbers, small_options, small_spec, stored
+from small_runs import accounted, leftovers, numbers, small_options, small_spec, stored
 
 from benchmark.execute.executors import Job, ProcessExecutor
 from benchmark.execute.executors.children import run_in_child
@@ -91,16 +91,22 @@ def carry_out(server: ProcessExecutor, job: Job) -> RunRecord:
     return record
 
 
-def killed_after(server: ProcessExecutor, job: Job, seconds: float) -> float | None:
-    """Start a run and kill it -9 after so long; seconds of work lost, None where it had ended before."""
+def killed_after(server: ProcessExecutor, job: Job, seconds: float, *, of_learning: bool) -> float | None:
+    """Start a run and kill it -9 after so long; seconds of work lost, None where it had ended before.
+
+    ``of_learning``: counted from when it begins to learn, not from its start, most of which is reading and building.
+    """
     process, receiver = launch(server, job)
     started = time.time()
-    while time.time() < started + seconds and process.is_alive():
+    end = None if of_learning else started + seconds
+    while (end is None or time.time() < end) and process.is_alive():
         if receiver.poll(0.002):
             try:
-                receiver.recv()
+                kind, event = receiver.recv()
             except EOFError:
                 break
+            if end is None and kind == "event" and event["type"] == "run-start":
+                end = time.time() + seconds
     if not process.is_alive():
         return None
     process.kill()  # says nothing where the run ends in this very moment
@@ -132,7 +138,10 @@ def test_kill_at_random_moments_changes_nothing(
         undisturbed, duration = calm[method]
         before = toll.kills
         for _ in range(KILLS_PER_RUN):
-            lost = killed_after(server, job, moments.uniform(0.0, 0.7 * duration))
+            of_learning = turn % 3 > 0
+            most = accounted(undisturbed) - undisturbed.seconds["load"] - undisturbed.seconds["warm-up"]
+            moment = moments.uniform(0.0, most if of_learning else 0.7 * duration)
+            lost = killed_after(server, job, moment, of_learning=of_learning)
             if lost is None:
                 break
             toll.kills += 1

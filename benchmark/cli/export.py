@@ -112,6 +112,8 @@ def _require_places(*paths: Path | None) -> None:
     for path in given:
         if not path.name or path.is_dir():
             raise RequestError(f"{path} is a folder; name the file to write, for example {path / 'task.safetensors'}.")
+        if path.exists() and not path.is_file():
+            raise RequestError(f"{path} is no ordinary file, and would be replaced; name another file to write.")
         try:
             require_place(path.parent)
         except OSError as error:

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from benchmark.errors import RequestError
-from results.atomic import write_json
+from results.atomic import require_regular, write_json
+from results.reader import content_of
 from results.temporary import sweep_below, temporary_folder
 from results.units import in_units
 
@@ -92,13 +93,14 @@ _vouched: set[tuple[str, ...]] = set()
 def _open(folder: Path) -> Entry | None:
     """The entry when every byte of it is as written, else None. A process reads them once."""
     try:
-        entry = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+        entry = json.loads(content_of(folder / "entry.json"))
         if entry["seal"] != _seal_of(entry["arrays"], entry["meta"]):
             return None
         paths = {name: folder / f"{name}.npy" for name in entry["arrays"]}
         seen = (str(folder), *(_status(path) for path in paths.values()), entry["seal"])
         arrays: dict[str, NDArray[Any]] = {}
         for name, about in entry["arrays"].items():
+            require_regular(paths[name])
             if seen not in _vouched and checksum(paths[name]) != about["crc32"]:
                 return None
             array = np.load(paths[name], mmap_mode="r", allow_pickle=False)

@@ -12,6 +12,7 @@ from benchmark.data.cache import cache_folder, file_digest
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
 from results.atomic import write_json
+from results.reader import content_of
 
 REPORT_EVERY = 500  #: files between two calls of ``progress``
 UNREAD = "no ordinary file"
@@ -27,7 +28,7 @@ def content_digest(root: Path, files: Sequence[Path], progress: Progress = silen
     memo = cache_folder() / "digests" / f"{_sha256(str(root), *map(str, files))}.json"
     seen = _sha256(*(_status(file) for file in files))
     try:
-        remembered = json.loads(memo.read_text(encoding="utf-8"))
+        remembered = json.loads(content_of(memo))
         if remembered["seen"] == seen:
             return str(remembered["content"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -37,8 +38,8 @@ def content_digest(root: Path, files: Sequence[Path], progress: Progress = silen
         if number % REPORT_EVERY == 0:
             progress(f"reading {root.name}", number, len(files))
         try:
-            content_of = file_digest(file) if file.is_file() else UNREAD
-            parts += [file.absolute().relative_to(root).as_posix(), content_of]
+            told = file_digest(file) if file.is_file() else UNREAD
+            parts += [file.absolute().relative_to(root).as_posix(), told]
         except OSError as error:
             raise RequestError(f"{file} cannot be read: {error.strerror or error}.") from error
     progress(f"reading {root.name}", len(files), len(files))

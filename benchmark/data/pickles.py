@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -37,13 +38,23 @@ class _PlainUnpickler(pickle.Unpickler):
         return ALLOWED[module, name]
 
 
+def _require_modest(opened: BinaryIO) -> None:
+    """Raises UnpicklingError for a pickle that numbers more values than it has: a table of that length would be made,
+    of 34 GB for a pickle of ten bytes."""
+    for count, (code, number, _) in enumerate(pickletools.genops(opened)):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(number, int) and number > count:
+            raise pickle.UnpicklingError(f"it numbers a value {number:,} where there are {count:,}")
+
+
 def load_plain(file: Path) -> dict[Any, Any]:
     """The dictionary in a pickle, texts of Python 2 as bytes. Raises RequestError when it is broken or names code."""
     try:
         with file.open("rb") as opened:
+            _require_modest(opened)
+            opened.seek(0)
             content = _PlainUnpickler(opened, encoding="bytes").load()
     except Exception as error:  # a broken pickle raises nearly anything
-        raise RequestError(f"{file} cannot be read as plain data: {error or type(error).__name__}.") from error
+        raise RequestError(f"{file} cannot be read as plain data: {str(error) or type(error).__name__}.") from error
     if not isinstance(content, dict):
         raise RequestError(f"{file} holds a {type(content).__name__}, not a dictionary.")
     return content

@@ -24,6 +24,7 @@ from methods.engine.parts import OVERRIDE, overrides, tensors_of
 from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
 from results.atomic import write_json
+from results.reader import content_of
 from results.temporary import TEMPORARY_SUFFIX
 
 #: images that ``task_digest`` looks at, about
@@ -239,7 +240,7 @@ def read_goal(path: Path, digest: str, epoch: str = "best") -> float | None:
     """The accuracy of the reference's "best" or "last" epoch in a goal file, None where there is none that can be read
     or it is of other images."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content_of(path))
         seal = found.pop("sha256", None)
         if seal is not None and seal != _of(found):  # files of earlier versions have none
             return None

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmark.errors import RequestError
 from results.atomic import require_place
-from results.reader import read_record
+from results.reader import read_record, without_waiting
 from results.schema import RECORD_NAME, RunRecord, SchemaError
 from results.temporary import TEMPORARY_SUFFIX
 
@@ -125,7 +125,7 @@ class RunFolder:
 
     def append_event(self, event: dict[str, Any]) -> None:
         """Add one line to ``events.jsonl``. A full disk costs the line, never the run."""
-        with suppress(OSError), self.events.open("a", encoding="utf-8") as file:
+        with suppress(OSError), open(self.events, "a", encoding="utf-8", opener=without_waiting) as file:
             file.write(json.dumps({"time": round(time.time(), 3), **event}) + "\n")
 
     def sweep(self) -> None:
@@ -203,7 +203,7 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[No
     import fcntl  # not on Windows, where records are read and no run is carried out
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with open(path, "a", opener=without_waiting) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
