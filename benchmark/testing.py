@@ -9,8 +9,7 @@ Real runs on three tasks of the embedded digits, about ten seconds a method. Wha
 - the shared tensors keep their hash after task 1, where the card promises a frozen backbone;
 - what is stored restores the same logits in a fresh process, which imports no Avalanche; so does the exported file;
 - the itemised size equals the bytes that were written, headers apart;
-- a run that is killed (SIGKILL) after any epoch (where none is trained: as tasks begin and end) and started again
-  leaves the same record and the same files.
+- a run that is killed (SIGKILL) after any epoch, or between tasks, and started again leaves the same record and files.
 
 A method that starts from another one's networks gets a finished run of that one first.
 """

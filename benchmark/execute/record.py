@@ -242,8 +242,7 @@ def finished_record(
 
     Args:
         run_id: the name of its folder.
-        facts: provenance.
-        clock: ``Stopwatch.state``.
+        facts, clock: provenance, and ``Stopwatch.state``.
         networks: what the run started from, where those are another run's.
     """
     rows = task_rows(done, clock, spec.selection)
