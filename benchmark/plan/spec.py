@@ -145,6 +145,9 @@ class RunSpec:
         trainer, value = reference(self.backbone.pretrained), self._hashed()
         if trainer.version != 1:
             return None
+        for name, usual in _LATER_FIELDS.items():
+            if value.pop(name, usual) != usual:
+                return None
         kinds = {"settings": METHODS[self.method].settings, TASK_1_SETTINGS: trainer.settings, "mask": MaskSettings()}
         for part in parts:
             for name, about in knobs_of(kinds[part]).items() if value[part] is not None else ():
@@ -198,6 +201,9 @@ class RunSpec:
         )
         return cls(**known)
 
+
+#: fields that came after names held every knob, with what runs did then
+_LATER_FIELDS = {"measured_on": TEST, "tuning": None}
 
 #: fields of a spec that are mappings in its JSON
 _PARTS = ("backbone", "protocol", "settings", "scratch")
