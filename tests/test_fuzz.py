@@ -252,9 +252,10 @@ def mutated(content: bytes, generator: random.Random) -> bytes:
     for _ in range(generator.randint(1, 3)):
         size = max(len(data), 1)
         at, length = generator.randrange(size), generator.randint(1, max(1, size // 8))
-        match generator.randrange(7):
+        match generator.randrange(8):
             case 0:
-                data[at : at + 1] = bytes([generator.randrange(256)])
+                if data:
+                    data[at] ^= 1 << generator.randrange(8)
             case 1:
                 data[at : at + length] = bytes(length)
             case 2:
@@ -265,6 +266,8 @@ def mutated(content: bytes, generator: random.Random) -> bytes:
                 data[at:at] = data[at : at + length]
             case 5:
                 del data[at : at + length]
+            case 6:
+                data[at : at + 1] = generator.choice(b"0123456789abc").to_bytes()
             case _:
                 data[at:at] = generator.choice(WORDS)
     return bytes(data)

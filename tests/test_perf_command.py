@@ -274,3 +274,30 @@ def test_peak_memory_is_not_that_of_whoever_is_first(measured: Path) -> None:
 def test_table_says_what_was_measured_on(measured: Path) -> None:
     row = next(csv.DictReader((measured / "step.csv").open()))
     assert (row["images"], row["hidden_linear"]) == ("real", "element")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 800000000000 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        MemoryError(),
+    ],
+)
+def test_perf_without_memory_enough_is_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmark.cli import perf
+
+    def full(*given: object) -> int:
+        raise error
+
+    monkeypatch.setattr(perf, "_measure", full)
+    assert main(["perf", "--method", "ksm", "--device", "cpu"]) == 2
+    assert capsys.readouterr().err == (
+        "error: There is not memory enough on cpu; take a smaller --batch-size, or fewer methods.\n"
+    )
+    error.args = ("something else is wrong",)
+    if not isinstance(error, MemoryError):
+        with pytest.raises(RuntimeError, match="something else"):
+            main(["perf", "--method", "ksm", "--device", "cpu"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,21 +91,32 @@ def run(args: argparse.Namespace) -> int:
     from benchmark.execute.assembly import precision_of
 
     with precision_of(specs[0]):
-        if args.scale:
-            from benchmark.perf.scale import run_scale
+        try:
+            return _measure(specs, sizes, args)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
+                raise
+            raise RequestError(
+                f"There is not memory enough on {args.device}; take a smaller --batch-size, or fewer methods."
+            ) from error
 
-            return run_scale(specs, args)
-        if args.measuring:
-            from benchmark.perf.measuring import run_measuring
 
-            return run_measuring(specs, args)
-        if args.equations:
-            from benchmark.perf.equations import run_equations
+def _measure(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Namespace) -> int:
+    if args.scale:
+        from benchmark.perf.scale import run_scale
 
-            return run_equations(specs, sizes, args)
-        from benchmark.perf.steps import run_steps
+        return run_scale(specs, args)
+    if args.measuring:
+        from benchmark.perf.measuring import run_measuring
 
-        return run_steps(specs, sizes, args)
+        return run_measuring(specs, args)
+    if args.equations:
+        from benchmark.perf.equations import run_equations
+
+        return run_equations(specs, sizes, args)
+    from benchmark.perf.steps import run_steps
+
+    return run_steps(specs, sizes, args)
 
 
 def _batch_sizes(text: str) -> list[int]:

@@ -26,7 +26,12 @@ class Execution:
         choices=("process", "local"),
     )  # fmt: skip
     threads: int = option(
-        0, "CPU threads per run", group=HOW, metavar="N", told="what suits the scenario, else torch's choice"
+        0,
+        "CPU threads per run",
+        group=HOW,
+        metavar="N",
+        told="what suits the scenario, else torch's choice",
+        at_most=1024,
     )
     plugins: tuple[str, ...] = option(
         (), "take the methods of this module too, repeatable", group=HOW, word="plugin", metavar="MODULE"

@@ -36,6 +36,7 @@ class Request(Execution):
         metavar="N",
         told="0",
         least_items=1,
+        at_most=2**32 - 1,
         also=("random_seed", "random_state"),
     )
     tasks: int | None = option(None, "only the first N tasks", metavar="N", at_least=1, also=("n_tasks", "experiences"))

@@ -200,6 +200,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+#: the most that a whole number may be; what runs so often or holds so many never ends
+LARGEST_WHOLE = 10**12
+
+
 def check_knob(about: Knob, value: Any) -> None:
     """Raises WrongValue where ``value`` (of the right type; a tuple: each item) is none of the knob's."""
     for item in value if isinstance(value, tuple) else (value,):
@@ -209,11 +213,13 @@ def check_knob(about: Knob, value: Any) -> None:
             continue
         for holds, words in _bounds(about, item):
             if not holds:
-                raise WrongValue(f"must be {words}, not {item}")
+                raise WrongValue(f"must be {words}, not {shown(item)}")
 
 
 def _bounds(about: Knob, value: float) -> Iterable[tuple[bool, str]]:
     yield abs(value) < float("inf"), "a finite number"
+    if isinstance(value, int):
+        yield abs(value) <= LARGEST_WHOLE, f"at most {LARGEST_WHOLE:,}"
     for bound, holds, words in (
         (about.above, operator.gt, "above"),
         (about.at_least if about.above is None else None, operator.ge, "at least"),
@@ -221,14 +227,14 @@ def _bounds(about: Knob, value: float) -> Iterable[tuple[bool, str]]:
         (about.at_most, operator.le, "at most"),
     ):
         if bound is not None:
-            yield holds(value, bound), f"{words} {bound:g}"
+            yield holds(value, bound), f"{words} {bound:,.10g}"
 
 
 def bounds_in_words(about: Knob) -> str:
     """``above 0, at most 1``; empty where any number will do."""
     least = [("above", about.above)] if about.above is not None else [("at least", about.at_least)]
     bounds = [*least, ("below", about.below), ("at most", about.at_most)]
-    return ", ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    return ", ".join(f"{words} {bound:,.10g}" for words, bound in bounds if bound is not None)
 
 
 def check_settings(settings: Any) -> None:
