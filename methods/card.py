@@ -53,6 +53,7 @@ class Promises:
 
     no_forgetting: bool = True  #: logits of earlier tasks stay the same, bit for bit
     frozen_backbone: bool = False  #: weights and BN set that tasks share never change after task 1
+    only_with: str = ""  #: name of a yes-or-no setting: where it is off nothing is guaranteed; empty: no such setting
 
 
 @dataclass(frozen=True)
@@ -134,20 +135,27 @@ class Card:
         """The method's first task is the task-1 network: neither the backbone nor the method brings weights."""
         return self.needs.task1_network and not pretrained and self.needs.backbone == AS_GIVEN
 
+    def promised(self, settings: Any = None) -> Promises:
+        """What the method guarantees with these settings; None: with its own."""
+        knob = self.promises.only_with
+        if knob and not getattr(self.settings if settings is None else settings, knob):
+            return Promises(no_forgetting=False)
+        return self.promises
+
     @property
     def section(self) -> str:
         """The family, or the method's own name."""
         return self.family or self.name
 
-    def facts(self) -> dict[str, Any]:
-        """What a record carries of the method, so that a report needs no card (plain JSON)."""
+    def facts(self, settings: Any = None) -> dict[str, Any]:
+        """What a record carries of the method run with these settings, so that a report needs no card (plain JSON)."""
         return {
             "title": self.title,
             "published": self.published,
             "order": self.order,
             "paper": self.paper,
             "masks": self.mask is not None,
-            "no_forgetting": self.promises.no_forgetting,
+            "no_forgetting": self.promised(settings).no_forgetting,
             "look": [self.look.light, self.look.dark, self.look.marker] if self.look else None,
             "reference": self.reference,
             "lower_bound": self.lower_bound,

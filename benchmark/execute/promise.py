@@ -37,7 +37,7 @@ class Promise:
 
     def note(self, index: int) -> None:
         """Remember what the task answers now."""
-        if self._card.promises.no_forgetting:
+        if self._card.promised(self._strategy.settings).no_forgetting:
             self._noted[index] = self._logits(index)
 
     def noted(self) -> dict[str, str]:

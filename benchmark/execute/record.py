@@ -249,7 +249,7 @@ def finished_record(
     return RunRecord(
         run_id=run_id,
         status=FINISHED,
-        method=METHODS[spec.method].facts(),
+        method=METHODS[spec.method].facts(spec.settings),
         spec=spec.to_json(),
         provenance=facts,
         tasks=rows,
@@ -289,7 +289,7 @@ def failed_record(spec: RunSpec, run_id: str, facts: dict[str, Any], error: Exce
         run_id=run_id,
         status=FAILED,
         spec=spec.to_json(),
-        method=METHODS[spec.method].facts(),
+        method=METHODS[spec.method].facts(spec.settings),
         provenance={key: fact for key, fact in facts.items() if key != "counters"} | {"finished": now()},
         error=f"{sentence}\n\n{''.join(traceback.format_exception(error))}",
     )

@@ -178,7 +178,7 @@ def _record_of_the_dead(running: _Running) -> RunRecord | None:
                 f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
             )
             provenance = {"started": now, "finished": now}
-            facts = METHODS[job.spec.method].facts()
+            facts = METHODS[job.spec.method].facts(job.spec.settings)
             record = RunRecord(folder.run_id, FAILED, job.spec.to_json(), provenance, error=error, method=facts)
             if not finished:  # a record that --force was to replace stays
                 with suppress(OSError):

@@ -1,0 +1,59 @@
+"""HAT (Serra et al., ICML 2018): hard attention to the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from methods.card import Card, Look, Needs, Promises
+from methods.engine.knobs import knob
+from methods.settings import RATE_WORDS, SCHEDULES, WeightSettings
+
+
+@dataclass(frozen=True)
+class HATSettings(WeightSettings):
+    """Gates on units, and the weights between them, trained together by SGD without momentum or decay."""
+
+    lr: float = knob(0.05, "learning rate of weights, head and BN set", also=RATE_WORDS)
+    momentum: float = knob(0.0, "momentum of SGD; gates have none", below=1)
+    nesterov: bool = knob(False, "Nesterov's form of momentum")
+    weight_decay: float = knob(
+        0.0,
+        "weight decay on convolution and linear weights only, where no task protects them",
+        also=("wd", "l2", "decay"),
+    )
+    clip: float | None = knob(
+        1e4, "largest norm of all gradients together; where it is larger, all are scaled down; none: any", above=0
+    )
+    schedule: str = knob(
+        "step", "rate over epochs: step falls at the milestones, cosine falls every iteration", choices=SCHEDULES
+    )
+    gate_lr: float | None = knob(None, "learning rate of the gates' embeddings; none: lr")
+    sparsity: float = knob(0.75, "lambda: weight of the regulariser, which keeps units free for later tasks")
+    scale: float = knob(400.0, "s_max: how steep gates are at the end of an epoch and in a finished task", above=1)
+    start: float = knob(
+        0.0, "mean of the normal distribution, of deviation 1, from which embeddings start; 0: half open", at_least=None
+    )
+    binarise: bool = knob(
+        True, "a finished gate is 0 or 1, so that nothing is forgotten; false: sigmoid(scale e), the original's"
+    )
+
+
+HAT = Card(
+    name="hat",
+    title="HAT",
+    summary="gates on units protect the weights between units in use (ICML 2018)",
+    strategy="methods.hat.strategy:HardAttention",
+    settings=HATSettings(),
+    paper="Serra et al., Overcoming catastrophic forgetting with hard attention to the task, ICML 2018",
+    published="2018-07",
+    groups=("masks",),
+    needs=Needs(task1_network=False),
+    promises=Promises(no_forgetting=True, only_with="binarise"),
+    restore="methods.hat.gates:gated_network",
+    protocols={
+        "digits": {"epochs": 30, "milestones": (15, 24)},
+    },
+    look=Look("#3c7d22", "#93cf6f", "s"),
+)
+
+CARDS = (HAT,)
