@@ -80,7 +80,7 @@ class _Channels:
     flat: bool = False
 
 
-#: the images themselves, which no gate touches; a size or another number of the graph
+#: images, and what is made of them without a weight, which no gate touches; a size or another number of the graph
 _IMAGES, _NUMBER = object(), object()
 
 
@@ -156,6 +156,10 @@ class _Walk:
         if node.op == "get_attr":
             raise UnknownUnits(f"the backbone uses {node.target} outside of a layer")
         name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        if name in SIZES and (name != "getitem" or self._found.get(node.args[0]) is _NUMBER):  # type: ignore[arg-type]
+            return _NUMBER
+        if self._only_of_images(node):
+            return _IMAGES
         if name in PASSING_CALLS:
             return self._input(node)
         for names, follow in (
@@ -167,20 +171,25 @@ class _Walk:
         ):
             if name in names:
                 return follow(node)
-        if name in SIZES and (name != "getitem" or self._found.get(node.args[0]) is _NUMBER):  # type: ignore[arg-type]
-            return _NUMBER
         raise UnknownUnits(f"the backbone's operation {name} ({node.name}) may mix units or move them")
 
     def _through(self, node: fx.Node, module: nn.Module) -> Any:
         if isinstance(module, nn.Conv2d | nn.Linear):
             return self._write(node, module)
         if isinstance(module, _BatchNorm):
-            return self._normalise(node, module)
+            return _IMAGES if self._only_of_images(node) else self._normalise(node, module)
         if isinstance(module, nn.Flatten):
             return self._flatten(node, module.start_dim, module.end_dim)
         if isinstance(module, PASSING):
             return self._input(node)
+        if self._only_of_images(node) and not module.state_dict():
+            return _IMAGES
         raise UnknownUnits(f"the backbone's layer {node.target} ({type(module).__name__}) may mix units or move them")
+
+    def _only_of_images(self, node: fx.Node) -> bool:
+        """What the node gives depends on the images alone, and so on no gate."""
+        found = [self._found.get(source) for source in node.all_input_nodes]
+        return _IMAGES in found and all(item is _IMAGES or item is _NUMBER for item in found)
 
     def _input(self, node: fx.Node) -> Any:
         source = node.args[0] if node.args else node.kwargs.get("input")
@@ -260,10 +269,8 @@ class _Walk:
     def _reduce(self, node: fx.Node) -> Any:
         found = self._input(node)
         where: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
-        if not isinstance(where, tuple | list) or set(where) not in SPACE or getattr(found, "flat", False):
+        if not isinstance(where, tuple | list) or set(where) not in SPACE or found.flat:
             raise UnknownUnits(f"the backbone's {node.name} is over something else than a map's two directions")
-        if found is _IMAGES:
-            return found
         kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
         return _Channels(found.units, flat=not kept)
 
@@ -273,10 +280,10 @@ class _Walk:
         start = node.kwargs.get("start_dim", 0) if start is None else start
         end = bounds[1] if end is None else end
         end = node.kwargs.get("end_dim", -1) if end is None else end
-        return self._flat(node, start == 1 and end in (-1, 3))
+        return self._flat(node, bool(start == 1 and end in (-1, 3)))
 
     def _reshape(self, node: fx.Node) -> Any:
-        shape = node.args[1:]
+        shape: Any = node.args[1:]
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
         return self._flat(node, len(shape) == 2 and shape[1] == -1)
 
