@@ -286,7 +286,7 @@ def test_gates_in_scale_and_shift_are_gates_behind_the_activation(name: str, bin
 @pytest.mark.parametrize("name", ["small_cnn", "resnet18", "squeezenet1_1", "mobilenet_v2"])
 def test_what_a_binary_gate_shuts_out_may_change_without_a_bit_of_the_output(name: str) -> None:
     """Weights that are not between two open gates are drawn anew: the network answers the same."""
-    network = backbone(name).eval().requires_grad_(False)
+    network = backbone(name, 0.25).eval().requires_grad_(False)
     units = units_of(network)
     generator = torch.Generator().manual_seed(2)
     gates = (torch.rand(units.count, generator=generator) > 0.15).float()
