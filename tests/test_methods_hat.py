@@ -317,10 +317,10 @@ def test_open_gates_without_regulariser_are_fine_tuning_in_sequence_bit_for_bit(
 ) -> None:
     from methods.hat.strategy import HardAttention
 
-    settings = dataclasses.replace(HAT.settings.with_epochs(2), sparsity=0.0, clip=None, momentum=0.9)
+    settings = dataclasses.replace(HAT.settings.with_epochs(2), sparsity=0.0, clip=None)
     other = make_strategy("finetune-sequential", pretrained=True)
     plain = dataclasses.replace(
-        other.settings.with_epochs(2), lr=settings.lr, momentum=0.9, nesterov=False, weight_decay=0.0,
+        other.settings.with_epochs(2), lr=settings.lr, momentum=settings.momentum, nesterov=False, weight_decay=0.0,
         milestones=settings.milestones,
     )  # fmt: skip
     sequential = make_strategy("finetune-sequential", settings=plain, pretrained=True)
@@ -343,7 +343,7 @@ def test_open_gates_without_regulariser_are_fine_tuning_in_sequence_bit_for_bit(
 def test_where_every_unit_is_in_use_no_weight_moves(
     monkeypatch: pytest.MonkeyPatch, stream: tuple[list[Any], list[Any]]
 ) -> None:
-    settings = dataclasses.replace(HAT.settings.with_epochs(2), momentum=0.9, weight_decay=0.1)
+    settings = dataclasses.replace(HAT.settings.with_epochs(2), weight_decay=0.1)
     strategy = make_strategy("hat", settings=settings)
     learn(strategy, stream[0][:1])
     monkeypatch.setattr(type(strategy), "used", lambda self: torch.ones(self.units.count))
@@ -431,7 +431,7 @@ def test_nothing_is_forgotten_and_everything_comes_back_on_every_kind_of_network
     network: str, pretrained: bool, policy: str, stream: tuple[list[Any], list[Any]]
 ) -> None:
     experiences, test = stream
-    settings = dataclasses.replace(HAT.settings.with_epochs(3), momentum=0.9, weight_decay=1e-3)
+    settings = dataclasses.replace(HAT.settings.with_epochs(3), weight_decay=1e-3)
     made = {"backbone": NETWORKS[network](), "settings": settings, "bn_policy": policy, "pretrained": pretrained}
     strategy = make_strategy("hat", **made)
     answers, weights = [], []

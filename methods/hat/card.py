@@ -9,12 +9,15 @@ from methods.engine.knobs import knob
 from methods.settings import RATE_WORDS, SCHEDULES, WeightSettings
 
 
+STARTS = ("normal", "uniform")
+
+
 @dataclass(frozen=True)
 class HATSettings(WeightSettings):
-    """Gates on units, and the weights between them, trained together by SGD without momentum or decay."""
+    """Gates on units, and the weights between them, trained together by SGD."""
 
     lr: float = knob(0.05, "learning rate of weights, head and BN set", also=RATE_WORDS)
-    momentum: float = knob(0.0, "momentum of SGD; gates have none", below=1)
+    momentum: float = knob(0.9, "momentum of SGD; gates have none", below=1)
     nesterov: bool = knob(False, "Nesterov's form of momentum")
     weight_decay: float = knob(
         0.0,
@@ -30,8 +33,10 @@ class HATSettings(WeightSettings):
     gate_lr: float | None = knob(None, "learning rate of the gates' embeddings; none: lr")
     sparsity: float = knob(0.75, "lambda: weight of the regulariser, which keeps units free for later tasks")
     scale: float = knob(400.0, "s_max: how steep gates are at the end of an epoch and in a finished task", above=1)
-    start: float = knob(
-        0.0, "mean of the normal distribution, of deviation 1, from which embeddings start; 0: half open", at_least=None
+    start: str = knob(
+        "normal",
+        "where embeddings start: normal with deviation 1, half of the gates open; uniform from 0 to 2, all open",
+        choices=STARTS,
     )
     binarise: bool = knob(
         True, "a finished gate is 0 or 1, so that nothing is forgotten; false: sigmoid(scale e), the original's"

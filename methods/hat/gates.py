@@ -37,6 +37,14 @@ UNIT_COUNT = "unit count"
 EMBEDDING_BOUND, COSH_BOUND = 6.0, 50.0
 
 
+def fresh_embedding(count: int, start: str, generator: torch.Generator) -> Tensor:
+    """e of a new task, float32 (count,): N(0, 1), or U(0, 2) ("uniform"), at which every binarised gate is open."""
+    empty = torch.empty(count, device=generator.device)
+    if start == "uniform":
+        return empty.uniform_(0.0, 2.0, generator=generator)
+    return empty.normal_(0.0, 1.0, generator=generator)
+
+
 def gates_of(embedding: Tensor, scale: float) -> Tensor:
     """a, (units,): one gate per unit."""
     return torch.sigmoid(embedding * scale)

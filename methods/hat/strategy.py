@@ -74,8 +74,8 @@ class HardAttention(TaskStrategy):
         tensors, norms = all_tensors(self.view.backbone), batchnorm.bn_set(self.view.backbone)
         if not self.bn_trains:
             tensors = {name: tensor for name, tensor in tensors.items() if name not in norms}
-        noise = torch.empty(self.units.count, device=self.device)
-        embedding = noise.normal_(self.settings.start, 1.0, generator=self.state.generators["noise"])
+        noise = self.state.generators["noise"]
+        embedding = equations.fresh_embedding(self.units.count, self.settings.start, noise)
         self.state.current = self.own_copies(tensors) | self.new_head(task.classes)
         self.current[EMBEDDING] = embedding.requires_grad_()
 
