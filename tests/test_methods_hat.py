@@ -399,7 +399,7 @@ def test_a_step_has_the_regulariser_and_the_gradients_of_the_equations(stream: t
 
 
 def test_embeddings_stay_within_their_bound(stream: tuple[list[Any], list[Any]]) -> None:
-    settings = dataclasses.replace(HAT.settings.with_epochs(4), sparsity=100.0, gate_lr=10.0)
+    settings = dataclasses.replace(HAT.settings.with_epochs(4), sparsity=100.0, gate_rate=200.0)
     strategy = make_strategy("hat", settings=settings)
     largest: list[float] = []
     original = strategy.training_tensors

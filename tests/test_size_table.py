@@ -200,7 +200,7 @@ def test_size_of_the_owner_index(tasks: int, bits: int) -> None:
 def test_size_covers_every_method_of_the_suite(resnet50: Architecture) -> None:
     without = {name for name, card in METHODS.items() if card.size_rule is None}
     assert without == {
-        "finetune-sequential", "head-only", "affine", "impresslearn", "xma", "xma2", "tall-masks", "emr",
+        "finetune-sequential", "head-only", "affine", "hat", "impresslearn", "xma", "xma2", "tall-masks", "emr",
     }  # fmt: skip
     element = cpg_table_bytes("piggyback", resnet50)
     assert {name for name in METHODS if name not in without and cpg_table_bytes(name, resnet50) == element} == {
@@ -209,6 +209,8 @@ def test_size_covers_every_method_of_the_suite(resnet50: Architecture) -> None:
         "ksm-softmax",
         "ksm-elementwise",
         "cpg",
+        "supsup",
+        "wsn",
     }
     assert cpg_table_bytes("piggyback-kernelwise", resnet50) == cpg_table_bytes("ksm", resnet50)
 

@@ -8,7 +8,6 @@ from methods.card import Card, Look, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import RATE_WORDS, SCHEDULES, WeightSettings
 
-
 STARTS = ("normal", "uniform")
 
 
@@ -30,7 +29,9 @@ class HATSettings(WeightSettings):
     schedule: str = knob(
         "step", "rate over epochs: step falls at the milestones, cosine falls every iteration", choices=SCHEDULES
     )
-    gate_lr: float | None = knob(None, "learning rate of the gates' embeddings; none: lr")
+    gate_rate: float = knob(
+        1.0, "how fast gates learn, as a multiple of lr: a factor on their embeddings' gradient, before clip is applied"
+    )
     sparsity: float = knob(0.75, "lambda: weight of the regulariser, which keeps units free for later tasks")
     scale: float = knob(400.0, "s_max: how steep gates are at the end of an epoch and in a finished task", above=1)
     start: str = knob(
@@ -58,7 +59,7 @@ HAT = Card(
     protocols={
         "digits": {"epochs": 30, "milestones": (15, 24)},
     },
-    look=Look("#3c7d22", "#93cf6f", "s"),
+    look=Look("#3c7d22", "#93cf6f", "8"),
 )
 
 CARDS = (HAT,)

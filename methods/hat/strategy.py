@@ -94,8 +94,7 @@ class HardAttention(TaskStrategy):
             Group(tensors, "sgd", rate, schedule, settings.momentum, settings.nesterov)
             for rate, tensors in rates.items()
         ]
-        gate_lr = settings.lr if settings.gate_lr is None else settings.gate_lr
-        groups.append(Group([self.current[EMBEDDING]], "sgd", gate_lr, schedule))
+        groups.append(Group([self.current[EMBEDDING]], "sgd", settings.lr, schedule))
         return Plan(
             "train",
             settings.epochs,
@@ -125,7 +124,8 @@ class HardAttention(TaskStrategy):
                 gradient.mul_(factor)
         embedding = self.current[EMBEDDING]
         if embedding.grad is not None:
-            embedding.grad.mul_(equations.compensation(embedding, self._scale, self.settings.scale))
+            compensation = equations.compensation(embedding, self._scale, self.settings.scale)
+            embedding.grad.mul_(compensation * self.settings.gate_rate)
 
     def _protecting(self, before: Tensor) -> dict[str, Tensor]:
         """What the gradients of weights and biases are multiplied by, by name in ``current``; none before a task."""
