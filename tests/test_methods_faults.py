@@ -18,9 +18,7 @@ from methods.registry import METHODS
 
 #: methods that follow a network's units, and so refuse a layer that they do not know
 OF_KNOWN_LAYERS = ["hat"]
-UNFORGETTING = [
-    name for name, card in METHODS.items() if card.promises.no_forgetting and name not in OF_KNOWN_LAYERS
-]
+UNFORGETTING = [name for name, card in METHODS.items() if card.promises.no_forgetting and name not in OF_KNOWN_LAYERS]
 METHODS_OF_EACH_KIND = ["finetune", "packnet", "cpg", "ksm"]
 
 

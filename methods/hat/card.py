@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import Card, Look, Needs, Promises
+from methods.card import PRETRAINED, Card, Look, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import RATE_WORDS, SCHEDULES, WeightSettings
 
@@ -44,6 +44,11 @@ class HATSettings(WeightSettings):
     )
 
 
+#: pretrained weights: all gates open at first, and slow, so that the network is not torn apart (docs/departures.md)
+OF_PRETRAINED = {
+    "epochs": 30, "lr": 1e-2, "head_lr": 1e-2, "clip": 1.0, "milestones": (15,), "start": "uniform", "gate_rate": 0.01,
+}  # fmt: skip
+
 HAT = Card(
     name="hat",
     title="HAT",
@@ -58,6 +63,8 @@ HAT = Card(
     restore="methods.hat.gates:gated_network",
     protocols={
         "digits": {"epochs": 30, "milestones": (15, 24)},
+        "imagenet2sketch": OF_PRETRAINED,
+        PRETRAINED: OF_PRETRAINED,
     },
     look=Look("#3c7d22", "#93cf6f", "8"),
 )
