@@ -20,7 +20,9 @@ RATE_WORDS = ("learning_rate", "rate", "base_lr", "eta")
 #: and ``epochs``
 EPOCH_WORDS = ("num_epochs", "n_epochs", "train_epochs")
 
-SCHEDULES = ("step", "cosine", "constant", "plateau")
+#: schedules that are known before the training; a plateau rule follows the loss
+FIXED_SCHEDULES = ("step", "cosine", "constant")
+SCHEDULES = (*FIXED_SCHEDULES, "plateau")
 OPTIMIZERS = ("sgd", "adam")
 UNITS = ("element", "kernel", "group", "channel", "block")
 HIDDEN_LINEAR = ("element", "unit", "frozen", "block")

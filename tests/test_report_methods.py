@@ -69,11 +69,6 @@ def test_without_records_the_cards_answer_in_the_order_of_publication() -> None:
         "piggyback-kernelwise", "piggyback-soft", "ksm-softmax", "ksm-elementwise", "wsn",
     )  # fmt: skip
     assert tuple(name for name in METHODS if name in known) == known
-    dated = [
-        "scratch", "head-only", "finetune", "finetune-sequential", "packnet", "piggyback", "cpg", "ksm",
-        "piggyback-kernelwise", "piggyback-soft", "ksm-softmax", "ksm-elementwise",
-    ]  # fmt: skip
-    assert [name for name in METHODS if name in dated] == dated
     assert methods.title("finetune-sequential") == "Fine-tune, in sequence"
     look = methods["ksm"].look
     assert (look.name, look.light, look.dark, look.marker) == ("m-ksm", "#0a63a6", "#6cb3f0", "o")

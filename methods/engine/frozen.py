@@ -11,7 +11,7 @@ from methods.engine.layers import warn_of_unmasked
 from methods.engine.layout import FlatLayout
 from methods.engine.optimise import Group, Optimizers
 from methods.engine.parts import HEAD
-from methods.engine.schedule import Schedule
+from methods.engine.schedule import Schedule, plateau_of
 from methods.engine.state import LearningTask, Plan, Snapshot
 from methods.engine.task_strategy import TaskStrategy
 from methods.settings import MaskedSettings
@@ -80,7 +80,9 @@ class FrozenBackbone(TaskStrategy):
 
     def frozen_plan(self, how: Callable[[str], tuple[float, Schedule]], **about: Any) -> Plan:
         """The phase "train" of ``settings.epochs``; ``about``: other fields of the plan."""
-        return Plan("train", self.settings.epochs, Optimizers(self.frozen_groups(how)), **about)
+        settings = self.settings
+        about.setdefault("plateau", plateau_of(settings, settings.lr, settings.schedule, settings.gamma))
+        return Plan("train", settings.epochs, Optimizers(self.frozen_groups(how)), **about)
 
     def usual_rate(self, name: str) -> float:
         """Adam's rate for a tensor of the task's head or BN set, as ``MaskedSettings`` has them."""

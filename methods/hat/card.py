@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from methods.card import PRETRAINED, Card, Look, Needs, Promises
 from methods.engine.knobs import knob
-from methods.settings import RATE_WORDS, SCHEDULES, WeightSettings
+from methods.settings import RATE_WORDS, SCHEDULES, PlateauSettings, WeightSettings
+from methods.space import FALLING, Scaled
 
 STARTS = ("normal", "uniform")
 
 
 @dataclass(frozen=True)
-class HATSettings(WeightSettings):
+class HATSettings(PlateauSettings, WeightSettings):
     """Gates on units, and the weights between them, trained together by SGD."""
 
     lr: float = knob(0.05, "learning rate of weights, head and BN set", also=RATE_WORDS)
@@ -27,7 +28,9 @@ class HATSettings(WeightSettings):
         1e4, "largest norm of all gradients together; where it is larger, all are scaled down; none: any", above=0
     )
     schedule: str = knob(
-        "step", "rate over epochs: step falls at the milestones, cosine falls every iteration", choices=SCHEDULES
+        "step",
+        "rate over epochs: step falls at the milestones, cosine every iteration, plateau where the loss stops falling",
+        choices=SCHEDULES,
     )
     gate_rate: float = knob(
         1.0, "how fast gates learn, as a multiple of lr: a factor on their embeddings' gradient, before clip is applied"
@@ -66,6 +69,7 @@ HAT = Card(
         "imagenet2sketch": OF_PRETRAINED,
         PRETRAINED: OF_PRETRAINED,
     },
+    space=(Scaled(("lr",)), Scaled(("gate_rate",)), FALLING),
     look=Look("#3c7d22", "#93cf6f", "8"),
 )
 

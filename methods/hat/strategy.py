@@ -25,7 +25,7 @@ from methods.engine.parts import (
     own_parts,
     tensors_of,
 )
-from methods.engine.schedule import Schedule
+from methods.engine.schedule import Schedule, plateau_of
 from methods.engine.state import LearningTask, Plan, Snapshot
 from methods.engine.task_strategy import TaskStrategy
 from methods.engine.weight_training import all_tensors, by_rate
@@ -101,6 +101,7 @@ class HardAttention(TaskStrategy):
             Optimizers(groups, settings.clip),
             before_iteration=self._anneal,
             after_backward=self._correct_gradients,
+            plateau=plateau_of(settings, settings.lr, settings.schedule, settings.gamma),
         )
 
     @torch.no_grad()

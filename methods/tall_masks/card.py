@@ -42,7 +42,7 @@ TALL_MASKS = Card(
     promises=Promises(no_forgetting=False),
     restore="methods.engine.restore:merged_networks",
     protocols={"cifar100-20": {"lambdas": WIDE}, "digits": {"lambdas": WIDE}},
-    look=Look("#9d2a7d", "#ea8fd0", "3"),
+    look=Look("#9d2a7d", "#ea8fd0", "1"),
 )
 
 CARDS = (TALL_MASKS,)

@@ -33,7 +33,7 @@ XBM = Card(
     promises=Promises(frozen_backbone=True),
     size_rule=SizeRule(units="block", hidden_linear="block"),
     protocols=MASKED_PROTOCOLS,
-    look=Look("#5a7d1c", "#a9cf5f", "8"),
+    look=Look("#5a7d1c", "#a9cf5f", "|"),
     measures=(MASK_MEMORY,),
     caveat=CAVEAT,
 )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from methods.card import PRETRAINED, Card, Look, Measure, Promises
 from methods.engine.knobs import knob
-from methods.settings import EPOCH_WORDS, RATE_WORDS, SCHEDULES, Settings
+from methods.settings import EPOCH_WORDS, FIXED_SCHEDULES, RATE_WORDS, Settings
 from methods.space import Scaled
 from methods.xbm.card import CAVEAT
 
@@ -30,7 +30,7 @@ class XMA2Settings(Settings):
     scale_lr: float = knob(1e-3, "Adam's rate for the scales of columns in tier 2")
     lr: float = knob(1e-4, "Adam's rate for a BN set per task", also=RATE_WORDS)
     head_lr: float = knob(1e-4, "Adam's rate for the task's head")
-    schedule: str = knob("step", "of all rates in tier 2; tier 1 has constant ones", choices=SCHEDULES)
+    schedule: str = knob("step", "of all rates in tier 2; tier 1 has constant ones", choices=FIXED_SCHEDULES)
     milestones: tuple[int, ...] = knob((12,), "epochs of tier 2 after which rates fall by gamma", "epochs")
     gamma: float = knob(0.1, "factor on the rates at each milestone")
 
