@@ -209,17 +209,17 @@ def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[Ma
 
 
 def measures_of(method: str, numbers: Mapping[str, float]) -> dict[str, float]:
-    """The method's own numbers, in the order of its card.
+    """The method's own numbers, in the order of its card; some may not be there yet.
 
     Raises:
-        ValueError: not those that the card names, or one that is no finite number.
+        ValueError: one that the card does not name, or that is no finite number.
     """
     names = [measure.name for measure in METHODS[method].measures]
-    if unlike := sorted({*names} ^ {*numbers}):
+    if beyond := [name for name in numbers if name not in names]:
         raise ValueError(
-            f"the card of {method} names the measures {', '.join(names) or 'none'}, its strategy reports "
-            f"{', '.join(numbers) or 'none'}: they differ in {', '.join(unlike)}"
+            f"the strategy of {method} reports the measure {beyond[0]}, and its card names {', '.join(names) or 'none'}"
         )
+    names = [name for name in names if name in numbers]
     for name in names:
         if not math.isfinite(numbers[name]):
             raise ValueError(f"{method} reports {numbers[name]} as its measure {name}, which is no finite number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import Card, Look, Needs, Promises
+from methods.card import Card, Look, Measure, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import NothingTrained
 
@@ -34,6 +34,11 @@ EMR = Card(
     needs=Needs(networks_of="finetune"),
     promises=Promises(no_forgetting=False),
     restore="methods.engine.restore:merged_networks",
+    measures=(
+        Measure(
+            "share_taken", "Share of the merged vector", "share", "what a task's mask takes of it, the mean over tasks"
+        ),
+    ),
     look=Look("#556b2f", "#a9c77a", "4"),
 )
 

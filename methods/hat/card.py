@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import PRETRAINED, Card, Look, Needs, Promises
+from methods.card import PRETRAINED, Card, Look, Measure, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import RATE_WORDS, SCHEDULES, PlateauSettings, WeightSettings
 from methods.space import FALLING, Scaled
@@ -70,6 +70,15 @@ HAT = Card(
         PRETRAINED: OF_PRETRAINED,
     },
     space=(Scaled(("lr",)), Scaled(("gate_rate",)), FALLING),
+    measures=(
+        Measure("units_used", "Units in use", "share", "units that some task so far uses, of all"),
+        Measure(
+            "weight_drift",
+            "Drift of protected weights",
+            "share",
+            "by how much protected weights have moved, relative to their magnitudes; 0 with binary gates",
+        ),
+    ),
     look=Look("#3c7d22", "#93cf6f", "8"),
 )
 

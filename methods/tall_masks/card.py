@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import Card, Look, Needs, Promises
+from methods.card import Card, Look, Measure, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import NothingTrained
 
@@ -42,6 +42,12 @@ TALL_MASKS = Card(
     promises=Promises(no_forgetting=False),
     restore="methods.engine.restore:merged_networks",
     protocols={"cifar100-20": {"lambdas": WIDE}, "digits": {"lambdas": WIDE}},
+    measures=(
+        Measure(
+            "share_taken", "Share of the merged vector", "share", "what a task's mask takes of it, the mean over tasks"
+        ),
+        Measure("lambda", "Lambda", "", "the mean over tasks of the factor chosen on validation images"),
+    ),
     look=Look("#9d2a7d", "#ea8fd0", "1"),
 )
 
