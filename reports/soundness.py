@@ -73,11 +73,12 @@ class Fault:
 def masks_never_moved(run: RunRecord) -> bool:
     """Whether the run's masks could drop units by their scores and every one of them keeps every unit.
 
-    Not where a share is kept whatever the scores are, nor where a mask says which weights a task owns.
+    Not where a share is kept whatever the scores are, nor where a mask says which weights a task owns or was found in
+    the networks of another run.
     """
     rows, mask = run.mask_statistics, run.spec.get("mask")
     by_share = isinstance(mask, Mapping) and mask.get("keep", "threshold") != "threshold"
-    if by_share or run.method.get("masks") is False:
+    if by_share or run.networks_from is not None or run.method.get("masks") is False:
         return False
     return any(row.units for row in rows) and all(row.ones == row.units and row.soft == row.zeros == 0 for row in rows)
 

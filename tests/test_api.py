@@ -87,7 +87,7 @@ def test_check_counts_and_names_faults(tmp_path: Path) -> None:
 
 #: key of --set, value, what is said of it
 WRONG_SETTINGS = [
-    ("ksm.schedule", "banana", "must be one of step, cosine, constant, not 'banana'"),
+    ("ksm.schedule", "banana", "must be one of step, cosine, constant, plateau, not 'banana'"),
     ("finetune.optimizer", "lion", "must be one of sgd, adam, not 'lion'"),
     ("packnet.prune_ratio", "1.5", "must be below 1, not 1.5"),
     ("packnet.ratio_of", "frree", "must be one of free, current, not 'frree'"),

@@ -17,7 +17,7 @@ from benchmark.backbones.builder import build
 from methods.engine.parts import tensors_of
 from methods.hat import gates as equations
 from methods.hat.card import HAT
-from methods.hat.units import UnknownUnits, units_of
+from methods.hat.unit_graph import UnknownUnits, units_of
 
 #: the largest scale of the default settings
 LARGEST = 400.0

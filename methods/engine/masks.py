@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -161,11 +162,15 @@ def without_smallest(magnitudes: Tensor, dropped: int) -> Tensor:
     """bool (n,): all but the ``dropped`` smallest of (n,) magnitudes; of equal ones the earlier fall first."""
     if not dropped:
         return torch.ones_like(magnitudes, dtype=torch.bool)
-    edge = kth_smallest(magnitudes, dropped)
-    kept = magnitudes > edge
-    more = len(magnitudes) - dropped - int(kept.sum())
-    if more:
-        kept[(magnitudes == edge).nonzero().squeeze(1)[-more:]] = True
+    kept = torch.zeros_like(magnitudes, dtype=torch.bool)
+    if magnitudes.is_cuda:  # nothing here waits for the device
+        kept[magnitudes.sort(stable=True).indices[dropped:]] = True
+        return kept
+    numbers, chosen = magnitudes.detach().numpy(), kept.numpy()  # the same memory
+    edge = kth_smallest(numbers, dropped)
+    np.greater(numbers, edge, out=chosen)
+    if lacking := len(numbers) - dropped - np.count_nonzero(chosen):
+        chosen[np.flatnonzero(numbers == edge)[-lacking:]] = True
     return kept
 
 

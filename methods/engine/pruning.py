@@ -18,7 +18,9 @@ def cut_rank(ratio: float, count: int) -> int:
 
 def threshold(magnitudes: Tensor, rank: int) -> Tensor:
     """The ``rank``-th smallest magnitude (counted from 1); weights at or below it are cut."""
-    return kth_smallest(magnitudes, rank)
+    if magnitudes.is_cuda:
+        return torch.kthvalue(magnitudes, rank).values
+    return magnitudes.new_tensor(kth_smallest(magnitudes.detach().numpy(), rank))
 
 
 def threshold_by_selection(magnitudes: Tensor, counted: Tensor, ratio: float) -> Tensor:

@@ -1,17 +1,11 @@
-"""Selecting by rank."""
+"""Selecting by rank on a CPU, by numpy: its selection takes a fraction of the time of torch's."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 
-def kth_smallest(numbers: Tensor, rank: int) -> Tensor:
-    """The ``rank``-th smallest of float32 (n,), counted from 1; () on the same device.
-
-    On CPUs by numpy, whose selection takes a fraction of the time of torch's.
-    """
-    if numbers.is_cuda:
-        return torch.kthvalue(numbers, rank).values
-    return numbers.new_tensor(np.partition(numbers.detach().numpy(), rank - 1)[rank - 1])
+def kth_smallest(numbers: NDArray[np.float32], rank: int) -> float:
+    """The ``rank``-th smallest of (n,) numbers, counted from 1."""
+    return float(np.partition(numbers, rank - 1)[rank - 1])

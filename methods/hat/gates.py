@@ -87,7 +87,7 @@ def weight_factor(before: Tensor, writes: Tensor, reads: Tensor | None, dimensio
 
     Args:
         before: a_before, (units,).
-        writes, reads: see ``methods.hat.units.Units``; ``reads`` None: images, which count as gates of 1.
+        writes, reads: see ``methods.hat.unit_graph.Units``; ``reads`` None: images, which count as gates of 1.
         dimensions: of the weight.
     """
     written = before[writes].unsqueeze(1)

@@ -31,7 +31,7 @@ from methods.engine.task_strategy import TaskStrategy
 from methods.engine.weight_training import all_tensors, by_rate
 from methods.hat import gates as equations
 from methods.hat.card import HAT, HATSettings
-from methods.hat.units import units_of
+from methods.hat.unit_graph import units_of
 
 EMBEDDING = "embedding"
 #: how far protected weights have moved so far, float32 (1,)
@@ -45,7 +45,7 @@ class HardAttention(TaskStrategy):
     the first task.
 
     Raises:
-        UnknownUnits: the backbone's units cannot be found (``methods.hat.units``).
+        UnknownUnits: the backbone's units cannot be found (``methods.hat.unit_graph``).
     """
 
     card = HAT

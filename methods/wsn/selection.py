@@ -28,10 +28,14 @@ def edge_rank(density: float, count: int) -> int:
 
 
 @torch.no_grad()
-def edges(magnitudes: Tensor, layout: FlatLayout, density: float) -> list[float]:
-    """v of every layer, from abs(M), float32 (elements,)."""
+def edges(magnitudes: Tensor, layout: FlatLayout, density: float) -> list[float] | list[Tensor]:
+    """v of every layer, from abs(M), float32 (elements,): numbers on a CPU, () tensors on a GPU, which is not waited
+    for."""
     layers = magnitudes.split_with_sizes(layout.element_counts)
-    return [float(kth_smallest(layer, edge_rank(density, len(layer)))) for layer in layers]
+    ranks = [edge_rank(density, len(layer)) for layer in layers]
+    if magnitudes.is_cuda:
+        return [torch.kthvalue(layer, rank).values for layer, rank in zip(layers, ranks, strict=True)]
+    return [kth_smallest(layer.numpy(), rank) for layer, rank in zip(layers, ranks, strict=True)]
 
 
 @torch.no_grad()
@@ -60,11 +64,15 @@ class Selected(MaskFunction):
         return of_weights, scores.sign().mul_(weights).mul_(gradient), None, None
 
 
-def _where_used(values: Tensor, magnitudes: Tensor, layout: FlatLayout, least: list[float]) -> Tensor:
+def _where_used(values: Tensor, magnitudes: Tensor, layout: FlatLayout, least: list[float] | list[Tensor]) -> Tensor:
     """``values`` (elements,) where the magnitude is at least the layer's edge, else 0; in one pass over memory."""
     chosen = torch.empty_like(values)
     for slot, edge in zip(layout.slots, least, strict=True):
-        part, below = slot.element_slice, float(np.nextafter(np.float32(edge), np.float32(-np.inf)))
+        part = slot.element_slice
+        if isinstance(edge, Tensor):
+            torch.where(magnitudes[part] >= edge, values[part], values.new_zeros(()), out=chosen[part])
+            continue
+        below = float(np.nextafter(np.float32(edge), np.float32(-np.inf)))
         torch.ops.aten.threshold_backward(values[part], magnitudes[part], below, grad_input=chosen[part])
     return chosen
 
