@@ -43,7 +43,8 @@ def used(scores: Tensor, layout: FlatLayout, density: float) -> Tensor:
     """B, bool (elements,): the share ``density`` of each layer with the largest scores by magnitude; ties all stay."""
     magnitudes = scores.abs()
     layers = magnitudes.split_with_sizes(layout.element_counts)
-    return torch.cat([layer >= edge for layer, edge in zip(layers, edges(magnitudes, layout, density), strict=True)])
+    least = edges(magnitudes, layout, density)
+    return torch.cat([layer >= least[at] for at, layer in enumerate(layers)])
 
 
 class Selected(MaskFunction):
@@ -67,8 +68,8 @@ class Selected(MaskFunction):
 def _where_used(values: Tensor, magnitudes: Tensor, layout: FlatLayout, least: list[float] | list[Tensor]) -> Tensor:
     """``values`` (elements,) where the magnitude is at least the layer's edge, else 0; in one pass over memory."""
     chosen = torch.empty_like(values)
-    for slot, edge in zip(layout.slots, least, strict=True):
-        part = slot.element_slice
+    for at, slot in enumerate(layout.slots):
+        part, edge = slot.element_slice, least[at]
         if isinstance(edge, Tensor):
             torch.where(magnitudes[part] >= edge, values[part], values.new_zeros(()), out=chosen[part])
             continue
