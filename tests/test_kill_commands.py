@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def start(name: str, place: Place, dies_with: int | None = None) -> int:
         (place.own / folder).mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     process = os.fork()
+    with suppress(OSError):  # whichever of the two comes first
+        os.setpgid(process, process)  # a group of its own, to see what it leaves running
     if process:
         return process
     code = 99
@@ -111,6 +114,19 @@ def start(name: str, place: Place, dies_with: int | None = None) -> int:
 def outcome(process: int) -> int:
     """The exit code of the process, or minus the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def ends(process: int) -> bool:
+    """Whatever the command started ends with it, soon."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    os.killpg(process, signal.SIGKILL)
+    return False
 
 
 def written(place: Place) -> dict[str, bytes]:
@@ -154,6 +170,7 @@ def trials(name: str, given: Path, folder: Path, timed: int, counted: int) -> To
             process = start(name, place, dies_with=generator.randint(1, most))
         if outcome(process) == -signal.SIGKILL:
             toll.kills += 1
+        assert ends(process), "a process outlived the command that started it"
         toll.left += bool(left(place))
         assert outcome(start(name, place)) == 0
         assert left(place) == []
@@ -238,3 +255,15 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / ".one.abcdefgh.part").symlink_to(tmp_path / "kept")
     temporary.sweep_below(tmp_path)
     assert (tmp_path / "kept" / "file").read_text() == "kept"
+
+
+def test_a_killed_report_leaves_no_process(given: Path, tmp_path: Path) -> None:
+    """Half of the figures are drawn by a second process, where there is a second core."""
+    place = Place(given, tmp_path)
+    process = start("report", place)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "out").rglob("*.svg")) and time.monotonic() < deadline:
+        time.sleep(0.02)  # it is drawing
+    os.kill(process, signal.SIGKILL)
+    assert outcome(process) == -signal.SIGKILL
+    assert ends(process)

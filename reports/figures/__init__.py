@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from reports.figures import canvas, curves, forgetting, initial, mask_layers, matrix, tradeoff, training_cost
@@ -65,13 +66,26 @@ def _may_fork() -> bool:
 def _with_second_process(jobs: list[tuple[Panel, int, Path, str]]) -> list[tuple[FigureView, ...]]:
     _inherited[:] = jobs
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as second:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _end_with_parent) as second:
             waiting = [second.submit(_draw_inherited, place) for place in range(len(jobs))]
             # The second process works from the front; this one takes from the back whatever has not begun.
             own = {place: _draw(jobs[place]) for place in reversed(range(len(jobs))) if waiting[place].cancel()}
             return [own[place] if place in own else future.result() for place, future in enumerate(waiting)]
     finally:
         _inherited.clear()
+
+
+def _end_with_parent() -> None:
+    """The second process ends when the first was killed; it would wait for more to draw for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_inherited(place: int) -> tuple[FigureView, ...]:
