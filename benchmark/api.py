@@ -173,18 +173,18 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
     Raises:
         RequestError: no such scenario; what is wrong with the data is in ``faults``.
     """
-    from benchmark.data.locate import data_root
     from benchmark.plan.planning import require_tasks
     from benchmark.plan.request import request_of
     from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
+    from benchmark.scenarios.sources import root_of
 
     if beyond := set(options) - {"data_root", "tasks", "weights"}:
         raise RequestError(f"check has no option {sorted(beyond)[0]!r}; it takes data_root, tasks and weights.")
     request = request_of({**options, "scenario": str(scenario)})
     chosen = load_scenario(request.scenario)
     require_tasks(request.tasks, chosen)
-    root = data_root(request.data_root)
+    root = root_of(chosen, request.data_root)
     tasks = tuple(task_checks(chosen, root, request.tasks or len(chosen.task_names)))
     return conclude(chosen, root, request.weights, tasks)
 

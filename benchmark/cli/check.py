@@ -17,7 +17,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "check",
         help="is the data there and right: counts, classes, what is missing and where to get it",
-        description="Reads a scenario's data as a run would. Exit code 0: ready; 2: not, and why.",
+        description="Reads a scenario's data as a run would; of data that 'data prepare' made it compares the files "
+        "with their manifest. Tries the weights on the network. Exit code 0: ready; 2: not, and why.",
     )
     add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
@@ -26,16 +27,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Print what is there on stdout and what is wrong on stderr; 0 when a run could start, else 2."""
     from benchmark.console import CLEAR, decoding_progress
-    from benchmark.data.locate import data_root
     from benchmark.plan.planning import require_tasks
     from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
+    from benchmark.scenarios.sources import root_of
 
     settle(args, OPTIONS)
     scenario = load_scenario(args.scenario)
     require_tasks(args.tasks, scenario)
     count = args.tasks or len(scenario.task_names)
-    root, progress = data_root(args.data_root), decoding_progress()
+    root, progress = root_of(scenario, args.data_root), decoding_progress()
     print(f"{scenario.name}: {scenario.summary}\n")
     width = max(len(name) for name in scenario.task_names[:count])
     print(f"{'':>3} {'task':<{width}} {'classes':>8} {'train':>8} {'test':>8}")
@@ -53,6 +54,9 @@ def run(args: argparse.Namespace) -> int:
     found = conclude(scenario, root, args.weights, tuple(tasks), progress)
     for note in found.notes:
         print(f"note: {note}")
+    for task in found.tasks:
+        if task.content:
+            print(f"files of {task.name}: as its manifest has them, sha256 {task.content}")
     if found.fingerprint:
         print(f"fingerprint: {found.fingerprint}")
     for fault in found.faults:

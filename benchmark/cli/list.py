@@ -13,7 +13,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb ``list``."""
     parser = subparsers.add_parser("list", help="what can be run: methods and scenarios, one line each")
     parser.add_argument(
-        "what", nargs="?", choices=("methods", "scenarios", "settings"), help="default: both of the first"
+        "what",
+        nargs="?",
+        choices=("methods", "scenarios", "settings", "data"),
+        help="default: both of the first; data: what to get for them, and from whom",
     )
     add_options(parser, OPTIONS)
     parser.set_defaults(run=run)
@@ -24,6 +27,9 @@ def run(args: argparse.Namespace) -> int:
     settle(args, OPTIONS)
     if args.what == "settings":
         _settings()
+        return 0
+    if args.what == "data":
+        _data()
         return 0
     if args.what in (None, "methods"):
         _methods()
@@ -55,6 +61,12 @@ def _scenarios() -> None:
     from benchmark.backbones.builder import known_backbones
 
     print(f"\nbackbones\n  {', '.join(known_backbones())}")
+
+
+def _data() -> None:
+    from benchmark.scenarios.sources import CIFAR100, FINE_GRAINED, table
+
+    print(table([*FINE_GRAINED, CIFAR100]))
 
 
 def _settings() -> None:

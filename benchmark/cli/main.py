@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from benchmark.errors import RequestError, printable
 from methods.engine.knobs import shown
 
-VERBS = ("run", "tune", "report", "list", "check", "export", "reproduce", "perf", "smoke")
+VERBS = ("run", "tune", "report", "list", "data", "check", "export", "reproduce", "perf", "smoke")
 
 WINDOWS = os.name == "nt"
-#: verbs that carry out runs
-NEED_LOCKS = ("run", "tune", "reproduce", "smoke", "perf")
+#: verbs that carry out runs, or write where another process may
+NEED_LOCKS = ("run", "tune", "reproduce", "smoke", "perf", "data")
 
 EPILOGUE = """\
 quick start:

@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
 from benchmark.data.images import EXACT, Encoded, Preparation, decode_into
+from benchmark.data.manifest import read_manifest
+from benchmark.data.prepared import warnings_of
 from benchmark.data.tasks import SPLITS, LabelledTask, write_sliced
 from benchmark.data.walk import Walk, subfolders
 from benchmark.errors import RequestError
 from benchmark.scenarios.cifar100_20 import SUPERCLASSES
 from benchmark.scenarios.contract import Progress
+from benchmark.scenarios.sources import CIFAR100, absent
 
 PREPARATION = Preparation(size=32, resize=EXACT, channels=3)
 TASKS = tuple(LabelledTask(name, classes) for name, classes in SUPERCLASSES.items())
@@ -59,7 +62,7 @@ def open_cifar(data_root: Path | None, progress: Progress, help_text: str) -> tu
 def find(data_root: Path | None, help_text: str) -> Found:
     """The first layout found in ``data_root`` itself or in a folder of it named as usual."""
     if data_root is None:
-        raise RequestError(f"CIFAR-100 needs a data root: {help_text}")
+        raise absent(f"CIFAR-100 needs a data root: {help_text}", [CIFAR100], None)
     if not data_root.is_dir():
         raise RequestError(f"There is no folder {data_root}; {help_text}")
     for folder in (data_root, data_root / "cifar100", data_root / "cifar-100-python", data_root / "cifar100" / "data"):
@@ -74,7 +77,13 @@ def find(data_root: Path | None, help_text: str) -> Found:
             walk = Walk()
             images = {split: tuple(walk.images_below(folder / split, depth=2)) for split in SPLITS}
             return Found("folders", folder, images)
-    raise RequestError(f"There is no CIFAR-100 in {data_root}: {help_text}")
+    raise absent(f"There is no CIFAR-100 in {data_root}: {help_text}", [CIFAR100], data_root)
+
+
+def notes_of(found: Found) -> tuple[str, ...]:
+    """What ``data prepare`` warned of, for the tasks' notes."""
+    folder = found.folder.parent if found.layout == "pickles" else found.folder
+    return warnings_of(read_manifest(folder))
 
 
 def _build(create: Create, found: Found, progress: Progress) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.
     if encoded is None:
         raise RequestError(f"{name} has no image bytes.")
     try:
-        with _opened(encoded) as image:
+        with opened(encoded) as image:
             check_size(*image.size)
             with _large if image.width * image.height > ONE_AT_A_TIME else nullcontext():
                 seen = as_seen(image, preparation.channels)
@@ -118,8 +118,8 @@ def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
-def _opened(encoded: bytes | Path) -> Image.Image:
-    """The image, its header read. Raises Refused for a pipe or a device, which is not opened."""
+def opened(encoded: bytes | Path) -> Image.Image:
+    """The image, its header read. Raises Refused for a pipe or a device, which is not opened; and what Pillow does."""
     if isinstance(encoded, Path):
         try:
             require_regular(encoded)

@@ -215,6 +215,7 @@ def sliced_tasks(
     augmentation: Augmentation,
     where: str,
     normalisation: Normalisation = None,
+    notes: tuple[str, ...] = (),
 ) -> ScenarioData:
     """The tasks with these 1-based indices of an entry that :func:`write_sliced` wrote, normalised by their own
     training images unless ``normalisation`` is given.
@@ -234,7 +235,8 @@ def sliced_tasks(
                 raise RequestError(f"{where} has no {split} image of class {name!r} (task {about['name']!r}).")
         names = tuple(about["class_names"])
         mean, std = normalisation or (tuple(about["mean"]), tuple(about["std"]))
-        tasks.append(Task(index, about["name"], names, splits["train"], splits["test"], mean, std, augmentation))
+        train, test = splits["train"], splits["test"]
+        tasks.append(Task(index, about["name"], names, train, test, mean, std, augmentation, notes))
         digests.append(_sha256([about["name"], names, about["sha256"]]))
     return ScenarioData(tuple(tasks), fingerprint(digests))
 

@@ -37,6 +37,7 @@ from benchmark.measure.pauses import PauseWatch
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.planning import warnings_of
 from benchmark.plan.spec import RunSpec
+from benchmark.scenarios.contract import notes_of
 from methods.engine.parts import Parts, described, tensors_of
 from methods.engine.sealing import tensors_sha256
 from methods.engine.state import EpochReport, Progress
@@ -331,7 +332,7 @@ class Runner:
         facts["earlier_sessions"] = done.made_on[:-1]
         facts |= {"repeated_seconds": clock["repeated"], "cuda_seconds": cuda_seconds(clock)}
         facts["paused_seconds"] = clock["paused"]
-        warnings = tuple(warnings_of(spec, images))
+        warnings = (*notes_of(prepared.task for prepared in self.tasks.values()), *warnings_of(spec, images))
         rows, measures = mask_rows(masks, names), measures_of(spec.method, strategy.measures())
         told = None if self.networks is None else self.networks.told(facts)
         return finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings, told)

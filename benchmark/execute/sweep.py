@@ -46,9 +46,9 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     Raises:
         RequestError: no such data root or device.
     """
-    from benchmark.data.locate import data_root
     from benchmark.plan.device import device_of
     from benchmark.plan.execution import Execution, RunOptions
+    from benchmark.scenarios.sources import root_of
 
     how = {item.name: getattr(request, item.name) for item in dataclasses.fields(Execution)}
     how["device"] = device_of(request.device)
@@ -63,7 +63,7 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     options = RunOptions(
         **{
             **how,
-            "data_root": data_root(how["data_root"]),
+            "data_root": root_of(scenario, how["data_root"]),
             "threads": request.threads or scenario.threads,
             "workers": 1 if request.executor == "local" else min(request.workers, len(specs)),
         },
@@ -91,6 +91,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     from benchmark.execute.executors import Job, executor_for
     from benchmark.execute.store import require_writable
     from benchmark.execute.waves import keep_needed_networks, run_all
+    from benchmark.scenarios.sources import tables_of_missing
     from benchmark.scenarios.start_weights import weights_faults
 
     scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
@@ -100,7 +101,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {options.device}, results in {results}", flush=True
     )
     if faults := weights_faults(scenario, sweep.weights):
-        raise RequestError(faults[0])
+        raise RequestError("\n\n".join([faults[0], *tables_of_missing(scenario, options.data_root)]))
     require_writable(results)
     executor = executor_for(options)
     jobs = [Job(spec, options) for spec in specs]
@@ -202,8 +203,9 @@ def _tidy(jobs: Sequence[Job]) -> None:
 
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
     from benchmark.plan.planning import warnings_of
+    from benchmark.scenarios.contract import notes_of
 
-    found = {f"{task.name}: {note}": None for task in data.tasks for note in task.notes}
+    found: dict[str, None] = dict.fromkeys(notes_of(data.tasks))
     for job in jobs:
         spec = job.spec
         images = min(len(task.train) for task in data.tasks)

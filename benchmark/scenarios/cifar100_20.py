@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+from benchmark.scenarios.sources import CIFAR100
 
 #: The tasks in CPG's order, which is alphabetical, and their classes in ImageFolder's, alphabetical too.
 SUPERCLASSES: dict[str, tuple[str, ...]] = {
@@ -40,11 +41,13 @@ DATA_HELP = (
 
 def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
     """Images uint8 (n, 3, 32, 32); all twenty tasks are decoded at once and kept in the cache."""
-    from benchmark.data.cifar import open_cifar
+    from benchmark.data.cifar import notes_of, open_cifar
     from benchmark.data.tasks import sliced_tasks
 
     entry, found = open_cifar(data_root, progress, DATA_HELP)
-    return sliced_tasks(entry, indices, Augmentation(crop_padding=4, flip=True), str(found.folder))
+    return sliced_tasks(
+        entry, indices, Augmentation(crop_padding=4, flip=True), str(found.folder), notes=notes_of(found)
+    )
 
 
 SCENARIO = Scenario(
@@ -60,6 +63,7 @@ SCENARIO = Scenario(
     batch_size=32,
     eval_batch_size=100,
     data_help=DATA_HELP,
+    wanted=(CIFAR100,),
     images=((2500, 500),) * len(SUPERCLASSES),
     source="CPG (Hung et al., NeurIPS 2019), experiment 1; KSM (Yang et al., CVPR 2021), table 1",
 )

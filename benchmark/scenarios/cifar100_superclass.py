@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmark.scenarios.cifar100_20 import DATA_HELP, SUPERCLASSES
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+from benchmark.scenarios.sources import CIFAR100
 
 #: of all tasks, of pixels in 0 to 1 (the authors' code gives them in 0 to 255)
 MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
@@ -15,11 +16,11 @@ STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
 
 def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
     """Images uint8 (n, 3, 32, 32), not augmented; all twenty tasks are decoded at once and kept in the cache."""
-    from benchmark.data.cifar import open_cifar
+    from benchmark.data.cifar import notes_of, open_cifar
     from benchmark.data.tasks import sliced_tasks
 
     entry, found = open_cifar(data_root, progress, DATA_HELP)
-    return sliced_tasks(entry, indices, Augmentation(), str(found.folder), (MEAN, STD))
+    return sliced_tasks(entry, indices, Augmentation(), str(found.folder), (MEAN, STD), notes=notes_of(found))
 
 
 SCENARIO = Scenario(
@@ -35,6 +36,7 @@ SCENARIO = Scenario(
     batch_size=64,
     eval_batch_size=100,
     data_help=DATA_HELP,
+    wanted=(CIFAR100,),
     images=((2500, 500),) * len(SUPERCLASSES),
     source="WSN (Kang et al., ICML 2022), CIFAR-100 superclass",
 )

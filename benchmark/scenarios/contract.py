@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.scenarios.sources import DataSource
 from methods.engine.knobs import knob
 
 if TYPE_CHECKING:  # ``list`` answers without numpy
@@ -78,6 +79,27 @@ class ScenarioData:
         return hashlib.sha256(f"{self.fingerprint} {seen!r}".encode()).hexdigest()
 
 
+def notes_of(tasks: Iterable[Task]) -> list[str]:
+    """What the tasks' sources are to be told of, each with its task's name."""
+    return list(dict.fromkeys(f"{task.name}: {note}" for task in tasks for note in task.notes))
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """What a manifest says of a task whose files are as it has them; no image was decoded for it."""
+
+    class_names: tuple[str, ...]
+    train: int  #: images
+    test: int
+    notes: tuple[str, ...]  #: sentences, without a full stop
+    in_both_splits: int  #: test images that are training images too, byte by byte
+    content: str  #: sha256 (hex) of the files' names and bytes
+
+
+#: ``vouch(data_root, task_index, progress)``: None where there is no manifest. Raises RequestError when the files are
+#: not those of the manifest.
+Voucher = Callable[[Path | None, int, Progress], Vouched | None]
+
 #: ``read(data_root, task_indices, progress)``: the tasks with these 1-based indices, every image decoded and checked.
 #: Raises RequestError: data absent (says what is expected where and how to get it) or faulty (names file and fault).
 Reader = Callable[[Path | None, Sequence[int], Progress], ScenarioData]
@@ -114,3 +136,5 @@ class Scenario:
         tuple[int, int], ...
     ] = ()  #: (train, test) images per task in the source; ``check`` notes what differs
     source: str = ""  #: the paper whose protocol this reproduces
+    wanted: tuple[DataSource, ...] = ()  #: the data sets to be got, for who has none of them
+    vouch: Voucher | None = None  #: asked by ``check`` before it decodes a task

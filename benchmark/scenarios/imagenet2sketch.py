@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.errors import RequestError
-from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
+from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData, Vouched
+from benchmark.scenarios.sources import FINE_GRAINED, absent
 
 FOLDER = "imagenet2sketch"  #: below the data root
 IMAGE_SIZE = 224
@@ -14,14 +14,13 @@ STORED_SIZE = 256  #: short side of the tasks that are cropped at random
 
 #: In CPG's order, without ImageNet itself, which is where every task starts from.
 TASK_NAMES = ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches")
-CLASSES = (200, 196, 102, 195, 250)
-IMAGES = ((5994, 5794), (8144, 8041), (2040, 6149), (42129, 10628), (16000, 4000))
+CLASSES = tuple(source.classes for source in FINE_GRAINED)
+IMAGES = tuple(source.images for source in FINE_GRAINED)
 
 DATA_HELP = (
     f"the data root must hold {FOLDER}/{{{','.join(TASK_NAMES)}}}/{{train,test}}/CLASS/*.jpg: CUBS-200-2011 and "
     "Stanford Cars cropped to their bounding boxes, Oxford Flowers (training and validation images merged), WikiArt "
-    "and TU-Berlin Sketches, as the authors of Piggyback and CPG share them (links in the README of each of their "
-    "repositories)."
+    "and TU-Berlin Sketches; 'python -m benchmark data prepare' makes them from the published archives."
 )
 WEIGHTS_HELP = (
     "torchvision's ResNet-50 trained on ImageNet, resnet50-19c8e357.pth (or resnet50-0676ba61.pth), from "
@@ -35,26 +34,37 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     Each of the others is stored as the centre square of its short side at 256, so that a random crop is taken from
     that square, not from the whole image.
     """
-    from benchmark.data.folders import folder_source
     from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
+    from benchmark.data.prepared import prepared_source
     from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, fingerprint, read_task
 
     if data_root is None:
-        raise RequestError(f"imagenet2sketch needs a data root: {DATA_HELP}")
-    root = data_root if data_root.name == FOLDER else data_root / FOLDER
-    absent = [name for name in TASK_NAMES if not (root / name).is_dir()]
-    if any(TASK_NAMES[index - 1] in absent for index in indices):
-        raise RequestError(f"{root} does not hold {', '.join(absent)}: {DATA_HELP}")
+        raise absent(f"imagenet2sketch needs a data root: {DATA_HELP}", FINE_GRAINED, None)
+    root = _folder(data_root)
+    missing = [name for name in TASK_NAMES if not (root / name).is_dir()]
+    if any(TASK_NAMES[index - 1] in missing for index in indices):
+        raise absent(f"{root} does not hold {', '.join(missing)}: {DATA_HELP}", FINE_GRAINED, data_root, missing)
     read_tasks = []
     for index in indices:
         name = TASK_NAMES[index - 1]
         cropped = name.endswith("_cropped")
         preparation = Preparation(IMAGE_SIZE, EXACT) if cropped else Preparation(STORED_SIZE, SHORT_SIDE)
         augmentation = Augmentation(flip=True, random_resized_crop=not cropped)
-        source = folder_source(root / name)
+        source = prepared_source(root / name, progress)
         normalisation = (IMAGENET_MEAN, IMAGENET_STD)
         read_tasks.append(read_task(index, name, source, preparation, normalisation, augmentation, progress))
     return ScenarioData(tuple(task for task, _ in read_tasks), fingerprint(mark for _, mark in read_tasks))
+
+
+def vouch(data_root: Path | None, index: int, progress: Progress) -> Vouched | None:
+    """What ``data prepare`` left of a task. Raises RequestError when its files have changed."""
+    from benchmark.data.prepared import vouched
+
+    return None if data_root is None else vouched(_folder(data_root) / TASK_NAMES[index - 1], progress)
+
+
+def _folder(data_root: Path) -> Path:
+    return data_root if data_root.name == FOLDER else data_root / FOLDER
 
 
 SCENARIO = Scenario(
@@ -73,5 +83,7 @@ SCENARIO = Scenario(
     eval_batch_size=100,
     data_help=DATA_HELP,
     images=IMAGES,
+    wanted=FINE_GRAINED,
+    vouch=vouch,
     source="Piggyback (Mallya et al., ECCV 2018); CPG (Hung et al., NeurIPS 2019), experiment 2; KSM, table 2",
 )
