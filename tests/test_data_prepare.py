@@ -7,8 +7,12 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -228,15 +232,31 @@ def test_wikiart_by_style_and_lists_that_disagree(tmp_path: Path) -> None:
     styles = {name.replace("artist", "style"): content for name, content in source.items()}
     manifest = prepared("wikiart", published.write(tmp_path / "style", styles), tmp_path / "root")
     assert "classes are styles" in manifest.split and manifest.class_names[0] == "000.Gustave_Courbet"
-    both = source | {"artist_val.csv": source["artist_train.csv"]}
-    sentence = refused("wikiart", published.write(tmp_path / "both", both), tmp_path / "b")
-    assert "artist_val.csv has Realism/gustave-courbet_0.jpg once more" in sentence
+    other = source | {"artist_val.csv": b"Realism/gustave-courbet_0.jpg,1\n"}
+    sentence = refused("wikiart", published.write(tmp_path / "both", other), tmp_path / "b")
+    assert "artist_val.csv has Realism/gustave-courbet_0.jpg once more, with the label 1, not 0" in sentence
+    odd = source | {"artist_val.csv": b"Realism/gustave-courbet_2.jpg,0\nno label\n"}
+    sentence = refused("wikiart", published.write(tmp_path / "odd", odd), tmp_path / "b")
+    assert "artist_val.csv, line 2: 'no label' is not a path and a label" in sentence
     unnamed = source | {"artist_class.txt": b"0 Gustave_Courbet\n"}
     sentence = refused("wikiart", published.write(tmp_path / "unnamed", unnamed), tmp_path / "b")
     assert "has the label 1 for Rococo/élisabeth-vigée_0.jpg, which artist_class.txt does not name" in sentence
     del source["artist_val.csv"]
     sentence = refused("wikiart", published.write(tmp_path / "half", source), tmp_path / "b")
     assert "artist_val.csv is missing, and artist_train.csv is there" in sentence
+
+
+def test_wikiart_with_the_repositorys_own_lists(tmp_path: Path) -> None:
+    """A heading, an empty line, two commas, no ending; an image of both lists is a training image."""
+    source = published.wikiart()
+    heading = b"(Path to image),, (Groundtruth class)\n\n"
+    lists = {split: bytes(source.pop(f"artist_{split}.csv")).replace(b",", b",,") for split in ("train", "val")}
+    lists["val"] += lists["train"].splitlines(keepends=True)[0]
+    source |= {f"artist_{split}": heading + content for split, content in lists.items()}
+    source["artist_class"] = source.pop("artist_class.txt")
+    manifest = prepared("wikiart", published.write(tmp_path / "in", source), tmp_path / "root")
+    assert (manifest.train, manifest.test) == (4, 2)
+    assert manifest.warnings[0] == "1 images are in both lists of artists; here they are training images only."
 
 
 def test_sketches_that_their_list_does_not_name(tmp_path: Path) -> None:
@@ -359,6 +379,51 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
     assert "is no folder and no archive" in refused("flowers", tmp_path / "a.txt", root)
     with pytest.raises(RequestError, match=r"There is no data set 'flower'. Did you mean 'flowers'\?"):
         data_set("flower")
+
+
+def tar_with(path: Path, name: str, **about: Any) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        entry = tarfile.TarInfo(name)
+        for key, value in about.items():
+            setattr(entry, key, value)
+        archive.addfile(entry, io.BytesIO(b"x" * entry.size))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"name": "/etc/passwd", "size": 1}, "leads out of the archive"),
+        ({"name": "a/../../b.jpg", "size": 1}, "leads out of the archive"),
+        ({"name": "C:/b.jpg", "size": 1}, "leads out of the archive"),
+        ({"name": "a\\b.jpg", "size": 1}, "characters that no path may have"),
+        ({"name": "a\nb.jpg", "size": 1}, "characters that no path may have"),
+        ({"name": "jpg/a.jpg", "type": tarfile.LNKTYPE, "linkname": "jpg/b.jpg"}, "is a link"),
+        ({"name": "jpg/a.jpg", "type": tarfile.FIFOTYPE}, "is a device or a pipe"),
+        ({"name": "jpg/a.jpg", "type": tarfile.CHRTYPE}, "is a device or a pipe"),
+    ],
+)
+def test_members_that_may_not_be(about: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    archive = tar_with(tmp_path / "102flowers.tgz", **about)
+    assert expected in refused("flowers", archive, tmp_path / "root")
+
+
+def test_zip_members_that_may_not_be(tmp_path: Path) -> None:
+    """A name that stands twice; a size that is forged; an encrypted one."""
+    path = tmp_path / "sketches_png.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("png/a/1.png", b"x")
+        archive.writestr("png/a/1.png", b"y")
+    assert "holds the member 'png/a/1.png' twice" in refused("sketches", path, tmp_path / "root")
+    published.write(tmp_path, published.sketches())
+    whole = path.read_bytes()
+    size = len(published.picture(0, kind="PNG"))
+    path.write_bytes(whole.replace(struct.pack("<II", size, size), struct.pack("<II", size - 1, size - 1), 2))
+    assert "is damaged or cut short at the member 'png/airplane/1.png'" in refused("sketches", path, tmp_path / "root")
+    at = whole.index(b"PK\x01\x02") + 8
+    path.write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    assert "encrypted" in refused("sketches", path, tmp_path / "root")
 
 
 @pytest.mark.parametrize("name", ["flowers", "sketches", "cubs_cropped"])

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import published_archives as published
 import pytest
 import yaml
 from PIL import Image
+
+from benchmark.cli.main import main
 
 FIVE = ("finetune", "packnet", "piggyback", "cpg", "ksm")
 
@@ -20,8 +23,6 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*words: str | Path) -> int:
-    from benchmark.cli.main import main
-
     return main(["run", "--executor", "local", *(str(word) for word in words)])
 
 
@@ -62,6 +63,19 @@ def test_three_real_domains_from_imagenet_weights(shared_data: Path, shared_weig
     assert found["ksm"]["forgetting"] == 0.0
     # two of the three tasks have 7 classes: far above a seventh after four epochs
     assert min(task["accuracy"] for task in found["ksm"]["tasks"][1:]) > 0.25
+
+
+def test_what_prepare_warned_of_stands_in_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CIFAR-100 with 300 images, from its archive to a record: the totals unlike the published ones are told there."""
+    source = published.write(tmp_path / "archives", published.cifar100())
+    assert main(["data", "prepare", "cifar100", "--from", str(source), "--to", str(tmp_path / "root")]) == 0
+    results = tmp_path / "runs"
+    code = run("--scenario", "cifar100-20", "--data-root", tmp_path / "root", "--tasks", "1", "--method", "scratch",
+               "--set", "backbone.width=0.125", "--epochs", "1", "--results", results)  # fmt: skip
+    assert code == 0
+    expected = "aquatic_mammals: 200 training and 100 test images were prepared; 50,000 and 10,000 are published"
+    assert expected in records(results)["scratch"]["warnings"]
+    assert f"warning: {expected}" in capsys.readouterr().out
 
 
 def tree(root: Path) -> None:

@@ -9,7 +9,7 @@ from benchmark.errors import RequestError
 
 MOST_MEMBERS = 1_000_000  #: of one archive or folder
 MOST_BYTES = 64 * 2**30  #: of all its members, unpacked; the largest published one (WikiArt) has about 26 GB
-MOST_IMAGE_BYTES = 256 * 2**20  #: of one image file
+MOST_FILE_BYTES = 256 * 2**20  #: of one image, or of one of CIFAR's files
 MOST_LIST_BYTES = 64 * 2**20  #: of one list (images.txt, setid.mat)
 MOST_READ = 300 * 2**20  #: that a reader may ask for at once: bounds what a forged header makes it allocate
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,8 @@ from benchmark.data.prepare.staging import Staging
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
 
-CHUNK = 64  #: images made between two entries in the journal
+CHUNK = 64  #: images made between two entries in the journal, at most
+CHUNK_BYTES = 64 * 2**20  #: of the same, about: what is held in memory
 
 Say = Callable[[str], None]
 
@@ -127,8 +127,13 @@ def _make_all(catalogue: Catalogue, todo: Mapping[str, Item], staging: Staging, 
 
 
 def _chunks(pairs: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    remaining = iter(pairs)
-    while chunk := list(itertools.islice(remaining, CHUNK)):
+    chunk: list[tuple[str, bytes]] = []
+    for pair in pairs:
+        chunk.append(pair)
+        if len(chunk) == CHUNK or sum(len(content) for _, content in chunk) >= CHUNK_BYTES:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmark.data.prepare.bounds import MOST_IMAGE_BYTES
+from benchmark.data.prepare.bounds import MOST_FILE_BYTES
 from benchmark.data.prepare.catalogue import Catalogue
 from benchmark.data.walk import is_image
 from benchmark.errors import RequestError
@@ -65,8 +65,8 @@ def checked(catalogue: Catalogue, items: Sequence[Item], lists: str) -> tuple[It
         size = catalogue.sizes[item.member]
         if item.image and not is_image(item.target.rpartition("/")[2]):
             raise catalogue.fault(f"{item.member} is no image by its name, and {lists} names it.")
-        if not 0 < size <= MOST_IMAGE_BYTES and item.image:
-            raise catalogue.fault(f"{item.member} has {size:,} bytes; an image has 1 to {MOST_IMAGE_BYTES:,}.")
+        if not 0 < size <= MOST_FILE_BYTES:
+            raise catalogue.fault(f"{item.member} has {size:,} bytes; a file here has 1 to {MOST_FILE_BYTES:,}.")
         if item.target in targets:
             raise catalogue.fault(f"{item.member} and {targets[item.target]} would both be {item.target}.")
         targets[item.target] = item.member

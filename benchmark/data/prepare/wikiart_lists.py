@@ -1,13 +1,11 @@
 """WikiArt as the ArtGAN repository hands it out: folders by style, and lists by artist or style.
 
 ``artist_train.csv`` and ``artist_val.csv`` (or ``style_...``) have lines ``Style/file.jpg,label``; ``artist_class.txt``
-names the labels (``0 Albrecht_Durer``). Endings may be absent, as in the repository. Artists go before styles.
+names the labels (``0 Albrecht_Durer``). The repository's own files have no ending, a heading and two commas. Artists
+go before styles.
 """
 
 from __future__ import annotations
-
-import csv
-import io
 
 from benchmark.data.prepare.bounds import class_folder, path_part
 from benchmark.data.prepare.catalogue import Catalogue
@@ -39,14 +37,15 @@ def _list(catalogue: Catalogue, stem: str) -> str | None:
 def _recipe(catalogue: Catalogue, kind: str, lists: dict[str, str | None]) -> Recipe:
     names = {} if lists["class"] is None else by_id(catalogue, lists["class"], 2)
     seen: dict[str, tuple[str, int]] = {}
-    items, repeated, base = [], 0, None
+    items, repeated, both, base = [], 0, 0, None
     for split, name in ((TRAIN, lists["train"]), (TEST, lists["val"])):
         assert name is not None
         for path, label in _lines(catalogue, name):
             if path in seen:
-                if seen[path] != (split, label):
-                    raise catalogue.fault(f"{name} has {path} once more, with another label or in the other split.")
-                repeated += 1
+                if seen[path][1] != label:
+                    raise catalogue.fault(f"{name} has {path} once more, with the label {label}, not {seen[path][1]}.")
+                repeated += seen[path][0] == split
+                both += seen[path][0] != split
                 continue
             seen[path] = split, label
             if names and str(label) not in names:
@@ -57,21 +56,22 @@ def _recipe(catalogue: Catalogue, kind: str, lists: dict[str, str | None]) -> Re
             target = f"{split}/{class_folder(label, told)}/{path_part(path.replace('/', '__'))}"
             items.append(Item(catalogue.member(base + path) or base + path, target))
     made = checked(catalogue, items, f"{lists['train']} or {lists['val']}")
-    notes = (f"{repeated:,} lines of the lists of {kind}s repeat an earlier one.",) if repeated else ()
+    notes = [f"{repeated:,} lines of the lists of {kind}s repeat an earlier one."] if repeated else []
+    notes += [f"{both:,} images are in both lists of {kind}s; here they are training images only."] if both else []
     rule = f"{kind}_train lists the training images and {kind}_val the test images; classes are {kind}s"
-    return Recipe(f"WikiArt with lists of {kind}s", rule, made, notes=notes)
+    return Recipe(f"WikiArt with lists of {kind}s", rule, made, notes=tuple(notes))
 
 
 def _lines(catalogue: Catalogue, name: str) -> list[tuple[str, int]]:
     found = []
-    for number, row in enumerate(csv.reader(io.StringIO(text_of(catalogue, name))), start=1):
-        if not row:
+    for number, line in enumerate(text_of(catalogue, name).splitlines(), start=1):
+        path, _, label = line.strip().rpartition(",")
+        path, label = path.rstrip(", ").strip('"'), label.strip(' "')
+        if not label.isdecimal() or not path:
+            if line.strip() and number > 1:  # the first may be a heading
+                raise catalogue.fault(f"{name}, line {number}: {line.strip()[:80]!r} is not a path and a label.")
             continue
-        if number == 1 and len(row) == 2 and not row[1].strip().isdigit():  # a header
-            continue
-        if len(row) != 2 or not row[1].strip().isdecimal():
-            raise catalogue.fault(f"{name}, line {number}: {','.join(row)[:80]!r} is not a path and a label.")
-        found.append((row[0].strip(), int(row[1])))
+        found.append((path, int(label)))
     return found
 
 
