@@ -38,6 +38,7 @@ class Results:
 
     records: tuple[RunRecord, ...]
     left_out: tuple[str, ...] = ()  #: one sentence for every file that could not be used
+    trials: tuple[RunRecord, ...] = ()  #: of ``tune``: their accuracies are of validation images
 
     @property
     def failed(self) -> tuple[RunRecord, ...]:
@@ -93,7 +94,8 @@ class Results:
         from reports.records import sorted_out
 
         with _faults_told(out):
-            return build_records(sorted_out(self.records, list(self.left_out), "these results hold"), Path(out)).index
+            loaded = sorted_out((*self.records, *self.trials), list(self.left_out), "these results hold")
+            return build_records(loaded, Path(out)).index
 
     @cached_property
     def _panels(self) -> tuple[Panel, ...]:
@@ -152,7 +154,7 @@ def run(
 
 
 def read(*folders: str | Path) -> Results:
-    """The records below results folders, each run once.
+    """The records below results folders, each run once; trials of ``tune`` beside them are in ``trials``.
 
     Raises:
         RequestError: no such folder, or nothing in it that can be used.
@@ -161,7 +163,7 @@ def read(*folders: str | Path) -> Results:
 
     with _faults_told():
         loaded = load(*(Path(folder) for folder in folders or ("results/runs",)))
-    return Results(loaded.all, loaded.left_out)
+    return Results(loaded.all, loaded.left_out, loaded.trials)
 
 
 def check(scenario: str | Path = "digits", **options: Any) -> Readiness:

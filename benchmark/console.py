@@ -209,7 +209,7 @@ def print_table(records: Sequence[RunRecord]) -> None:
     from reports.records import usable
 
     left_out: list[str] = []
-    finished, failed = usable(records, left_out)
+    finished, failed, _ = usable(records, left_out)
     if finished:
         names = labels([record.spec for record in finished])
         width = max(map(len, names))

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.grouping import FOLLOWING, Panel, canonical, flatten
+from reports.grouping import Panel
 from reports.hardware import hardware_of
 from reports.method_facts import Methods
 from reports.naming import key_title, value_title
 from reports.records import Loaded
+from reports.specification import FOLLOWING, canonical, flatten
 from reports.tables.sheet import Entry, Heading, Line, Sheet
 from results.schema import RunRecord
 

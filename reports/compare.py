@@ -11,11 +11,12 @@ from reports import background, page
 from reports.build import Built
 from reports.configuration import Configuration
 from reports.evidence import shared_hardware
-from reports.grouping import FOLLOWING, Panel, canonical, flatten, group
+from reports.grouping import Panel, group
 from reports.method_facts import Methods
 from reports.naming import key_title, value_title
 from reports.numbers import times
 from reports.records import Loaded, load
+from reports.specification import FOLLOWING, canonical, flatten
 from reports.statistics import Difference, mean_interval, paired_difference
 from reports.table_files import write_sheet
 from reports.tables.grid import per_seed_mean

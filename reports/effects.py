@@ -19,8 +19,9 @@ from typing import Any
 from methods.factors import FACTORS, Factor
 from methods.registry import METHODS
 from reports.configuration import Configuration
-from reports.grouping import FOLLOWING, Panel, canonical, flatten, telling_differences
+from reports.grouping import Panel
 from reports.naming import slug, value_title
+from reports.specification import FOLLOWING, canonical, flatten, telling_differences
 from reports.statistics import Difference, mean_interval, paired_difference
 
 #: of the mask: whether a score that is exactly the threshold keeps its unit

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from reports.configuration import Configuration
-from reports.grouping import Panel, canonical
+from reports.grouping import Panel
+from reports.specification import canonical
 
 #: Keys of a specification that follow from the initial task.
 LEARNING_ORDER = ("initial_task", "task_names", "task_indices")

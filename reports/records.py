@@ -8,31 +8,34 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from reports.report_error import ReportError
-from results.reader import read_runs
-from results.schema import RunRecord
-from results.shapes import ShapeError, check_fields
+from results.locations import trials_folder
+from results.reader import Collection, read_runs
+from results.schema import Amount, Count, Fraction, Positive, RunRecord
+from results.shapes import AtMost, ShapeError, check_fields
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Finished and failed runs, and one sentence for everything that was not used."""
+    """Finished and failed runs, trials of ``tune``, and one sentence for everything that was not used."""
 
     finished: tuple[RunRecord, ...]
     failed: tuple[RunRecord, ...]
     left_out: tuple[str, ...]
     source: str = ""  #: the folders that they are from
+    trials: tuple[RunRecord, ...] = ()  #: finished and failed ones; their accuracies are of validation images
 
     @property
     def all(self) -> tuple[RunRecord, ...]:
-        """Every record, finished ones first."""
+        """Every run, finished ones first; no trials."""
         return self.finished + self.failed
 
 
 def load(*folders: Path) -> Loaded:
-    """Read every run folder below ``folders``; a run that lies in several is taken from the first.
+    """Read every run folder below ``folders``, and the trials of ``tune`` beside each; a run that lies in several is
+    taken from the first.
 
     Raises:
         ReportError: a folder does not exist, or none holds a record that can be used.
@@ -45,45 +48,63 @@ def load(*folders: Path) -> Loaded:
                 f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another "
                 "--results"
             )
-        try:
-            with _without_garbage_collector():
-                collection = read_runs(folder)
-        except OSError as error:
-            raise ReportError(f"the results folder {folder} cannot be read ({error.strerror})") from error
-        left_out += [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
-        for record in collection.records:
-            if record.run_id in records:
-                same = records[record.run_id].to_json() == record.to_json()
-                left_out += [] if same else [f"{folder / record.run_id}: another record of this run was read before"]
-            else:
-                records[record.run_id] = record
+        for place in (folder, trials_folder(folder)):
+            collection = _read(place)
+            left_out += [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
+            for record in collection.records:
+                if record.run_id in records:
+                    same = records[record.run_id].to_json() == record.to_json()
+                    left_out += [] if same else [f"{place / record.run_id}: another record of this run was read before"]
+                else:
+                    records[record.run_id] = record
     source = ", ".join(map(str, folders))
     where = f"the results folder {source} holds" if len(folders) == 1 else f"the results folders {source} hold"
     return dataclasses.replace(sorted_out(records.values(), left_out, where), source=source)
 
 
+def _read(folder: Path) -> Collection:
+    """The records of a folder; none where there is no such folder. Raises ReportError."""
+    try:
+        with _without_garbage_collector():
+            return read_runs(folder) if folder.is_dir() else Collection((), ())
+    except OSError as error:
+        raise ReportError(f"the results folder {folder} cannot be read ({error.strerror})") from error
+
+
 def sorted_out(records: Iterable[RunRecord], left_out: list[str], where: str) -> Loaded:
     """The usable ones of ``records``. Raises ReportError: there is none, which begins with ``where`` (``X holds``)."""
-    finished, failed = usable(records, left_out)
+    finished, failed, trials = usable(records, left_out)
+    if trials and not finished and not failed:
+        count = f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
+        raise ReportError(
+            f"{where} no run, only {count} of tune, measured on validation images; run their outcome first with "
+            "`python -m benchmark run --tuned FILE`, or name the folder of the runs"
+        )
     if not finished and not failed:
         reason = f" ({left_out[0]}{'; …' if len(left_out) > 1 else ''})" if left_out else ""
         raise ReportError(
             f"{where} no run record{reason}; run `python -m benchmark run` first or name another --results"
         )
-    return Loaded(tuple(finished), tuple(failed), tuple(left_out))
+    return Loaded(tuple(finished), tuple(failed), tuple(left_out), trials=tuple(trials))
 
 
-def usable(records: Iterable[RunRecord], left_out: list[str]) -> tuple[list[RunRecord], list[RunRecord]]:
-    """Finished and failed ones that the report can name; a sentence for every other is added to ``left_out``."""
+def usable(
+    records: Iterable[RunRecord], left_out: list[str]
+) -> tuple[list[RunRecord], list[RunRecord], list[RunRecord]]:
+    """Finished runs, failed ones, and trials of ``tune``, as far as the report can name them; a sentence for every
+    other is added to ``left_out``."""
     finished: list[RunRecord] = []
     failed: list[RunRecord] = []
+    trials: list[RunRecord] = []
     for record in records:
         fault = _misshapen(record) or (_unusable(record) if record.finished else None)
         if fault:
             left_out.append(f"{record.run_id}: {fault}")
+        elif record.is_trial:
+            trials.append(record)
         else:
             (finished if record.finished else failed).append(record)
-    return finished, failed
+    return finished, failed, trials
 
 
 @dataclass(frozen=True)
@@ -103,6 +124,22 @@ class UsedSpec:
     networks: dict[str, Any] | None = None
     task_names: tuple[str, ...] | None = None
     task_indices: tuple[int, ...] | None = None
+    measured_on: str | None = None
+    tuning: dict[str, Any] | None = None
+    tuning_seconds: Amount | None = None
+
+
+@dataclass(frozen=True)
+class UsedTuning:
+    """What the report reads of how a run's settings were found."""
+
+    trials: Positive
+    tasks: Positive
+    seed: int
+    space: tuple[Annotated[str, AtMost(500)], ...]
+    trial: Count
+    validation: Fraction
+    pruned: Count = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +175,10 @@ def _misshapen(record: RunRecord) -> str | None:
     try:
         check_fields(UsedSpec, record.spec)
         check_fields(UsedProvenance, record.provenance)
+        if (tuning := record.spec.get("tuning")) is not None:
+            check_fields(UsedTuning, tuning)
+            if lacking := [name for name in ("trials", "tasks", "seed", "space", "trial") if name not in tuning]:
+                raise ShapeError(f"tuning has no {lacking[0]}")
     except ShapeError as error:
         return f"a field of its spec or provenance has the wrong shape ({error})"
     return None

@@ -8,9 +8,10 @@ from typing import Any
 
 from methods.registry import METHODS
 from reports.configuration import Configuration
-from reports.grouping import Panel, flatten
+from reports.grouping import Panel
 from reports.naming import value_title
 from reports.papers import paper_of
+from reports.specification import flatten
 from results.schema import RunRecord
 
 #: configurations that a figure shows at most, so that it can be read

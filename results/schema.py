@@ -22,6 +22,10 @@ RECORD_NAME = "result.json"
 #: field of a record's ``spec``: settings of the task-1 network and of accuracy goals
 TASK_1_SETTINGS = "scratch"
 
+#: field ``measured_on`` of a record's ``spec``, the images that its accuracies are of: test images where it is absent;
+#: validation images in trials of ``tune``
+TEST, VALIDATION = "test", "validation"
+
 FINISHED = "finished"
 FAILED = "failed"
 
@@ -184,6 +188,11 @@ class RunRecord:
     def finished(self) -> bool:
         """True for a run that ended as it should."""
         return self.status == FINISHED
+
+    @property
+    def is_trial(self) -> bool:
+        """True for a trial of ``tune``: its accuracies are of validation images."""
+        return self.spec.get("measured_on") == VALIDATION
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON value, ``schema_version`` first."""

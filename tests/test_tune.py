@@ -25,9 +25,10 @@ from benchmark.scenarios.loader import load_scenario
 from benchmark.tune import tuned_file
 from benchmark.tune.ledger import Outcome
 from benchmark.tune.proposals import Axis, axes, proposal
-from benchmark.tune.search import _best, _lower_half, carry_out, search_of, trials_folder
+from benchmark.tune.search import _best, _lower_half, carry_out, search_of
 from methods.registry import METHODS
 from methods.space import usual_space
+from results.locations import trials_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SPACE = (Axis("ksm.lr", 1e-5, 1e-3), Axis("ksm.head_lr", 1e-4, 1e-2), Axis("ksm.schedule", values=("step", "cosine")))

@@ -253,12 +253,13 @@ def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
     records = [record for spec in specs if (record := run_folder(results, *spec.ids).read()) is not None]
     print_table(records)
     from reports.report_error import ReportError
+    from results.locations import report_folder
 
     with waiting("writing the report"):
         try:
             from reports.build import build
 
-            built = build(results, results.parent / "report" if results.name == "runs" else results / "report")
+            built = build(results, report_folder(results))
         except ReportError as error:
             print(f"no report: {error}", file=sys.stderr)
             return

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.plan.planning import augmentation_of
-from benchmark.plan.run_parts import VALIDATION
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Split, Task
 from methods.engine.augment import Augmenting
 from methods.engine.streams import Streams
 from methods.engine.tensor_data import ImageDataset, TaskImages, TensorImages
+from results.schema import VALIDATION
 
 VALIDATION_SHARE = 0.1
 

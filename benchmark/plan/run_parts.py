@@ -9,9 +9,6 @@ from typing import Any
 from benchmark.scenarios.contract import Augmentation
 from methods.engine.knobs import knob
 
-#: what accuracies are of
-TEST, VALIDATION = "test", "validation"
-
 
 @dataclass(frozen=True)
 class Backbone:

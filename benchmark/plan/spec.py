@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from benchmark.plan.run_parts import TEST, Backbone, Batches, Inputs, Tuning
+from benchmark.plan.run_parts import Backbone, Batches, Inputs, Tuning
 from benchmark.scenarios.contract import Augmentation
 from methods.engine.knobs import WrongValue, filled, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
-from results.schema import TASK_1_SETTINGS
+from results.schema import TASK_1_SETTINGS, TEST
 from results.shapes import check_fields
 
 Made = TypeVar("Made")

@@ -17,12 +17,13 @@ from benchmark.errors import RequestError
 from benchmark.plan.overrides import checked
 from benchmark.plan.planning import plan, require_settings_used, weights_sha256
 from benchmark.plan.request import Request, method_names
-from benchmark.plan.run_parts import VALIDATION
 from benchmark.plan.spec import RunSpec
 from benchmark.tune import ledger, tuned_file
 from benchmark.tune.ledger import Outcome
 from benchmark.tune.proposals import Axis, axes, proposal
 from methods.registry import METHODS
+from results.locations import trials_folder
+from results.schema import VALIDATION
 
 if TYPE_CHECKING:
     from benchmark.scenarios.contract import Scenario
@@ -107,11 +108,6 @@ def _space(request: Request, scenario: Scenario, name: str, sha256: str | None) 
     if fixed := [axis.key for axis in space if axis.key in request.overrides]:
         raise RequestError(f"tune searches {fixed[0]} itself; leave out --set {fixed[0]}.")
     return space
-
-
-def trials_folder(results: Path) -> Path:
-    """The trials' folder, beside that of the runs: ``results/tune`` for ``results/runs``."""
-    return results.parent / "tune" if results.name == "runs" else results / "tune"
 
 
 def carry_out(search: Search, out: Path, prune: bool) -> int:

@@ -1,0 +1,124 @@
+"""Tuning on the page: trials apart from runs, tuned beside untuned, what the search cost, and how rates mattered."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_records import record, save
+
+import benchmark as mb
+from benchmark.errors import RequestError
+from reports.build import build
+from reports.grouping import group
+from reports.records import load
+from reports.report_error import ReportError
+from results.schema import RunRecord
+
+TUNING = {
+    "trials": 4, "tasks": 2, "seed": 0, "trial": 2, "validation": 0.9, "untuned": 0.8, "pruned": 0,
+    "space": ["ksm.lr 1e-05 to 0.001, log", "ksm.head_lr 0.0001 to 0.01, log", "ksm.schedule one of step, cosine"],
+}  # fmt: skip
+OWN = {"epochs": 10, "lr": 1e-4, "head_lr": 1e-3, "schedule": "step"}
+
+
+def untuned(method: str, seed: int, accuracies: Sequence[float], **more: Any) -> RunRecord:
+    """A run with the protocol's own settings."""
+    return record(method, seed, accuracies, spec={"settings": OWN} | more.pop("spec", {}), **more)
+
+
+def tuned(
+    method: str, seed: int, accuracies: Sequence[float], tuning: Mapping[str, Any] | None = None, took: float = 90.0,
+    **more: Any,
+) -> RunRecord:  # fmt: skip
+    """A run with settings found by trials that took ``took`` seconds."""
+    space = [text.replace("ksm", method) for text in TUNING["space"]]  # type: ignore[attr-defined]
+    spec = {
+        "settings": OWN | {"lr": 3e-4, "schedule": "cosine"}, "measured_on": "test",
+        "tuning": TUNING | {"space": space} | dict(tuning or {}), "tuning_seconds": took,
+    }  # fmt: skip
+    return record(method, seed, accuracies, spec=spec, run_id=f"tuned-{method}-{seed}", **more)
+
+
+def trial(method: str, number: int, lr: float, score: float, schedule: str = "step", **more: Any) -> RunRecord:
+    """A trial on two tasks, each with ``score`` of its validation images right."""
+    spec = {"settings": OWN | {"lr": lr, "schedule": schedule}, "measured_on": "validation", "settings_of": "none"}
+    accuracies = more.pop("accuracies", [score, score])
+    return record(method, 0, accuracies, spec=spec, run_id=f"trial-{method}-{number}", **more)
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    """The lines of a CSV of the report."""
+    return list(csv.DictReader(io.StringIO((folder / name).read_text(encoding="utf-8"))))
+
+
+# ---------------------------------------------------------------------- trials are no runs
+
+
+def test_trials_stand_in_no_comparison(tmp_path: Path) -> None:
+    save(tmp_path / "runs", [untuned("ksm", 0, [0.5, 0.6])])
+    save(tmp_path / "tune", [trial("ksm", 0, 1e-4, 0.8), trial("ksm", 1, 1e-3, 0.9, status="failed", error="boom")])
+    loaded = load(tmp_path / "runs")
+    assert [one.run_id for one in loaded.all] == ["cifar100-20-ksm-1-0"]
+    assert sorted(one.run_id for one in loaded.trials) == ["trial-ksm-0", "trial-ksm-1"]
+    assert loaded.left_out == ()
+    built = build(tmp_path / "runs", tmp_path / "report")
+    assert {row["run_id"] for row in rows(tmp_path / "report", "runs.csv")} == {"cifar100-20-ksm-1-0"}
+    text = built.index.read_text(encoding="utf-8")
+    assert "1 finished run " in text and "failed run" not in text and "boom" not in text
+
+
+def test_trials_beside_a_folder_of_another_name_and_in_the_folder_itself(tmp_path: Path) -> None:
+    save(tmp_path / "mine", [untuned("ksm", 0, [0.5, 0.6]), trial("ksm", 1, 1e-3, 0.9)])
+    save(tmp_path / "mine" / "tune", [trial("ksm", 0, 1e-4, 0.8)])
+    loaded = load(tmp_path / "mine")
+    assert len(loaded.all) == 1 and len(loaded.trials) == 2
+    read = mb.read(tmp_path / "mine")
+    assert len(read.records) == 1 and len(read.trials) == 2
+    assert len(read.runs()) == len(read.table()) == 1
+    assert "1 finished run " in read.report(tmp_path / "report").read_text(encoding="utf-8")
+
+
+def test_a_folder_with_trials_only_is_one_sentence(tmp_path: Path) -> None:
+    save(tmp_path / "tune", [trial("ksm", 0, 1e-4, 0.8)])
+    (tmp_path / "runs").mkdir()
+    told = "holds no run, only 1 trial of tune, measured on validation images; run their outcome first"
+    for folder in ("runs", "tune"):
+        with pytest.raises(ReportError, match=told):
+            build(tmp_path / folder, tmp_path / "report")
+    with pytest.raises(RequestError, match=told):
+        mb.read(tmp_path / "tune")
+    assert not (tmp_path / "report").exists()
+
+
+def test_records_of_before_and_after_tuning_are_one_configuration() -> None:
+    older = untuned("ksm", 0, [0.5, 0.6])
+    new = {"measured_on": "test", "tuning": None, "tuning_seconds": None}
+    younger = untuned("ksm", 1, [0.5, 0.7], spec=new)
+    (panel,), _ = group([older, younger])
+    assert [item.seeds for item in panel.everything] == [(0, 1)]
+    other = tuned("ksm", 1, [0.5, 0.7], took=1.0)
+    (panel,), _ = group([tuned("ksm", 0, [0.5, 0.6], took=2.0), other])
+    assert [item.seeds for item in panel.everything] == [(0, 1)], "what tuning took makes no configuration"
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "told"),
+    [
+        ({"tuning": {**TUNING, "trials": "many"}}, "trials is 'many'"),
+        ({"tuning": {"trials": 3}}, "tuning has no tasks"),
+        ({"tuning": [1]}, "tuning is"),
+        ({"tuning_seconds": -1}, "tuning_seconds is -1"),
+    ],
+)
+def test_tuning_that_is_none_is_left_out(tmp_path: Path, spoiled: dict[str, Any], told: str) -> None:
+    good, bad = untuned("ksm", 0, [0.5, 0.6]), tuned("ksm", 1, [0.5, 0.6])
+    bad = dataclasses.replace(bad, spec=bad.spec | spoiled)
+    loaded = load(save(tmp_path / "runs", [good, bad]))
+    assert len(loaded.all) == 1
+    assert told in loaded.left_out[0]
