@@ -2,7 +2,7 @@
 
 A *configuration* is a method with one specification, whatever the seed: only its seeds are averaged. A *panel* is a
 scenario with everything that must agree before two methods may be compared: tasks, images, backbone, selection,
-precision, device.
+precision, device, and whether settings were found by trials (``tune``) or are a protocol's own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from results.schema import RunRecord
 
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
+#: Shared too, where it holds: every method's settings were found by trials.
+TUNED = "tuned"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +35,16 @@ class Panel:
 
     scenario: str
     title: str
-    setting: Mapping[str, Any]  #: the shared part of the specification, keys of ``PANEL_KEYS``
+    setting: Mapping[str, Any]  #: the shared part of the specification, keys of ``PANEL_KEYS`` and ``TUNED``
     slug: str  #: a file name and HTML id, unique among the panels of ``group``
     tasks: tuple[TaskRef, ...]  #: in the scenario's own order
     everything: tuple[Configuration, ...]  #: all configurations, every initial task
     methods: Methods  #: of the whole report
+
+    @property
+    def tuned(self) -> bool:
+        """Settings were found by trials on validation images."""
+        return bool(self.setting.get(TUNED))
 
     @cached_property
     def paper(self) -> PaperScenario:
@@ -112,6 +119,7 @@ def describe_setting(setting: Mapping[str, Any], tasks: int) -> str:
             parts.append(f"at most {setting[key]} {what} images per task")
     parts += [str(setting[key]) for key in ("precision", "device") if setting.get(key)]
     parts += [f"images {setting['data']}"] if setting.get("data") else []
+    parts += ["tuned settings"] if setting.get(TUNED) else []
     return " · ".join(parts)
 
 
@@ -145,7 +153,11 @@ def _panel(members: Sequence[RunRecord], name: str, methods: Methods, data: str 
     return Panel(
         scenario=scenario,
         title=str(first.spec.get("scenario_title") or paper_of(scenario).title),
-        setting={**{key: first.spec.get(key) for key in PANEL_KEYS}, **({"data": data} if data else {})},
+        setting={
+            **shared_setting(first),
+            **({"data": data} if data else {}),
+            **({TUNED: True} if _tuned(first) else {}),
+        },
         slug=name,
         tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
         everything=_configurations(members, methods),
@@ -164,7 +176,8 @@ def _with_unique_slugs(panels: Sequence[Panel]) -> Iterable[Panel]:
 
 def _importance(members: Sequence[RunRecord]) -> tuple[Any, ...]:
     position = paper_of(str(members[0].spec["scenario"])).position
-    return position, -len({str(record.spec["method"]) for record in members}), -len(members), _panel_key(members[0])
+    methods = len({str(record.spec["method"]) for record in members})
+    return position, -methods, not _tuned(members[0]), -len(members), _panel_key(members[0])
 
 
 def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -180,9 +193,24 @@ def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], lis
 
 
 def _panel_key(record: RunRecord) -> str:
+    return comparable(record) + (TUNED if _tuned(record) else "")
+
+
+def comparable(record: RunRecord) -> str:
+    """What runs must agree in before they are compared, tuned or not, as one string."""
     tasks = sorted(row.index for row in record.tasks)
-    shared = {key: record.spec.get(key) for key in PANEL_KEYS}
-    return canonical({"scenario": record.spec["scenario"], "tasks": tasks, "data": _data(record), **shared})
+    return canonical(
+        {"scenario": record.spec["scenario"], "tasks": tasks, "data": _data(record), **shared_setting(record)}
+    )
+
+
+def shared_setting(record: RunRecord) -> dict[str, Any]:
+    """The values of ``PANEL_KEYS``."""
+    return {key: record.spec.get(key) for key in PANEL_KEYS}
+
+
+def _tuned(record: RunRecord) -> bool:
+    return bool(record.spec.get("tuning"))
 
 
 def _data(record: RunRecord) -> str:

@@ -25,6 +25,13 @@ def decimals_for(largest: float) -> int:
     return 0 if largest >= 100 or largest == 0 else 1 if largest >= 10 else 2 if largest >= 0.1 else 4
 
 
+def duration(seconds: float) -> str:
+    """``41 seconds``, ``7 minutes``, ``2.3 hours``."""
+    if seconds < 90:
+        return f"{seconds:.0f} second{'' if round(seconds) == 1 else 's'}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def times(ratio: float) -> str:
     """``0.044×``, ``1.31×``, ``21.7×``: two figures below one, three above."""
     return f"{ratio:.{2 if ratio < 1 else 3}g}×"

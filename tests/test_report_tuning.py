@@ -16,8 +16,10 @@ import benchmark as mb
 from benchmark.errors import RequestError
 from reports.build import build
 from reports.grouping import group
+from reports.numbers import duration
 from reports.records import load
 from reports.report_error import ReportError
+from reports.tuning import in_words, twins
 from results.schema import RunRecord
 
 TUNING = {
@@ -122,3 +124,43 @@ def test_tuning_that_is_none_is_left_out(tmp_path: Path, spoiled: dict[str, Any]
     loaded = load(save(tmp_path / "runs", [good, bad]))
     assert len(loaded.all) == 1
     assert told in loaded.left_out[0]
+
+
+# ---------------------------------------------------------------------- two panels, and what is said of each
+
+
+def test_tuned_and_untuned_runs_are_two_panels() -> None:
+    runs = [run(method, 0, [0.5, 0.6]) for method in ("ksm", "piggyback") for run in (untuned, tuned)]
+    panels, _ = group(runs)
+    assert [panel.tuned for panel in panels] == [True, False], "of equal ones the tuned stands first"
+    assert [len(panel.configurations) for panel in panels] == [2, 2]
+    assert [panel.describe().endswith(" · tuned settings") for panel in panels] == [True, False]
+    assert twins(panels) == [(panels[1], panels[0])]
+    other = untuned("ksm", 0, [0.5, 0.6], spec={"train_limit": 100})
+    assert twins(group([other, tuned("ksm", 0, [0.5, 0.6])])[0]) == []
+
+
+def test_what_is_said_beside_a_ranking() -> None:
+    def said(*runs: RunRecord) -> str:
+        (panel,), _ = group(runs)
+        return in_words(panel)
+
+    own, other = tuned("ksm", 0, [0.5, 0.6]), tuned("piggyback", 0, [0.5, 0.6], took=150.0)
+    assert said(untuned("ksm", 0, [0.5])) == "The protocol's own settings (or those of the command), untuned."
+    assert said(own) == "Tuned with 4 trials on validation images of 2 tasks (2 minutes in all)."
+    two_seeds = (own, tuned("ksm", 1, [0.5, 0.6]))
+    assert said(*two_seeds, other) == "Tuned with 4 trials each on validation images of 2 tasks (4 minutes in all)."
+    more = tuned("piggyback", 0, [0.5, 0.6], {"trials": 8, "tasks": 3, "pruned": 3}, took=7110.0)
+    assert said(own, more) == (
+        "Tuned with UNEQUAL numbers of trials (Piggyback 8, KSM 4) on validation images of 2 or 3 tasks, 3 of them "
+        "given up early (2.0 hours in all)."
+    )
+    unknown = dataclasses.replace(other, spec=other.spec | {"tuning_seconds": None})
+    assert said(own, unknown) == "Tuned with 4 trials each on validation images of 2 tasks."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1.2, "1 second"), (89, "89 seconds"), (90, "2 minutes"), (5400, "1.5 hours")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from reports import soundness
+from reports import soundness, tuning
 from reports.configuration import TASK_1_NETWORK, Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
@@ -150,7 +150,7 @@ def ranking_sheet(panel: Panel) -> Sheet:
     return Sheet(
         key=f"{panel.slug}-ranking",
         title="Ranking",
-        caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds.",
+        caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds. {tuning.in_words(panel)}",
         headings=tuple(headings),
         lines=tuple(_line(panel, item, has_scratch, has_last) for item in ranked),
         remarks=(*soundness.remarks(panel, [item.configuration for item in ranked]), *remarks),
