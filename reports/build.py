@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import background, formats, page, published
+from reports import background, formats, page, published, tuning
 from reports.claims import Checked, check_claims
 from reports.effects import Effects, effects_of
 from reports.figures import canvas, draw
@@ -25,7 +25,9 @@ from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.grid import Grid
 from reports.tables.own_measures import own_measures
 from reports.tables.ranking import ranking_sheet
+from reports.tables.sheet import Sheet
 from reports.tables.step_sheet import method_of, steps_sheet
+from reports.tables.tuned_beside_untuned import tuned_beside_untuned
 from results.atomic import write_text
 from results.temporary import sweep_below
 
@@ -72,15 +74,19 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     left_out = loaded.left_out + repeated + unread
     checked = [(panel, check_claims(panel, CLAIMS)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)
+    beside = _beside(panels)
     shown = [
-        _panel(panel, claims, drawn, loaded, out) for (panel, claims), drawn in zip(checked, figures_of, strict=True)
+        _panel(panel, claims, drawn, loaded, out, beside)
+        for (panel, claims), drawn in zip(checked, figures_of, strict=True)
     ]
     measured_steps = [(write_sheet(steps_sheet(one, methods), out), _step_figure(one, methods, out)) for one in steps]
     configurations = background.configuration_sheet(panels)
     configurations_view = write_sheet(configurations, out)
     files = ["runs.csv", "claims.csv", "tables.md"]
     pairs = [pair for view in shown for pair in view.effects] + measured_steps
-    tables = [table for view in shown for table in (view.ranking, *view.tables)] + [table for table, _ in pairs]
+    tables = [table for view in shown for table in (view.ranking, *view.beside, *view.tables)] + [
+        table for table, _ in pairs
+    ]
     figures = [figure for view in shown for figure in view.figures] + [figure for _, figure in pairs]
     write_text(out / "runs.csv", formats.runs_csv(panels))
     write_text(out / "claims.csv", formats.claims_csv(checked))
@@ -129,7 +135,12 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
 
 
 def _panel(
-    panel: Panel, claims: tuple[Checked, ...], drawn: tuple[page.FigureView, ...], loaded: Loaded, out: Path
+    panel: Panel,
+    claims: tuple[Checked, ...],
+    drawn: tuple[page.FigureView, ...],
+    loaded: Loaded,
+    out: Path,
+    beside: Mapping[str, Sheet],
 ) -> page.PanelView:
     failed = loaded.failed
     grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
@@ -153,8 +164,18 @@ def _panel(
         claims=claims,
         tables=tuple(tables),
         figures=drawn,
+        beside=tuple(write_sheet(sheet, out) for slug, sheet in beside.items() if slug == panel.slug),
         effects=tuple((write_effects(panel, item, out), _effect_figure(item, out)) for item in effects_of(panel)),
     )
+
+
+def _beside(panels: Sequence[Panel]) -> dict[str, Sheet]:
+    """Tuned beside untuned, by the slug of the panel under whose ranking it stands: the first of the two."""
+    found = {}
+    for untuned, tuned in tuning.twins(panels):
+        if (sheet := tuned_beside_untuned(untuned, tuned)) is not None:
+            found[min(untuned, tuned, key=panels.index).slug] = sheet
+    return found
 
 
 def _effect_figure(effects: Effects, out: Path) -> page.FigureView:

@@ -18,7 +18,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "—": "---", "·": r"$\cdot$", "…": r"\ldots{}",
-    "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
+    "→": r"$\rightarrow$", "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
     "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
 }  # fmt: skip
 

@@ -55,6 +55,7 @@ class PanelView:
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
     effects: tuple[tuple[TableView, FigureView], ...] = ()  #: what each choice is worth, with its picture
+    beside: tuple[TableView, ...] = ()  #: tuned beside untuned, on the first of the two panels
 
     @property
     def away(self) -> bool:
@@ -125,10 +126,10 @@ def index_contents(
     panels: Sequence[PanelView], steps: Sequence[TableView], has: Mapping[str, bool]
 ) -> tuple[Entry, ...]:
     """The contents of the index page."""
-    first = [Entry(panel.ranking.key, "Ranking") for panel in panels[:1]]
-    entries = [Entry("top", "Overview", (*first, *(Entry("claims-overview", "Claims") for _ in first)))]
+    first = [Entry(table.key, table.title) for panel in panels[:1] for table in (panel.ranking, *panel.beside)]
+    entries = [Entry("top", "Overview", (*first, *(Entry("claims-overview", "Claims") for _ in panels[:1])))]
     for number, panel in enumerate(panels):
-        inside = [Entry(panel.ranking.key, "Ranking")] if number else []
+        inside = [Entry(item.key, item.title) for item in (panel.ranking, *panel.beside) if number]
         inside += [Entry(item.key, item.title) for item in panel.tables]
         inside += [Entry(item.key, item.title) for item, _ in panel.effects]
         inside += [Entry(item.key, item.title) for item in panel.figures]

@@ -19,6 +19,7 @@ from reports.grouping import group
 from reports.numbers import duration
 from reports.records import load
 from reports.report_error import ReportError
+from reports.tables.tuned_beside_untuned import pairs
 from reports.tuning import in_words, twins
 from results.schema import RunRecord
 
@@ -164,3 +165,61 @@ def test_what_is_said_beside_a_ranking() -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+# ---------------------------------------------------------------------- tuned beside untuned
+
+
+def _both() -> list[RunRecord]:
+    """KSM: 50, 52, 54 untuned, 60, 61, 65 tuned (differences 10, 9, 11: 10 ± 2.484138); Piggyback: 55 and 54."""
+    runs = [untuned("ksm", seed, [a, a]) for seed, a in enumerate((0.50, 0.52, 0.54))]
+    runs += [tuned("ksm", seed, [a, a]) for seed, a in enumerate((0.60, 0.61, 0.65))]
+    runs += [untuned("piggyback", seed, [0.55, 0.55]) for seed in range(3)]
+    own = {"trial": 0}
+    runs += [tuned("piggyback", seed, [0.54 - s, 0.54 + s], own) for seed, s in enumerate((0.02, 0.0, -0.02))]
+    return runs
+
+
+def test_tuned_beside_untuned_worked_by_hand(tmp_path: Path) -> None:
+    built = build(save(tmp_path / "runs", _both()), tmp_path / "report")
+    assert "cifar100-20-tuned-beside-untuned" in built.tables
+    ksm, piggyback = rows(tmp_path / "report", "tables/cifar100-20-tuned-beside-untuned.csv")
+    assert (ksm["Method"], piggyback["Method"]) == ("KSM", "Piggyback"), "best tuned accuracy first"
+    numbers = {key: float(value) for key, value in ksm.items() if value and key not in ("Method", SETTINGS)}
+    assert numbers == pytest.approx(
+        {
+            "Untuned (percent)": 52, "Untuned (percent) ±": 4.968275, "Tuned (percent)": 62,
+            "Tuned (percent) ±": 6.572411, "Difference (points)": 10, "Difference (points) ±": 2.484138,
+            "Rank untuned": 2, "Rank tuned": 1,
+        }, abs=1e-6,
+    )  # fmt: skip
+    assert ksm[SETTINGS] == "lr 0.0001 → 0.0003, schedule step → cosine"
+    assert (piggyback["Rank untuned"], piggyback["Rank tuned"]) == ("1", "2")
+    assert float(piggyback["Difference (points)"]) == pytest.approx(-1)
+    assert (ksm["Difference (points) mark"], piggyback["Difference (points) mark"]) == ("", "*")
+    assert piggyback[SETTINGS] == "trial 0: the protocol's own"
+    markdown = (tmp_path / "report" / "tables.md").read_text(encoding="utf-8")
+    assert markdown.count("**Tuned beside untuned**") == 1
+    text = built.index.read_text(encoding="utf-8")
+    order = [text.index(f'<section id="{key}"') for key in ("cifar100-20-ranking", "cifar100-20-tuned-beside-untuned")]
+    assert order == sorted(order) and order[1] < text.index('id="claims-overview"')
+
+
+SETTINGS = "Settings found (untuned → tuned)"
+
+
+def test_only_runs_that_differ_in_the_searched_settings_are_twins() -> None:
+    def found(*runs: RunRecord) -> list[tuple[str, int]]:
+        panels, _ = group(runs)
+        ((before, after),) = twins(panels)
+        return [(pair.untuned.label, pair.rivals) for pair in pairs(before, after)]
+
+    own, after = untuned("ksm", 0, [0.5, 0.6]), tuned("ksm", 0, [0.6, 0.6])
+    frozen = untuned("ksm", 0, [0.9, 0.9], spec={"bn_policy": "frozen"}, run_id="frozen")
+    assert found(own, frozen, after) == [("KSM (BN per-task)", 0)]
+    assert found(frozen, after) == []
+    swept = [
+        untuned("ksm", seed, [0.5, 0.6], spec={"settings": OWN | {"lr": 1e-2}}, run_id=f"s{seed}") for seed in (0, 7)
+    ]
+    ((_, rivals),) = found(own, *swept, after)
+    assert rivals == 1
