@@ -12,7 +12,8 @@ from reports.grouping import Panel
 from reports.hardware import hardware_of
 from reports.tables.grid import NOT_RUN, Grid
 from reports.tables.sheet import Entry, Heading, Sheet
-from results.schema import TaskRow
+from reports.validation import mean_validation, validation_accuracy
+from results.schema import RunRecord, TaskRow
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -26,15 +27,18 @@ _LATEX = {
 #: letters beyond which a cell of words is broken into lines
 LONG = 60
 
-#: Columns of ``runs.csv``: of the run, of the task (attributes of ``TaskRow``), and of the run as a whole.
+VALIDATION_COLUMN = "validation_accuracy"
+#: Columns of ``runs.csv``: of the run, of the task (attributes of ``TaskRow``, and the validation accuracy of what was
+#: kept, empty where there is none), and of the run as a whole.
 RUN_COLUMNS = ("panel", "scenario", "method", "configuration", "seed", "run_id", "initial_task", "hardware")
 TASK_COLUMNS = (
     "index", "name", "status", "classes", "train_images", "test_images", "accuracy", "accuracy_at_end", "epochs",
     "training_seconds", "seconds_per_epoch", "images_per_second", "peak_memory_bytes", "energy_joules", "goal",
-    "goal_met",
+    "goal_met", VALIDATION_COLUMN,
 )  # fmt: skip
 TOTAL_COLUMNS = (
-    "mean_accuracy", "forgetting", "backward_transfer", "training_seconds_total", "itemised_bytes", "started", "commit",
+    "mean_accuracy", "mean_validation_accuracy", "forgetting", "backward_transfer", "training_seconds_total",
+    "itemised_bytes", "started", "commit",
 )  # fmt: skip
 
 
@@ -136,6 +140,7 @@ def runs_csv(panels: Iterable[Panel]) -> str:
                 about_run += (run.spec["seed"], run.run_id, item.initial_task, hardware_of(run).label)
                 totals = (
                     number(run.mean_accuracy),
+                    number(mean_validation(run)),
                     number(run.forgetting),
                     number(run.backward_transfer),
                     number(run.training_seconds_total),
@@ -145,14 +150,14 @@ def runs_csv(panels: Iterable[Panel]) -> str:
                     *(number(run.measures.get(name)) for name in measures),
                 )
                 lines += [
-                    (*about_run, *(_task_value(row, name) for name in TASK_COLUMNS), *totals) for row in run.tasks
+                    (*about_run, *(_task_value(run, row, name) for name in TASK_COLUMNS), *totals) for row in run.tasks
                 ]
     own = (f"measure_{name}" for name in measures)
     return written((*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS, *own), lines)
 
 
-def _task_value(row: TaskRow, name: str) -> object:
-    value = getattr(row, name)
+def _task_value(run: RunRecord, row: TaskRow, name: str) -> object:
+    value = validation_accuracy(run, row) if name == VALIDATION_COLUMN else getattr(row, name)
     return number(value) if isinstance(value, float) else value
 
 

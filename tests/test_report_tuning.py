@@ -21,6 +21,7 @@ from reports.records import load
 from reports.report_error import ReportError
 from reports.tables.tuned_beside_untuned import pairs
 from reports.tuning import in_words, twins
+from reports.validation import mean_validation, validation_accuracy
 from results.schema import RunRecord
 
 TUNING = {
@@ -223,3 +224,76 @@ def test_only_runs_that_differ_in_the_searched_settings_are_twins() -> None:
     ]
     ((_, rivals),) = found(own, *swept, after)
     assert rivals == 1
+
+
+# ---------------------------------------------------------------------- what the search cost
+
+
+def test_cost_with_tuning(tmp_path: Path) -> None:
+    """KSM trains 20 and 24 s, its trials took 90 s: 110 and 114, so 112 ± 12.706205 * 2.828427 / sqrt(2)."""
+    runs = [tuned("ksm", seed, [0.5, 0.6], seconds=[10.0, 10.0 + 4 * seed]) for seed in (0, 1)]
+    runs.append(tuned("piggyback", 0, [0.5, 0.6], took=30.0))
+    runs.append(untuned("ksm", 0, [0.5, 0.6]))
+    build(save(tmp_path / "runs", runs), tmp_path / "report")
+    ranking = {row["Method"]: row for row in rows(tmp_path / "report", "tables/cifar100-20-ranking.csv")}
+    assert float(ranking["KSM"]["Training (seconds)"]) == 22
+    assert float(ranking["KSM"]["With tuning (seconds)"]) == 112
+    assert float(ranking["KSM"]["With tuning (seconds) ±"]) == pytest.approx(25.41241, abs=1e-4)
+    assert float(ranking["Piggyback"]["With tuning (seconds)"]) == 50
+    times = rows(tmp_path / "report", "tables/cifar100-20-training-seconds.csv")
+    totals = {row["column"]: float(row["mean"]) for row in times if row["row"] == "Total with tuning"}
+    assert totals == {"KSM": 112, "Piggyback": 50}
+    (other,) = rows(tmp_path / "report", "tables/cifar100-20-2-ranking.csv")
+    assert "With tuning (seconds)" not in other
+    assert all(
+        row["row"] != "Total with tuning"
+        for row in rows(tmp_path / "report", "tables/cifar100-20-2-training-seconds.csv")
+    )
+
+
+# ---------------------------------------------------------------------- validation beside test accuracy
+
+
+def curve(phase: str, *values: float | None) -> list[dict[str, Any]]:
+    """Points with these validation accuracies."""
+    return [
+        {"phase": phase, "epoch": epoch, "lr": 1e-3, "loss": 1.0, "train": 0.5, "validation": value}
+        for epoch, value in enumerate(values, start=1)
+    ]
+
+
+def test_validation_accuracy_of_what_was_kept() -> None:
+    best = untuned("ksm", 0, [0.5, 0.6], curve=curve("train", 0.7, 0.9, 0.8))
+    assert [validation_accuracy(best, row) for row in best.tasks] == [0.9, 0.9]
+    assert mean_validation(best) == 0.9
+    cut = untuned("packnet", 0, [0.5], curve=curve("train", 0.9) + curve("retrain", 0.6, 0.7))
+    assert mean_validation(cut) == 0.7, "of the last phase, not of the network before the cut"
+    back = untuned("cpg", 0, [0.5], curve=curve("train", 0.9) + curve("prune", 0.7))
+    assert mean_validation(back) is None
+    assert mean_validation(untuned("ksm", 0, [0.5])) is None
+    assert mean_validation(untuned("ksm", 0, [0.5], curve=curve("train", None))) is None
+
+
+def test_the_task_1_network_counts_with_its_own_curve() -> None:
+    run = untuned("ksm", 0, [0.5, 0.6], seconds=[None, 10.0], task1=3.0, curve=curve("train", 0.9))
+    bare = [dataclasses.replace(row, curve=()) if number == 0 else row for number, row in enumerate(run.tasks)]
+    run = dataclasses.replace(run, tasks=tuple(bare))
+    assert mean_validation(run) is None, "its curve is not in the record"
+    points = [{"phase": "train", "selection": 0.4}, {"phase": "train", "selection": 0.5}]
+    network = {**(run.task1_network or {}), "curve": points}
+    assert mean_validation(dataclasses.replace(run, task1_network=network)) == pytest.approx(0.7)
+    on_test = dataclasses.replace(run, task1_network=network, spec=run.spec | {"selection": "legacy-test"})
+    assert mean_validation(on_test) is None
+
+
+def test_validation_stands_beside_test_accuracy(tmp_path: Path) -> None:
+    runs = [untuned("ksm", seed, [0.5, 0.6], curve=curve("train", 0.7, 0.8 + 0.1 * seed)) for seed in (0, 1)]
+    runs.append(untuned("piggyback", 0, [0.5, 0.6]))
+    built = build(save(tmp_path / "runs", runs), tmp_path / "report")
+    ranking = {row["Method"]: row for row in rows(tmp_path / "report", "tables/cifar100-20-ranking.csv")}
+    assert float(ranking["KSM"]["Validation (percent)"]) == pytest.approx(85)
+    assert ranking["Piggyback"]["Validation (percent)"] == ""
+    found = [(row["method"], row["validation_accuracy"], row["mean_validation_accuracy"])
+             for row in rows(tmp_path / "report", "runs.csv")]  # fmt: skip
+    assert found == [("piggyback", "", "")] * 2 + [("ksm", "0.8", "0.8")] * 2 + [("ksm", "0.9", "0.9")] * 2
+    assert "Validation: accuracy on the held-out images" in built.index.read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -15,7 +15,8 @@ from reports.tables.grid import per_seed_mean
 from reports.tables.model_size import MIB
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from reports.timing_caveats import caveats_in_brief
-from results.schema import FROM_SCRATCH
+from reports.validation import REMARK, mean_validation, task1_curve
+from results.schema import FROM_SCRATCH, RunRecord
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Ranked:
     accuracy: Interval
     best: bool  #: no other has a better mean
     behind_best: Difference | None  #: this minus the best, paired; None for the best itself or without shared seeds
+    validation: Interval | None  #: accuracy of the kept epochs on validation images; see ``reports.validation``
     last_epoch: Interval | None  #: accuracy without choosing an epoch on the test set; see ``without_choosing``
     forgetting: Interval | None
     backward_transfer: Interval | None
@@ -33,6 +35,7 @@ class Ranked:
     seconds: Interval | None  #: training seconds in total on the panel's main hardware
     networks: Interval | None  #: those of the runs whose networks it starts from, there; None: it trains by itself
     in_all: Interval | None  #: both together
+    with_tuning: Interval | None  #: the same and what the method's trials took; None for untuned settings
     size: Interval | None  #: itemised bytes
     parameters: int | None
 
@@ -68,6 +71,7 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 accuracy=accuracy,
                 best=item is order[0],
                 behind_best=None if item is order[0] else paired_difference(item.accuracy, order[0].accuracy),
+                validation=mean_interval(_by_seed(item.runs, mean_validation).values()),
                 last_epoch=without_choosing(item) if panel.setting.get("selection") == "legacy-test" else None,
                 forgetting=_over_seeds(item, "forgetting"),
                 backward_transfer=_over_seeds(item, "backward_transfer"),
@@ -75,6 +79,7 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 seconds=_over_seeds(item, "training_seconds_total", hardware),
                 networks=mean_interval(item.networks_seconds(hardware).values()) if hardware else None,
                 in_all=mean_interval(item.seconds_in_all(hardware).values()) if hardware else None,
+                with_tuning=mean_interval(with_tuning(item, hardware).values()),
                 size=mean_interval(_sizes(item).values()),
                 parameters=next((run.trainable_parameters for run in item.runs if run.trainable_parameters), None),
             )
@@ -95,7 +100,7 @@ def without_choosing(item: Configuration) -> Interval | None:
             if any(point.phase == "prune" for point in row.curve):
                 return None
             if row.status == TASK_1_NETWORK:
-                ends.append(((run.task1_network or {}).get("curve") or [{}])[-1].get("selection"))
+                ends.append((task1_curve(run) or [{}])[-1].get("selection"))
             else:
                 ends.append(row.curve[-1].test if row.curve else None)
         known = [end for end in ends if isinstance(end, int | float)]
@@ -111,15 +116,19 @@ def ranking_sheet(panel: Panel) -> Sheet:
     hardware = main_hardware(panel)
     has_scratch = any(item.transfer for item in ranked)
     has_last = any(item.last_epoch for item in ranked)
+    has_validation = any(item.validation for item in ranked)
+    has_tuning = any(item.with_tuning for item in ranked)
     headings = [
         Heading("Method", numeric=False),
         Heading("Accuracy", "percent"),
+        *([Heading("Validation", "percent")] if has_validation else []),
         *([Heading("Last epoch", "percent")] if has_last else []),
         Heading("To the best", "points"),
         Heading("Forgetting", "points"),
         Heading("Backward transfer", "points"),
         *([Heading("To scratch", "points")] if has_scratch else []),
         Heading("Training", "seconds"),
+        *([Heading("With tuning", "seconds")] if has_tuning else []),
         Heading("Size", "MiB"),
         Heading("Trainable", "parameters"),
         Heading("Seeds"),
@@ -132,6 +141,8 @@ def ranking_sheet(panel: Panel) -> Sheet:
         if any(item.behind_best and not item.behind_best.below(0) for item in ranked)
         else []
     )
+    if has_validation:
+        remarks.append(REMARK)
     if has_last:
         remarks.append(
             "Last epoch: what each task had without choosing its epoch on the test set; the network that it started "
@@ -147,25 +158,35 @@ def ranking_sheet(panel: Panel) -> Sheet:
             "(+ …): what the networks of another run took, from which the method starts; it trains nothing itself. A "
             "question mark: they were trained on other hardware."
         )
+    if has_tuning:
+        remarks.append(
+            "With tuning: the same and what all trials of the method took, evaluation and loading among it; that is "
+            "paid once, whatever the number of seeds."
+        )
+    shown = [has_validation, has_last, has_scratch, has_tuning]
     return Sheet(
         key=f"{panel.slug}-ranking",
         title="Ranking",
         caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds. {tuning.in_words(panel)}",
         headings=tuple(headings),
-        lines=tuple(_line(panel, item, has_scratch, has_last) for item in ranked),
+        lines=tuple(_line(panel, item, *shown) for item in ranked),
         remarks=(*soundness.remarks(panel, [item.configuration for item in ranked]), *remarks),
     )
 
 
-def _line(panel: Panel, item: Ranked, has_scratch: bool, has_last: bool) -> Line:
+def _line(
+    panel: Panel, item: Ranked, has_validation: bool, has_last: bool, has_scratch: bool, has_tuning: bool
+) -> Line:
     entries = [
         _accuracy(panel, item),
+        *([interval_entry(item.validation, 100, 1)] if has_validation else []),
         *([interval_entry(item.last_epoch, 100, 1)] if has_last else []),
         _behind(item),
         interval_entry(item.forgetting, 100, 1),
         interval_entry(item.backward_transfer, 100, 1),
         *([points_entry(item.transfer)] if has_scratch else []),
         _seconds(item),
+        *([interval_entry(item.with_tuning)] if has_tuning else []),
         interval_entry(item.size, 1 / MIB),
         missing() if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
         Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
@@ -199,8 +220,21 @@ def _behind(item: Ranked) -> Entry:
 
 def _over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:
     runs = item.runs if hardware is None else item.on(hardware)
-    by_seed = {run.spec["seed"]: getattr(run, name) for run in runs if getattr(run, name) is not None}
-    return mean_interval(by_seed.values())
+    return mean_interval(_by_seed(runs, lambda run: getattr(run, name)).values())
+
+
+def _by_seed(runs: Iterable[RunRecord], value: Callable[[RunRecord], float | None]) -> dict[int, float]:
+    return {run.spec["seed"]: number for run in runs if (number := value(run)) is not None}
+
+
+def with_tuning(item: Configuration, hardware: Hardware | None) -> dict[int, float]:
+    """Training seconds of a run on ``hardware`` and those of its method's trials, by seed; empty if not both known."""
+
+    def total(run: RunRecord) -> float | None:
+        trials, training = tuning.tuning_seconds(run), run.training_seconds_total
+        return None if trials is None or training is None else training + trials
+
+    return _by_seed(item.runs if hardware is None else item.on(hardware), total)
 
 
 def _sizes(item: Configuration) -> Mapping[int, float]:

@@ -11,6 +11,7 @@ from reports.naming import slug, task_title
 from reports.numbers import decimals_for
 from reports.setting import departure_remark, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.tables.ranking import with_tuning
 from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
 
@@ -26,6 +27,7 @@ BACKBONE = Axis(
 )
 NETWORKS = Axis("networks", "Networks it starts from", summary=True, ranked=False)
 ALL_TOGETHER = Axis("with-networks", "Total with them", summary=True, ranked=False)
+TUNED_TOTAL = Axis("with-tuning", "Total with tuning", summary=True, ranked=False)
 NOT_TRAINED = ("the shared task-1 network, whose time is a row of its own", "shared network")
 
 
@@ -66,6 +68,9 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
             columns.append(Axis(item.label, item.label, method=item.facts.title))
             _fill(cells, panel, columns[-1].key, item.method, seconds, common, task1_seconds(item, hardware))
             networks |= _with_networks(cells, columns[-1].key, item, hardware)
+            cells[TUNED_TOTAL.key, columns[-1].key] = Cell(
+                with_tuning(item, hardware), None, "all trials of the method, and one run"
+            )
     present = {item.method for item in panel.configurations if item.training_seconds(hardware)}
     absent = [method for method in panel.paper.methods if method not in present]
     if table:
@@ -85,7 +90,14 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
         row_title="Task",
         unit="seconds",
         decimals=min(decimals_for(smallest), 2),
-        rows=(*rows, MEAN, TOTAL, *((NETWORKS, ALL_TOGETHER) if networks else ()), BACKBONE),
+        rows=(
+            *rows,
+            MEAN,
+            TOTAL,
+            *((NETWORKS, ALL_TOGETHER) if networks else ()),
+            *([TUNED_TOTAL] if panel.tuned else []),
+            BACKBONE,
+        ),
         columns=tuple(columns),
         cells=cells,
         higher_is_better=False,
