@@ -28,6 +28,7 @@ from reports.tables.ranking import ranking_sheet
 from reports.tables.sheet import Sheet
 from reports.tables.step_sheet import method_of, steps_sheet
 from reports.tables.tuned_beside_untuned import tuned_beside_untuned
+from reports.trials import with_trials
 from results.atomic import write_text
 from results.temporary import sweep_below
 
@@ -69,8 +70,9 @@ def build_records(loaded: Loaded, out: Path, steps: Sequence[Steps] = (), unread
 
 
 def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out: Path) -> Built:
-    methods = Methods(loaded.all)
+    methods = Methods([*loaded.all, *loaded.trials])
     panels, repeated = group(loaded.finished, methods)
+    panels = with_trials(panels, loaded.trials)
     left_out = loaded.left_out + repeated + unread
     checked = [(panel, check_claims(panel, CLAIMS)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)

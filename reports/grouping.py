@@ -40,6 +40,7 @@ class Panel:
     tasks: tuple[TaskRef, ...]  #: in the scenario's own order
     everything: tuple[Configuration, ...]  #: all configurations, every initial task
     methods: Methods  #: of the whole report
+    trials: tuple[RunRecord, ...] = ()  #: of ``tune``, in this setting: in no table, see ``reports.trials``
 
     @property
     def tuned(self) -> bool:
@@ -54,7 +55,8 @@ class Panel:
     @cached_property
     def looks(self) -> tuple[Look, ...]:
         """How its methods are drawn, those that the paper alone has among them."""
-        return self.methods.looks([*(item.method for item in self.everything), *self.paper.drawn])
+        tried = (str(run.spec.get("method")) for run in self.trials)
+        return self.methods.looks([*(item.method for item in self.everything), *tried, *self.paper.drawn])
 
     @cached_property
     def initial_task(self) -> int:

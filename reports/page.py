@@ -40,6 +40,7 @@ class FigureView:
     caption: str
     svg: Markup
     files: tuple[str, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True)

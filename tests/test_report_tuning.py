@@ -14,12 +14,15 @@ from report_records import record, save
 
 import benchmark as mb
 from benchmark.errors import RequestError
+from methods.registry import METHODS
+from methods.settings import MaskedSettings
 from reports.build import build
 from reports.grouping import group
 from reports.numbers import duration
 from reports.records import load
 from reports.report_error import ReportError
 from reports.tables.tuned_beside_untuned import pairs
+from reports.trials import searches, with_trials
 from reports.tuning import in_words, twins
 from reports.validation import mean_validation, validation_accuracy
 from results.schema import RunRecord
@@ -297,3 +300,75 @@ def test_validation_stands_beside_test_accuracy(tmp_path: Path) -> None:
              for row in rows(tmp_path / "report", "runs.csv")]  # fmt: skip
     assert found == [("piggyback", "", "")] * 2 + [("ksm", "0.8", "0.8")] * 2 + [("ksm", "0.9", "0.9")] * 2
     assert "Validation: accuracy on the held-out images" in built.index.read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------- accuracy against rate
+
+
+def _trials() -> list[RunRecord]:
+    """Trial 0 at 1e-4; 3e-4 is what the tuned runs have; of three pruned ones one went on after its first task."""
+    early = {"accuracies": [0.4]}
+    return [
+        trial("ksm", 0, 1e-4, 0.8), trial("ksm", 1, 3e-4, 0.9, "cosine"), trial("ksm", 2, 1e-3, 0.7, "cosine"),
+        trial("ksm", 3, 2e-5, 0.4, **early), trial("ksm", 4, 3e-5, 0.4, **early),
+        trial("ksm", 5, 1e-3, 0.4, "cosine", **early),
+        trial("ksm", 6, 5e-3, 0.4, status="failed", error="boom", accuracies=[0.4, 0.4]),
+    ]  # fmt: skip
+
+
+def _searched(*runs: RunRecord) -> Any:
+    panels, _ = group([run for run in runs if not run.is_trial])
+    return with_trials(panels, [run for run in runs if run.is_trial])
+
+
+def test_what_trials_tried_and_reached() -> None:
+    (panel,) = _searched(tuned("ksm", 0, [0.6, 0.6, 0.6]), *_trials())
+    (search,) = searches(panel)
+    assert (search.axis, search.tasks) == ("settings.lr", 2)
+    assert search.own_rate == pytest.approx(1e-4), "the middle of 1e-05 to 0.001"
+    found = [(one.rate, one.status, one.score, one.own, one.chosen) for one in search.trials]
+    assert found == [
+        (2e-5, "given up early", None, False, False), (3e-5, "given up early", None, False, False),
+        (1e-4, "finished", 0.8, True, False), (3e-4, "finished", 0.9, False, True),
+        (1e-3, "finished", 0.7, False, False), (5e-3, "failed", None, False, False),
+    ]  # fmt: skip
+    assert search.varied == ("settings.lr", "settings.schedule")
+
+
+def test_trials_go_to_the_tuned_runs_of_their_setting() -> None:
+    runs = [untuned(name, 0, [0.5, 0.6]) for name in ("ksm", "piggyback")] + [tuned("ksm", 0, [0.6, 0.6])]
+    other = trial("ksm", 9, 1e-2, 0.5)
+    other = dataclasses.replace(other, spec=other.spec | {"train_limit": 50})
+    panels = _searched(*runs, *_trials(), other)
+    assert [(panel.tuned, len(panel.trials)) for panel in panels] == [(False, 0), (True, 7)]
+    (panel,) = _searched(*runs[:2], *_trials())
+    assert len(panel.trials) == 7, "nothing was run with tuned settings yet"
+
+
+def test_without_tuned_runs_the_card_says_what_was_searched_and_its_own_rate() -> None:
+    own = METHODS["ksm"].settings
+    assert isinstance(own, MaskedSettings)
+    rates = [own.lr, own.lr * 3, own.lr / 3]
+    (panel,) = _searched(untuned("ksm", 0, [0.5, 0.6]), *(trial("ksm", n, rate, 0.5) for n, rate in enumerate(rates)))
+    (search,) = searches(panel)
+    assert (search.axis, search.own_rate) == ("settings.lr", own.lr)
+    assert [one.own for one in search.trials] == [False, True, False]
+    (panel,) = _searched(untuned("mine", 0, [0.5, 0.6]), trial("mine", 0, 1e-4, 0.5), trial("mine", 1, 1e-3, 0.6))
+    (search,) = searches(panel)
+    assert (search.axis, search.own_rate) == ("settings.lr", None)
+    (panel,) = _searched(untuned("mine", 0, [0.5, 0.6]), trial("mine", 0, 1e-4, 0.5))
+    assert searches(panel) == (), "one trial is no picture"
+
+
+def test_accuracy_against_rate_is_drawn_with_its_data(tmp_path: Path) -> None:
+    save(tmp_path / "tune", _trials())
+    built = build(save(tmp_path / "runs", [tuned("ksm", 0, [0.6, 0.6])]), tmp_path / "report")
+    assert "cifar100-20-rates" in built.figures
+    found = rows(tmp_path / "report", "figures/cifar100-20-rates.csv")
+    assert [row["validation_accuracy"] for row in found] == ["", "", "0.8", "0.9", "0.7", ""]
+    assert [row["protocol"] for row in found].index("yes") == 2
+    assert [row["chosen"] for row in found].index("yes") == 3
+    assert found[3]["settings"] == "settings.lr=0.0003; settings.schedule=cosine"
+    text = built.index.read_text(encoding="utf-8")
+    assert "Crosses at the lower edge: 2 given up after fewer tasks and 1 failed." in text
+    assert 'href="figures/cifar100-20-rates.csv"' in text

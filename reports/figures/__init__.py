@@ -11,7 +11,17 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from reports.figures import canvas, curves, forgetting, initial, mask_layers, matrix, tradeoff, training_cost
+from reports.figures import (
+    canvas,
+    curves,
+    forgetting,
+    initial,
+    mask_layers,
+    matrix,
+    sensitivity,
+    tradeoff,
+    training_cost,
+)
 from reports.grouping import Panel
 from reports.page import FigureView
 
@@ -19,6 +29,7 @@ from reports.page import FigureView
 KINDS = (
     training_cost.training_cost,
     tradeoff.tradeoff,
+    sensitivity.sensitivity,
     matrix.accuracy_matrices,
     forgetting.forgetting,
     curves.learning_curves,

@@ -58,6 +58,8 @@ class Drawing:
     caption: str
     alt: str  #: what somebody who cannot see the figure should know, numbers included
     figure: Figure
+    csv: str = ""  #: its data, where no table of the report has them
+    folded: bool = False  #: shown when a reader asks for it
 
 
 @contextmanager
@@ -113,7 +115,7 @@ def name_tasks(axis: Axes, names: Sequence[str], positions: Sequence[float]) -> 
 
 
 def save(drawing: Drawing, folder: Path, prefix: str, looks: Iterable[Look] = ()) -> FigureView:
-    """Write SVG, PNG and PDF into ``folder`` and return the figure for the page; ``looks`` are of the methods in it.
+    """Write SVG, PNG, PDF and data into ``folder``; returns the figure for the page. ``looks``: of the methods in it.
 
     The canvases are asked to print directly: ``Figure.savefig`` would draw everything twice per format.
     """
@@ -131,8 +133,11 @@ def save(drawing: Drawing, folder: Path, prefix: str, looks: Iterable[Look] = ()
         FigureCanvasAgg(figure).print_png(path, metadata={"Software": "maskbench"})  # type: ignore[no-untyped-call]
     with replacing(folder / f"{drawing.key}.pdf") as path:
         FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})  # type: ignore[no-untyped-call]
-    files = tuple(f"{prefix}/{drawing.key}.{suffix}" for suffix in ("svg", "png", "pdf"))
-    return FigureView(drawing.key, drawing.title, drawing.caption, inline(svg, drawing, looks), files)
+    if drawing.csv:
+        write_text(folder / f"{drawing.key}.csv", drawing.csv)
+    suffixes = ("svg", "png", "pdf", *(("csv",) if drawing.csv else ()))
+    files = tuple(f"{prefix}/{drawing.key}.{suffix}" for suffix in suffixes)
+    return FigureView(drawing.key, drawing.title, drawing.caption, inline(svg, drawing, looks), files, drawing.folded)
 
 
 def inline(svg: str, drawing: Drawing, looks: Iterable[Look] = ()) -> Markup:
