@@ -159,7 +159,7 @@ def _panel(
     tables += [write_grid(ablation, out)] if ablation else []
     return page.PanelView(
         key=panel.slug,
-        title=panel.title,
+        title=panel.title + (", tuned" if panel.tuned else ""),
         setting=panel.describe(),
         notices=_panel_notices(panel),
         ranking=write_sheet(ranking_sheet(panel), out),

@@ -59,6 +59,11 @@ class PanelView:
     beside: tuple[TableView, ...] = ()  #: tuned beside untuned, on the first of the two panels
 
     @property
+    def folded(self) -> tuple[FigureView, ...]:
+        """Figures that are shown when a reader asks for them."""
+        return tuple(figure for figure in self.figures if figure.folded)
+
+    @property
     def away(self) -> bool:
         """Some claim is judged on runs that were trained otherwise than the paper's."""
         return any(item.away for item in self.claims)

@@ -155,7 +155,7 @@ def test_what_was_left_out_or_failed_is_said(built: Built) -> None:
 def test_every_figure_and_table_is_there_in_every_format(built: Built) -> None:
     folder = built.index.parent
     kinds = ("training-cost", "tradeoff", "accuracy-matrix", "forgetting", "learning-curves", "initial-tasks-spread",
-             "mask-ratios")  # fmt: skip
+             "mask-ratios", "equal-budgets", "profiles")  # fmt: skip
     assert built.figures == tuple(f"cifar100-20-{kind}" for kind in kinds)
     for figure in built.figures:
         assert all(
@@ -201,7 +201,7 @@ def test_accessible_structure(page: Page) -> None:
     for attributes in page.all("svg"):
         assert attributes["role"] == "img"
         assert set((attributes["aria-labelledby"] or "").split()) <= set(ids)
-    assert len(page.all("desc")) == len(page.all("svg")) == 7
+    assert len(page.all("desc")) == len(page.all("svg")) == 9
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))

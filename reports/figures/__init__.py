@@ -12,12 +12,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from reports.figures import (
+    budget_curves,
     canvas,
     curves,
     forgetting,
     initial,
     mask_layers,
     matrix,
+    profiles,
     sensitivity,
     tradeoff,
     training_cost,
@@ -35,6 +37,8 @@ KINDS = (
     curves.learning_curves,
     initial.initial_tasks,
     mask_layers.mask_ratios,
+    budget_curves.budget_curves,
+    profiles.profiles,
 )
 
 #: From so many figures on, a second process draws half of them.

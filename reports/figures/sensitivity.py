@@ -45,7 +45,7 @@ def sensitivity(panel: Panel) -> list[Drawing]:
     for row in range(down):
         axes[row * across].set_ylabel("Validation accuracy\nin percent")
     handles = _handles(found, fills)
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(3 if across > 2 else 2, len(handles)))
+    figure.legend(handles=handles, loc="outside lower left", ncols=4 if across > 2 else 2)
     return [
         Drawing(
             key=f"{panel.slug}-rates",

@@ -160,8 +160,8 @@ def ranking_sheet(panel: Panel) -> Sheet:
         )
     if has_tuning:
         remarks.append(
-            "With tuning: the same and what all trials of the method took, evaluation and loading among it; that is "
-            "paid once, whatever the number of seeds."
+            "With tuning: training and all trials of the method, evaluation and loading included; trials are paid for "
+            "once, whatever the number of seeds."
         )
     shown = [has_validation, has_last, has_scratch, has_tuning]
     return Sheet(
