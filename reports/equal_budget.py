@@ -1,7 +1,8 @@
 """Accuracy at equal budgets, read from the learning curves: after so many epochs, and after so many seconds, of a task.
 
 What counts is what a task has reached by then: the best held-out accuracy of the phase under way, since the best epoch
-is what is kept. Where a phase of cutting follows, its network replaces the one before.
+is what is kept. Retraining after a cut replaces the network before it; a method that tries cuts and goes back where
+they cost too much (CPG's pruning) counts with the best of all its phases.
 """
 
 from __future__ import annotations
@@ -87,15 +88,16 @@ def _learned(panel: Panel, item: Configuration) -> Iterator[Learned]:
 
 
 def _reached(row: TaskRow) -> tuple[NDArray[np.float64], str]:
-    """Best held-out accuracy so far of the phase under way, after every epoch; empty where an epoch has none."""
+    """Best held-out accuracy so far, after every epoch, and of which images; empty where an epoch has none."""
     points = [point for point in row.curve if point.phase in TRAINING_PHASES]
     on = "test" if all(point.validation is None for point in points) else "validation"
     values = [getattr(point, on) for point in points]
     if None in values:
         return np.empty(0), on
+    goes_back = any(point.phase == "prune" for point in points)
     found: list[float] = []
     for place, (point, value) in enumerate(zip(points, values, strict=True)):
-        same = place > 0 and points[place - 1].phase == point.phase
+        same = place > 0 and (goes_back or points[place - 1].phase == point.phase)
         found.append(max(found[-1], value) if same else value)
     return np.array(found, dtype=np.float64), on
 

@@ -68,6 +68,11 @@ def test_a_network_that_was_cut_replaces_the_one_before() -> None:
     assert found is not None
     (packnet,) = [one for one in found.epochs if one.item.method == "packnet"]
     assert packnet.accuracy.tolist() == [0.8, 0.9, 0.6, 0.7, 0.7]
+    tried = record("cpg", 0, [0.5, 0.6], curve=curve(("train", [0.8, 0.9]), ("prune", [0.6]), ("retrain", [0.7])))
+    found = equal_budgets(panel_of(ksm(), tried))
+    assert found is not None
+    (cpg,) = [one for one in found.epochs if one.item.method == "cpg"]
+    assert cpg.accuracy.tolist() == [0.8, 0.9, 0.9, 0.9], "it goes back where a cut costs too much"
 
 
 def test_means_are_over_the_tasks_that_all_trained_and_over_seeds() -> None:
@@ -123,4 +128,4 @@ def test_curves_on_test_images_say_so(tmp_path: Path) -> None:
     spec = {"selection": "legacy-test"}
     runs = [run(curve=curve(("train", [0.5, 0.7]), on="test"), spec=spec) for run in (ksm, piggyback)]
     built = build(save(tmp_path / "runs", runs), tmp_path / "report")
-    assert "Accuracy on test images (test images where the epoch was chosen on them)" in built.index.read_text()
+    assert "Accuracy on test images, on which epochs were chosen, that a task has reached" in built.index.read_text()

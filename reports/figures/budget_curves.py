@@ -65,10 +65,11 @@ def _span(budgets: Sequence[Budget]) -> float:
 
 def _caption(found: Budgets) -> str:
     tasks = len(found.tasks)
-    images = " (test images where the epoch was chosen on them)" if "test" in found.on else ""
+    test = ", on which epochs were chosen," if found.on == ("test",) else " (on which epochs were chosen)"
+    images = " or ".join(f"{name} images{test if name == 'test' else ''}" for name in reversed(found.on))
     return (
-        f"Accuracy on {' or '.join(found.on)} images{images} that a task has reached after so many epochs, and after "
-        "so many training seconds: the best epoch so far of the phase under way, mean over the "
+        f"Accuracy on {images} that a task has reached after so many epochs, and after so many training seconds: the "
+        "best so far of the phase under way (for a method that prunes and goes back: of all), mean over the "
         f"{tasks} task{'' if tasks == 1 else 's'} that every method trained, and over seeds. A mark ends the training "
         "of a method's longest task; dotted is what it stopped with. A task's epochs count as equally long"
     )
