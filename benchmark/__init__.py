@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.api import Results, check, load_task, read, report, run
+    from benchmark.api import Results, check, load_task, read, report, run, tune
     from benchmark.errors import RequestError
 
-__all__ = ["RequestError", "Results", "check", "load_task", "read", "report", "run"]
+__all__ = ["RequestError", "Results", "check", "load_task", "read", "report", "run", "tune"]
 
 
 def __getattr__(name: str) -> Any:

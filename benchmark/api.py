@@ -153,6 +153,53 @@ def run(
     return Results(tuple(record for record in found if record is not None))
 
 
+def tune(
+    scenario: str | Path = "digits",
+    methods: str | Iterable[str] | None = None,
+    *,
+    trials: int = 8,
+    out: str | Path = "tuned.yaml",
+    prune: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Find settings by trials on validation images, the same number for every method, and write them into ``out``.
+
+    Args:
+        trials: of every method, the protocol's own settings among them.
+        out: a YAML file, which ``run(..., tuned=out)`` takes.
+        prune: try one task first; the worse half of the trials goes no further.
+        settings, options: as for ``run``.
+
+    Returns:
+        The content of ``out``: ``["methods"][NAME]`` has ``settings``, ``trial``, ``validation``, ``untuned``, ….
+
+    Raises:
+        RequestError: the request is wrong, the data is missing, or every trial of a method failed.
+        KeyboardInterrupt: stopped; the same call goes on from there.
+    """
+    from benchmark.execute.sweep import STOPPED
+    from benchmark.plan.request import request_of
+    from benchmark.scenarios.loader import load_scenario
+    from benchmark.tuning.ledger import require_optuna
+    from benchmark.tuning.search import carry_out, count_of, search_of
+    from benchmark.tuning.tuned_file import content_of, require_place
+
+    if "dry_run" in options:
+        raise RequestError("dry_run is an option of the command line only.")
+    given = {"scenario": str(scenario), "methods": methods, "settings": settings}
+    request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
+    search = search_of(request, load_scenario(request.scenario), count_of(trials))
+    require_optuna()
+    require_place(Path(out))
+    code = carry_out(search, Path(out), prune)
+    if code == STOPPED:
+        raise KeyboardInterrupt
+    if code:
+        raise RequestError(f"Every trial of a method failed; their records in {search.request.results} say why.")
+    return content_of(Path(out))
+
+
 def read(*folders: str | Path) -> Results:
     """The records below results folders, each run once; trials of ``tune`` beside them are in ``trials``.
 

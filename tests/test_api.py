@@ -374,3 +374,22 @@ def test_smoke_from_the_wheel_alone(tmp_path: Path) -> None:
 
 def _environment(path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(path), "PYTHONSAFEPATH": "1"}
+
+
+def test_tune_returns_what_it_writes_and_runs_take_it(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    out, options = tmp_path / "tuned.yaml", {**QUICK, "results": tmp_path / "runs"}
+    found = mb.tune("digits", "head-only", trials=2, out=out, **options)
+    own = found["methods"]["head-only"]
+    assert (own["trials"], found["tasks"], found["epochs"]) == (2, 2, 2)
+    assert own["validation"] >= own["untuned"]
+    results = mb.run("digits", "head-only", tuned=out, **options)
+    (record,) = results.records
+    assert record.spec["tuning"]["validation"] == own["validation"]
+    read = mb.read(tmp_path / "runs")
+    assert (len(read.records), len(read.trials)) == (1, 2)
+    assert "Tuned with 2 trials on validation images of 2 tasks" in read.report(tmp_path / "page").read_text()
+    with pytest.raises(mb.RequestError, match="--trials 0 must be a whole number"):
+        mb.tune(trials=0)
+    with pytest.raises(mb.RequestError, match="must be the name of a YAML file"):
+        mb.tune(out=tmp_path / "tuned.txt", **options)

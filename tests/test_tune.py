@@ -22,10 +22,10 @@ from benchmark.plan.planning import planned
 from benchmark.plan.request import Request
 from benchmark.scenarios.contract import Split
 from benchmark.scenarios.loader import load_scenario
-from benchmark.tune import tuned_file
-from benchmark.tune.ledger import Outcome
-from benchmark.tune.proposals import Axis, axes, proposal
-from benchmark.tune.search import _best, _lower_half, carry_out, search_of
+from benchmark.tuning import tuned_file
+from benchmark.tuning.ledger import Outcome
+from benchmark.tuning.proposals import Axis, axes, proposal
+from benchmark.tuning.search import _best, _lower_half, carry_out, search_of
 from methods.registry import METHODS
 from methods.space import usual_space
 from results.locations import trials_folder
@@ -98,8 +98,8 @@ def test_ties_go_to_the_lower_number_and_pruned_trials_win_nothing() -> None:
 def test_the_lower_half_goes_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     search = search_of(Request(methods=("head-only",)), load_scenario("digits"), 5)
     scores = {trial.first.run_id: score for trial, score in zip(search.trials, (0.1, 0.8, 0.8, 0.3, None), strict=True)}
-    monkeypatch.setattr("benchmark.tune.search._record", lambda search, spec: spec.run_id)
-    monkeypatch.setattr("benchmark.tune.search._score", scores.__getitem__)
+    monkeypatch.setattr("benchmark.tuning.search._record", lambda search, spec: spec.run_id)
+    monkeypatch.setattr("benchmark.tuning.search._score", scores.__getitem__)
     # 0.8, 0.8, 0.3 stay; of 0.1 and the failed one trial 0 stays all the same
     assert _lower_half(search, "head-only") == [4]
 

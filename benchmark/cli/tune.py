@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from benchmark.cli.command_line import DRY_RUN, add_config, add_options, request_of
-from benchmark.errors import RequestError
 
 EPILOGUE = """\
 Every method gets as many trials as the others, over a space of as many dimensions: rates on a log scale around the
@@ -50,10 +49,11 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong or the data missing.
     """
     from benchmark.scenarios.loader import load_scenario
-    from benchmark.tune.ledger import require_optuna
-    from benchmark.tune.search import carry_out, search_of
+    from benchmark.tuning.ledger import require_optuna
+    from benchmark.tuning.search import TRIALS, carry_out, count_of, search_of
+    from benchmark.tuning.tuned_file import require_place
 
-    trials = _count(args.trials)
+    trials = TRIALS if args.trials is None else count_of(args.trials)
     out = Path("tuned.yaml") if args.out is None else args.out
     request = request_of(args)
     scenario = load_scenario(request.scenario)
@@ -64,22 +64,5 @@ def run(args: argparse.Namespace) -> int:
         print_plan(search.request, scenario, [trial.spec for trial in search.trials])
         return 0
     require_optuna()
-    if not str(out) or out.suffix not in (".yaml", ".yml"):
-        raise RequestError(f"--out {out} must be the name of a YAML file, such as tuned.yaml.")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise RequestError(
-            f"--out {out} cannot be written: {'it is a' if out.is_dir() else 'there is no such'} folder."
-        )
+    require_place(out)
     return carry_out(search, out, args.prune)
-
-
-def _count(given: str | None) -> int:
-    if given is None:
-        return 8
-    try:
-        count = int(given)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= 1000:
-        raise RequestError(f"--trials {given} must be a whole number from 1 to 1000.")
-    return count

@@ -22,7 +22,7 @@ from methods.registry import METHODS, reference
 from methods.settings import MaskedSettings
 
 if TYPE_CHECKING:
-    from benchmark.tune.tuned_file import Tuned
+    from benchmark.tuning.tuned_file import Tuned
 
 
 def weights_sha256(request: Request, scenario: Scenario) -> str | None:
@@ -71,7 +71,7 @@ def with_tuned_methods(request: Request) -> Request:
     """Where ``--tuned`` is given and no method is named: the file's. Raises RequestError."""
     if request.tuned is None or request.methods != DEFAULT_METHODS:
         return request
-    from benchmark.tune.tuned_file import read
+    from benchmark.tuning.tuned_file import read
 
     return dataclasses.replace(request, methods=tuple(read(request.tuned).chosen))
 
@@ -80,7 +80,7 @@ def tuned_settings(request: Request, scenario: Scenario) -> Tuned | None:
     """What ``--tuned`` holds for the methods of the request. Raises RequestError: not all of them, or another plan."""
     if request.tuned is None:
         return None
-    from benchmark.tune.tuned_file import read
+    from benchmark.tuning.tuned_file import read
 
     tuned = read(request.tuned)
     tuned.require_fit(request, scenario.name, method_names(request.methods))

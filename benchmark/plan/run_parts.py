@@ -49,7 +49,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a run's settings were chosen: by trials on validation images (``benchmark.tune``)."""
+    """How a run's settings were chosen: by trials on validation images (``benchmark.tuning``)."""
 
     trials: int  #: of this method
     tasks: int  #: that each trial learned

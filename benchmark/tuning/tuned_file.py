@@ -96,6 +96,16 @@ def _word(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+def require_place(path: Path) -> None:
+    """Raises RequestError where the file cannot be written."""
+    if not str(path) or path.suffix not in (".yaml", ".yml"):
+        raise RequestError(f"--out {path} must be the name of a YAML file, such as tuned.yaml.")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise RequestError(
+            f"--out {path} cannot be written: {'it is a' if path.is_dir() else 'there is no such'} folder."
+        )
+
+
 def seconds_path(path: Path) -> Path:
     """Where the trials' seconds lie."""
     return path.with_name(f"{path.stem}.seconds.json")
@@ -111,6 +121,13 @@ def write(path: Path, about: Mapping[str, Any], chosen: Mapping[str, Chosen], se
     write_text(path, HEADING + text)
 
 
+def content_of(path: Path) -> dict[str, Any]:
+    """What the file holds, unchecked. Raises RequestError: it is no YAML with a mapping."""
+    from benchmark.yaml_file import load_mapping
+
+    return dict(load_mapping(path, "The file of tuned settings", ", as 'python -m benchmark tune' writes them"))
+
+
 def read(path: Path) -> Tuned:
     """The file, checked; its settings are checked where they are used.
 
@@ -118,9 +135,8 @@ def read(path: Path) -> Tuned:
         RequestError: it cannot be read, or is no such file.
     """
     from benchmark.plan.overrides import checked
-    from benchmark.yaml_file import load_mapping
 
-    content = load_mapping(path, "The file of tuned settings", ", as 'python -m benchmark tune' writes them")
+    content = content_of(path)
     needed = [item.name for item in dataclasses.fields(Tuned) if item.name not in ("chosen", "seconds")]
     if lacking := [name for name in needed if name not in content]:
         raise RequestError(f"{path} is no file of tuned settings: it has no {lacking[0]!r}. Make one with tune --out.")

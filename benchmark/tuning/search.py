@@ -18,9 +18,9 @@ from benchmark.plan.overrides import checked
 from benchmark.plan.planning import plan, require_settings_used, weights_sha256
 from benchmark.plan.request import Request, method_names
 from benchmark.plan.spec import RunSpec
-from benchmark.tune import ledger, tuned_file
-from benchmark.tune.ledger import Outcome
-from benchmark.tune.proposals import Axis, axes, proposal
+from benchmark.tuning import ledger, tuned_file
+from benchmark.tuning.ledger import Outcome
+from benchmark.tuning.proposals import Axis, axes, proposal
 from methods.registry import METHODS
 from results.locations import trials_folder
 from results.schema import VALIDATION
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from benchmark.scenarios.contract import Scenario
     from results.schema import RunRecord
 
-#: tasks that a trial learns unless told otherwise
-TASKS = 3
+#: trials of a method, and tasks that a trial learns, unless told otherwise
+TRIALS, TASKS = 8, 3
+MOST_TRIALS = 1000
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,17 @@ class Search:
     def of(self, method: str) -> list[Trial]:
         """A method's trials, by number."""
         return [trial for trial in self.trials if trial.method == method]
+
+
+def count_of(given: str | int) -> int:
+    """A number of trials. Raises RequestError."""
+    try:
+        count = int(given)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST_TRIALS:
+        raise RequestError(f"--trials {given} must be a whole number from 1 to {MOST_TRIALS}.")
+    return count
 
 
 def search_of(request: Request, scenario: Scenario, count: int) -> Search:

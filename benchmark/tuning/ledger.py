@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import RequestError
-from benchmark.tune.proposals import Axis
+from benchmark.tuning.proposals import Axis
 
 
 @dataclass(frozen=True)
