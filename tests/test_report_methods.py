@@ -35,7 +35,7 @@ CURVE = [{"phase": "train", "epoch": e, "lr": 1e-3, "loss": 1 / e, "train": 1 - 
 MASKS = [(task, f"features.{n}", 90 - n, n, 10) for task in CIFAR_TASKS[1:3] for n in range(4)]
 TABLES = ("ranking", "accuracy", "training-seconds", "cost", "size", "size-components", "initial-tasks-{}")
 FIGURES = ("training-cost", "tradeoff", "accuracy-matrix", "forgetting", "learning-curves", "initial-tasks-spread",
-           "mask-ratios")  # fmt: skip
+           "mask-ratios", "profiles")  # fmt: skip
 
 
 def whole(method: str, facts: dict[str, Any] | None = None, start: int = 1) -> list[RunRecord]:
