@@ -17,6 +17,7 @@ from reports.method_facts import MethodFacts
 from reports.specification import canonical, complete, flatten
 from reports.tuning import searched, tuning_of
 from results.schema import RunRecord
+from results.shapes import LARGEST
 
 FINISHED, PRUNED, FAILED = "finished", "given up early", "failed"
 
@@ -152,8 +153,8 @@ def _settings(run: RunRecord) -> dict[str, Any]:
 
 def _axis(method: str, tried: Sequence[Mapping[str, Any]], tuned: Any) -> str | None:
     """The key of the first axis searched: as the tuned runs say, else the method's card, else the first that varies."""
-    if tuned and searched(tuned):
-        return searched(tuned)[0]
+    if tuned and (first := next(iter(searched(tuned)), "")) in {key for settings in tried for key in settings}:
+        return first
     varied = [
         key
         for key in dict.fromkeys(key for settings in tried for key in settings)
@@ -179,11 +180,12 @@ def _rate(settings: Mapping[str, Any], key: str) -> float | None:
 
 def _own_rate(method: str, axis: str, tuned: Any, trials: Sequence[Trial]) -> float | None:
     """The middle of the axis on its log scale, as the tuned runs have it; else the card's, where a trial has it."""
-    if tuned and (bounds := _BOUNDS.fullmatch(tuning_of(tuned)["space"][0])):
+    if tuned and (bounds := _BOUNDS.fullmatch(next(iter(tuning_of(tuned)["space"]), ""))):
         try:
-            return math.sqrt(float(bounds[1]) * float(bounds[2]))
-        except (ValueError, OverflowError):
+            middle = math.sqrt(float(bounds[1]) * float(bounds[2]))
+        except ValueError:
             return None
+        return middle if 0 < middle < LARGEST else None
     card = METHODS.get(method)
     if card is None or not trials:
         return None

@@ -17,6 +17,7 @@ from benchmark.errors import RequestError
 from methods.registry import METHODS
 from methods.settings import MaskedSettings
 from reports.build import build
+from reports.figures.sensitivity import sensitivity
 from reports.grouping import group
 from reports.numbers import duration
 from reports.records import load
@@ -358,6 +359,19 @@ def test_without_tuned_runs_the_card_says_what_was_searched_and_its_own_rate() -
     assert (search.axis, search.own_rate) == ("settings.lr", None)
     (panel,) = _searched(untuned("mine", 0, [0.5, 0.6]), trial("mine", 0, 1e-4, 0.5))
     assert searches(panel) == (), "one trial is no picture"
+
+
+@pytest.mark.parametrize(
+    ("space", "own"),
+    [
+        ([], METHODS["ksm"].settings.lr), (["x"], METHODS["ksm"].settings.lr), (["ksm.lr 1e999 to 2, log"], None),
+        (["ksm.lr nan to 1, log"], None), (["ksm.lr -1 to 1, log"], None),
+    ],
+)  # fmt: skip
+def test_a_space_in_other_words_is_worked_out_or_names_no_rate(space: list[str], own: float | None) -> None:
+    (panel,) = _searched(tuned("ksm", 0, [0.6, 0.6], {"space": space}), *_trials()[:3])
+    assert [(search.axis, search.own_rate) for search in searches(panel)] == [("settings.lr", own)]
+    assert len(sensitivity(panel)) == 1
 
 
 def test_accuracy_against_rate_is_drawn_with_its_data(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports.figures.canvas import Drawing, blank, logarithmic
 from reports.formats import number, written
 from reports.grouping import Panel
-from reports.naming import in_lines, key_title, value_title
+from reports.naming import in_lines, key_title, short, value_title
 from reports.setting import MOST_DRAWN
 from reports.style import INK, MUTED
 from reports.trials import FAILED, FINISHED, PRUNED, Search, Trial, searches
@@ -81,7 +81,7 @@ def _draw(axis: Axes, search: Search, fills: dict[str, str]) -> None:
     rates = [trial.rate for trial in search.trials]
     logarithmic(axis, "x", fine=max(rates) < FEW_LABELS * min(rates))
     axis.margins(x=0.12, y=0.12)
-    axis.set_xlabel(key_title(search.axis))
+    axis.set_xlabel(short(key_title(search.axis)))
     axis.set_title(in_lines(search.facts.title), fontsize=8.5)
 
 
