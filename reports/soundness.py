@@ -43,6 +43,8 @@ _WHY = {
     CHANCE: "not above guessing by more than the sampling error of the test images (one-sided binomial test, 5 %)",
     LOWER: "the learning rate was made for something else; tune it",
 }
+#: the same where settings were found by trials
+_WHY_TUNED = _WHY | {LOWER: "in spite of tuning; more epochs, more trials or another space may help"}
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,9 @@ def explained(panel: Panel, items: Sequence[Configuration], *, judged: bool = Tr
         for fault in faults(panel, item):
             if judged or not fault.judged:
                 found.setdefault((fault.sign, fault.name), []).append(f"{item.label} {fault.detail}".strip())
+    why = _WHY_TUNED if panel.tuned else _WHY
     return [
-        f"{sign + ' ' if signed else ''}{name}: {', '.join(found[sign, name])}; {_WHY[sign]}"
+        f"{sign + ' ' if signed else ''}{name}: {', '.join(found[sign, name])}; {why[sign]}"
         for sign, name in sorted(found, key=lambda key: SIGNS.index(key[0]))
     ]
 

@@ -128,10 +128,11 @@ def _search(facts: MethodFacts, runs: Sequence[RunRecord], tuned: Any) -> Search
             status = FAILED if not run.finished else PRUNED if run in early else FINISHED
             trials.append(Trial(run, settings[id(run)], rate, status))
     own = _own_rate(facts.name, axis, tuned, trials)
+    nearest = min(trials, key=lambda trial: abs(math.log(trial.rate / (own or 1.0))), default=None)
     marked = [
         dataclasses.replace(
             trial,
-            own=own is not None and math.isclose(trial.rate, own, rel_tol=SAME_RATE),
+            own=trial is nearest and own is not None and math.isclose(trial.rate, own, rel_tol=SAME_RATE),
             chosen=tuned is not None and _is_chosen(trial, tuned),
         )
         for trial in sorted(trials, key=lambda trial: (trial.rate, trial.run.run_id))

@@ -16,6 +16,7 @@ import benchmark as mb
 from benchmark.errors import RequestError
 from methods.registry import METHODS
 from methods.settings import MaskedSettings
+from reports import soundness
 from reports.build import build
 from reports.figures.sensitivity import sensitivity
 from reports.grouping import group
@@ -386,3 +387,9 @@ def test_accuracy_against_rate_is_drawn_with_its_data(tmp_path: Path) -> None:
     text = built.index.read_text(encoding="utf-8")
     assert "Crosses at the lower edge: 2 given up after fewer tasks and 1 failed." in text
     assert 'href="figures/cifar100-20-rates.csv"' in text
+
+
+def test_a_tuned_method_below_the_lower_bound_is_not_told_to_tune() -> None:
+    for run, told in ((untuned, "tune it"), (tuned, "in spite of tuning; more epochs")):
+        (panel,), _ = group([run("head-only", 0, [0.6, 0.7]), run("ksm", 0, [0.5, 0.6])])
+        assert any(told in text for text in soundness.remarks(panel, panel.configurations)), told

@@ -22,7 +22,7 @@ SCHEDULE = "settings.schedule"
 #: sizes of a trial, of the chosen one, and of the ring around the protocol's own
 SMALL, LARGE, RING = 5.5, 8.5, 14
 #: rates that span less get labels between powers of ten
-FEW_LABELS = 30
+FEW_LABELS = 12
 
 
 def sensitivity(panel: Panel) -> list[Drawing]:
