@@ -15,10 +15,11 @@ CIFAR100_SUPERCLASS = PaperScenario(
     selection="validation",
     backbone="lenet",
     methods=("packnet", "supsup", "wsn"),
+    own_method="wsn",
     own={"packnet": _OWN, "supsup": _OWN, "wsn": _OWN},
     contents="superclass table of the WSN paper",
     accuracy=PaperTable(
-        "Accuracy (as in WSN's superclass table)",
+        "Accuracy (superclass table of the WSN paper)",
         TableFile(
             name="CIFAR-100 superclass of the WSN paper",
             file="wsn_superclass.csv",
