@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 
@@ -17,6 +16,8 @@ def did_you_mean(word: str, known: Iterable[str], also: Mapping[str, str] | None
         also: words that people have for known ones -> the known ones.
     """
     meant = {name: name for name in known} | dict(also or {})
+    import difflib  # a right word does without
+
     near = [word] if word in meant else difflib.get_close_matches(word, list(meant), n=1, cutoff=0.5)
     return f" Did you mean {meant[near[0]]!r}?" if near else ""
 

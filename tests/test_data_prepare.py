@@ -97,7 +97,7 @@ def test_from_archives_and_from_what_was_unpacked(name: str, tmp_path: Path) -> 
     published_train, published_test = data_set(name).about.images
     expected = f"{train:,} training and {test:,} test images were prepared; {published_train:,} and {published_test:,}"
     assert f"{expected} are published." in manifest.warnings
-    assert any("at most" in line and "MiB" in line and "are free" in line for line in said)
+    assert any("at most" in line and "iB will be written" in line and "are free" in line for line in said)
     assert [line for line in said if line.startswith("warning: ")] == [f"warning: {text}" for text in manifest.warnings]
     assert sorted(os.listdir(folder.parent)) == [folder.name]
 
@@ -456,7 +456,7 @@ def test_a_full_disk_is_told_before_it_starts(tmp_path: Path, monkeypatch: pytes
     usage = type(shutil.disk_usage(tmp_path))(10**9, 10**9, 10**4)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     folder = published.write(tmp_path / "in", published.flowers())
-    assert "GiB are free there; make room" in refused("flowers", folder, tmp_path / "root")
+    assert "iB are free there; make room" in refused("flowers", folder, tmp_path / "root")
 
 
 def test_targets_of_others_are_left_alone(tmp_path: Path) -> None:

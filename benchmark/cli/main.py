@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +39,8 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
     def _suggestion(self, message: str) -> str:
+        import difflib
+
         if "unrecognized arguments:" in message:
             word = message.split("unrecognized arguments:")[1].split()[0].split("=")[0]
             known = [option for action in self._every_action() for option in action.option_strings]
@@ -101,6 +101,8 @@ def _give_matplotlib_a_place() -> None:
     try:
         Path.home()
     except RuntimeError:
+        import tempfile
+
         place = Path(tempfile.gettempdir()) / f"maskbench-matplotlib-{os.getuid() if hasattr(os, 'getuid') else 0}"
         os.environ.setdefault("MPLCONFIGDIR", str(place))
 

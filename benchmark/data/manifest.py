@@ -16,6 +16,7 @@ from benchmark.data.digest import content_digest
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
 from results.atomic import write_json, write_text
+from results.units import in_units
 
 MANIFEST, FILES = "manifest.json", "files.csv"
 VERSION = 1
@@ -104,7 +105,7 @@ def verify(folder: Path, files: Sequence[Path], manifest: Manifest, progress: Pr
             raise _differs(folder, min(names), text, len(names))
     sizes = [name for name, file in there.items() if file.stat().st_size != listed[name].size]
     if sizes:
-        raise _differs(folder, min(sizes), f"has no longer {listed[min(sizes)].size:,} bytes", len(sizes))
+        raise _differs(folder, min(sizes), f"has no longer {in_units(listed[min(sizes)].size)}", len(sizes))
     if content_digest(folder, files, progress) != manifest.content:
         changed = [name for name, file in there.items() if file_digest(file) != listed[name].sha256]
         raise _differs(folder, min(changed, default=MANIFEST), "has changed", len(changed))

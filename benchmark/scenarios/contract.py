@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +74,8 @@ class ScenarioData:
     @property
     def sha256(self) -> str:
         """sha256 (hex) of all that a run takes from here: images, normalisation and augmentation of each task."""
+        import hashlib  # ``list`` does without
+
         seen = [(task.name, task.mean, task.std, dataclasses.astuple(task.augmentation)) for task in self.tasks]
         return hashlib.sha256(f"{self.fingerprint} {seen!r}".encode()).hexdigest()
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from benchmark.errors import RequestError
+from results.units import in_units
 
 MOST_MEMBERS = 1_000_000  #: of one archive or folder
 MOST_BYTES = 64 * 2**30  #: of all its members, unpacked; the largest published one (WikiArt) has about 26 GB
@@ -44,7 +45,7 @@ class Tally:
             raise RequestError(f"{self.archive} holds more than {MOST_MEMBERS:,} members; it is not unpacked.")
         if size < 0 or self.bytes > MOST_BYTES:
             raise RequestError(
-                f"{self.archive} unpacks to more than {MOST_BYTES / 2**30:.0f} GiB (at the member {name!r}); it is not "
+                f"{self.archive} unpacks to more than {in_units(MOST_BYTES)} (at the member {name!r}); it is not "
                 "unpacked."
             )
 

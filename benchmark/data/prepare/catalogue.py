@@ -13,6 +13,7 @@ from benchmark.data.prepare.containers import Container, FolderContainer, Member
 from benchmark.data.walk import is_hidden
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
+from results.units import in_units
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Catalogue:
 
     def _list(self, name: str, member: Member) -> bytes:
         if member.size > MOST_LIST_BYTES:
-            raise self.fault(f"{name} has {member.size:,} bytes, too many for a list.")
+            raise self.fault(f"{name} has {in_units(member.size)}, too many for a list.")
         return member.read()
 
 

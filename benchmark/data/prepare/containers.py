@@ -19,6 +19,7 @@ from benchmark.data.walk import is_hidden
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
 from results.atomic import require_regular
+from results.units import in_units
 
 TAR, TAR_GZ, ZIP = (".tar",), (".tgz", ".tar.gz"), (".zip",)
 ENDINGS = (*TAR, *TAR_GZ, *ZIP)
@@ -86,7 +87,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MOST_READ:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
+            raise tarfile.ReadError(f"a header of {in_units(size)}")
         return self._file.read(size)
 
 
@@ -122,7 +123,7 @@ class TarContainer:
             file = archive.extractfile(entry)
             content = file.read() if file is not None else b""
             if len(content) != entry.size:
-                raise tarfile.ReadError(f"{len(content):,} of {entry.size:,} bytes")
+                raise tarfile.ReadError(f"{in_units(len(content))} of {in_units(entry.size)}")
             return content
 
 
@@ -168,7 +169,7 @@ class ZipContainer:
         with _telling(self.path, entry.filename), archive.open(entry) as file:
             content = file.read(entry.file_size)
             if file.read(1) or len(content) != entry.file_size:  # reading to the end checks the sum, too
-                raise zipfile.BadZipFile(f"{len(content):,} of {entry.file_size:,} bytes")
+                raise zipfile.BadZipFile(f"{in_units(len(content))} of {in_units(entry.file_size)}")
             return content
 
 

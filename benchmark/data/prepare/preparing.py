@@ -20,6 +20,7 @@ from benchmark.data.prepare.recipe import TRAIN, Item, Recipe
 from benchmark.data.prepare.staging import Staging
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
+from results.units import in_units
 
 CHUNK = 64  #: images made between two entries in the journal, at most
 CHUNK_BYTES = 64 * 2**20  #: of the same, about: what is held in memory
@@ -85,8 +86,8 @@ def _make(
     todo = {item.member: item for item in recipe.items if item.target not in staging.done}
     done = f", {len(staging.done):,} of them done before" if staging.done else ""
     say(
-        f"{data_set.about.name}: {len(recipe.items):,} files{done}; at most {_size(left)} will be written to "
-        f"{staging.target} ({_size(free)} are free)"
+        f"{data_set.about.name}: {len(recipe.items):,} files{done}; at most {in_units(left)} will be written to "
+        f"{staging.target} ({in_units(free)} are free)"
     )
     what = f"preparing {data_set.about.name}"
     progress(what, len(staging.done), len(recipe.items))
@@ -206,10 +207,6 @@ def _files(data_set: DataSet, folder: Path) -> list[Path]:
     files = dict.fromkeys(file for split in found.files.values() for file in split)
     meta = found.folder / "meta"
     return [*files, *([meta] if meta.is_file() else [])]
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def _version(name: str) -> str:

@@ -11,6 +11,7 @@ from benchmark.data.prepare.bounds import MOST_FILE_BYTES
 from benchmark.data.prepare.catalogue import Catalogue
 from benchmark.data.walk import is_image
 from benchmark.errors import RequestError
+from results.units import in_units
 
 TRAIN, TEST = "train", "test"
 
@@ -66,7 +67,9 @@ def checked(catalogue: Catalogue, items: Sequence[Item], lists: str) -> tuple[It
         if item.image and not is_image(item.target.rpartition("/")[2]):
             raise catalogue.fault(f"{item.member} is no image by its name, and {lists} names it.")
         if not 0 < size <= MOST_FILE_BYTES:
-            raise catalogue.fault(f"{item.member} has {size:,} bytes; a file here has 1 to {MOST_FILE_BYTES:,}.")
+            raise catalogue.fault(
+                f"{item.member} has {in_units(size)}; a file here has 1 byte to {in_units(MOST_FILE_BYTES)}."
+            )
         if item.target in targets:
             raise catalogue.fault(f"{item.member} and {targets[item.target]} would both be {item.target}.")
         targets[item.target] = item.member

@@ -18,6 +18,7 @@ from benchmark.data.manifest import FILES, Listed, read_files, write_files
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress
 from results.atomic import write_json
+from results.units import in_units
 
 PLAN = "plan.json"
 PART = ".part"
@@ -107,7 +108,7 @@ class Staging:
             if not self.done:
                 self.discard()
             raise RequestError(
-                f"{self.target} needs about {left / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free there; make "
+                f"{self.target} needs about {in_units(left)}, and {in_units(free)} are free there; make "
                 "room, or name a folder on a larger disk with --to."
             )
         return left, free
