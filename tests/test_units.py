@@ -50,13 +50,13 @@ def test_nobody_else_divides_sizes_for_messages() -> None:
     """Tables have one unit for all their cells; a sentence has ``in_units``."""
     written = re.compile(r"\}\s?(bytes|[KMGT]i?B)\b|/ 2\*\*[123]0:")
     exact = {"results/sense.py", "benchmark/testing.py"}
-    exact |= {"methods/engine/restore.py", "methods/engine/packing.py", "methods/wsn/selection.py"}
+    exact |= {"methods/engine/restore.py", "methods/engine/packing.py"}  # as what stored parts are damaged by
     found = [
         f"{path.relative_to(REPOSITORY)}: {line.strip()}"
         for package in ("benchmark", "methods", "reports", "results")
         for path in sorted((REPOSITORY / package).rglob("*.py"))
         if str(path.relative_to(REPOSITORY)) not in exact  # two sizes that must agree to the byte
         for line in path.read_text(encoding="utf-8").splitlines()
-        if written.search(line) and "GB/s" not in line
+        if written.search(line) and "GB/s" not in line and "DamagedParts" not in line
     ]
     assert found == ['benchmark/perf/text_tables.py: f"{row.peak_bytes / 2**20:.0f}",']  # a cell

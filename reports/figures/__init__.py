@@ -7,7 +7,8 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -85,9 +86,19 @@ def _with_second_process(jobs: list[tuple[Panel, int, Path, str]]) -> list[tuple
             waiting = [second.submit(_draw_inherited, place) for place in range(len(jobs))]
             # The second process works from the front; this one takes from the back whatever has not begun.
             own = {place: _draw(jobs[place]) for place in reversed(range(len(jobs))) if waiting[place].cancel()}
-            return [own[place] if place in own else future.result() for place, future in enumerate(waiting)]
+            return [own[place] if place in own else _result(place, future) for place, future in enumerate(waiting)]
+    except BrokenProcessPool:  # it ended before it had heard of all
+        return list(map(_draw, jobs))
     finally:
         _inherited.clear()
+
+
+def _result(place: int, future: Future[tuple[FigureView, ...]]) -> tuple[FigureView, ...]:
+    """What the second process drew; drawn here where it was killed, for want of memory, say."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return _draw_inherited(place)
 
 
 def _end_with_parent() -> None:
