@@ -231,13 +231,16 @@ def _seconds(*words: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["perf", "--help"], ["run", "--help"]])
-def test_start_up_is_within_four_times_an_empty_argument_parser(words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "times"), [(["--help"], 4), (["perf", "--help"], 4), (["run", "--help"], 4), (["list"], 5)]
+)
+def test_start_up_is_within_a_few_times_an_empty_argument_parser(words: list[str], times: int) -> None:
+    """``list`` reads the card of every method."""
     ours, empty = [], []
     for _ in range(7):
         empty.append(_seconds("-c", "import argparse, json"))
         ours.append(_seconds("-m", "benchmark", *words))
-    assert statistics.median(ours) <= 4 * statistics.median(empty)
+    assert statistics.median(ours) <= times * statistics.median(empty)
 
 
 def test_run_says_what_it_does_before_torch_is_imported(tmp_path: Path) -> None:

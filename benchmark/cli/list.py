@@ -44,11 +44,12 @@ def _methods() -> None:
     from methods.registry import GROUPS, METHODS
 
     print("methods")
+    members_of = dict(GROUPS)
     for method in METHODS.values():
-        groups = ", ".join(name for name, members in GROUPS.items() if method.name in members and name != "all")
+        groups = ", ".join(name for name, members in members_of.items() if method.name in members and name != "all")
         caveat = f"; {method.caveat}" if method.caveat else ""
         print(f"  {method.name:<22} {method.summary}{caveat}{f' [{groups}]' if groups else ''}")
-    print(f"  groups: {', '.join(GROUPS)}")
+    print(f"  groups: {', '.join(members_of)}")
 
 
 def _scenarios() -> None:
