@@ -44,7 +44,8 @@ SUPSUP = Card(
         PRETRAINED: {"epochs": 30, "lr": 1e-2, "head_lr": 1e-2},
         # LeNet on the twenty superclasses, as WSN's authors ran it
         "cifar100-superclass": {
-            "epochs": 50, "schedule": "plateau", "gamma": 0.5, "patience": 6, "least_lr": 1e-5,
+            "epochs": 50, "lr": 1e-2, "head_lr": 1e-2, "optimizer": "sgd", "schedule": "plateau", "gamma": 0.5,
+            "patience": 6, "least_lr": 1e-5,
         },
     },
     look=Look("#7a4fa3", "#c39be8", "*"),
