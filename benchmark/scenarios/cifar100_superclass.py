@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.scenarios.cifar100_20 import DATA_HELP, SUPERCLASSES
-from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
-from benchmark.scenarios.sources import CIFAR100
+from benchmark.scenarios.cifar100_20 import DATA_HELP
+from benchmark.scenarios.cifar100_20 import SCENARIO as CIFAR100_20
+from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData
 
 #: of all tasks, of pixels in 0 to 1 (the authors' code gives them in 0 to 255)
 MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
@@ -23,20 +24,14 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     return sliced_tasks(entry, indices, Augmentation(), str(found.folder), (MEAN, STD), notes=notes_of(found))
 
 
-SCENARIO = Scenario(
+SCENARIO = dataclasses.replace(
+    CIFAR100_20,
     name="cifar100-superclass",
     protocol="cifar100-superclass",
     title="Twenty tasks of CIFAR-100 on LeNet",
     summary="the same 20 superclasses on LeNet without BN, images not augmented (WSN's superclass table)",
-    task_names=tuple(SUPERCLASSES),
-    classes=tuple(len(classes) for classes in SUPERCLASSES.values()),
     read=read,
     backbone="lenet",
-    image_size=32,
     batch_size=64,
-    eval_batch_size=100,
-    data_help=DATA_HELP,
-    wanted=(CIFAR100,),
-    images=((2500, 500),) * len(SUPERCLASSES),
     source="WSN (Kang et al., ICML 2022), CIFAR-100 superclass",
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from methods.card import Card, Look, Measure, Needs, Promises
+from methods.card import Card, Look, Needs, Promises
 from methods.engine.knobs import knob
 from methods.settings import NothingTrained
+from methods.tall_masks.card import SHARE_TAKEN
 
 SCALES = ("global", "layer")
 
@@ -34,11 +35,7 @@ EMR = Card(
     needs=Needs(networks_of="finetune"),
     promises=Promises(no_forgetting=False),
     restore="methods.engine.restore:merged_networks",
-    measures=(
-        Measure(
-            "share_taken", "Share of the merged vector", "share", "what a task's mask takes of it, the mean over tasks"
-        ),
-    ),
+    measures=(SHARE_TAKEN,),
     look=Look("#556b2f", "#a9c77a", "4"),
 )
 

@@ -216,13 +216,18 @@ def initial_scores(layout: FlatLayout, settings: MaskSettings, generator: torch.
     """Fresh scores (units,) on the generator's device: constant or uniform around ``initial``, or, with start=fan-in,
     uniform within 1 / sqrt(fan-in) of each layer (Kaiming-uniform with a = sqrt(5), torch's default for weights)."""
     if settings.start == "fan-in":
-        uniform = torch.empty(layout.units, device=generator.device).uniform_(-1, 1, generator=generator)
-        bounds = [(slot.elements / slot.shape[0]) ** -0.5 for slot in layout.slots]
-        torch._foreach_mul_(uniform.split_with_sizes(layout.unit_counts), bounds)
-        return uniform
+        return fan_in_scores(layout, generator)
     scores = torch.full((layout.units,), settings.initial, device=generator.device)
     if settings.initial_spread:
         scores.add_(torch.empty_like(scores).uniform_(-1, 1, generator=generator), alpha=settings.initial_spread)
+    return scores
+
+
+def fan_in_scores(layout: FlatLayout, generator: torch.Generator) -> Tensor:
+    """Uniform within 1 / sqrt(fan-in) of each layer: (units,), on the generator's device."""
+    scores = torch.empty(layout.units, device=generator.device).uniform_(-1, 1, generator=generator)
+    bounds = [(slot.elements / slot.shape[0]) ** -0.5 for slot in layout.slots]
+    torch._foreach_mul_(scores.split_with_sizes(layout.unit_counts), bounds)
     return scores
 
 

@@ -29,6 +29,11 @@ class TallMasksSettings(NothingTrained):
     )
 
 
+#: of the vector that merged networks share
+SHARE_TAKEN = Measure(
+    "share_taken", "Share of the merged vector", "share", "what a task's mask takes of it, the mean over tasks"
+)
+
 TALL_MASKS = Card(
     name="tall-masks",
     title="TALL-masks",
@@ -43,9 +48,7 @@ TALL_MASKS = Card(
     restore="methods.engine.restore:merged_networks",
     protocols={"cifar100-20": {"lambdas": WIDE}, "digits": {"lambdas": WIDE}},
     measures=(
-        Measure(
-            "share_taken", "Share of the merged vector", "share", "what a task's mask takes of it, the mean over tasks"
-        ),
+        SHARE_TAKEN,
         Measure("lambda", "Lambda", "", "the mean over tasks of the factor chosen on validation images"),
     ),
     look=Look("#9d2a7d", "#ea8fd0", "1"),

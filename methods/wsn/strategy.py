@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from methods.engine.masks import Mask
+from methods.engine.masks import Mask, fan_in_scores
 from methods.engine.optimise import Group, Optimizers
 from methods.engine.owned import OwnedWeights
 from methods.engine.packing import pack_bits, unpack_bits
@@ -40,10 +40,7 @@ class WSN(OwnedWeights):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        bounds = [(slot.elements / slot.shape[0]) ** -0.5 for slot in self.layout.slots]
-        generator = self.streams.generator("scores", 0, torch.device("cpu"))
-        scores = torch.empty(self.layout.elements).uniform_(-1, 1, generator=generator)
-        torch._foreach_mul_(scores.split_with_sizes(self.layout.element_counts), bounds)
+        scores = fan_in_scores(self.layout, self.streams.generator("scores", 0, torch.device("cpu")))
         #: M, (elements,): Kaiming-uniform with a = sqrt(5) once, trained on by every task
         self.scores = scores.to(self.device).requires_grad_()
 
