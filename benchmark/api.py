@@ -145,7 +145,7 @@ def run(
         raise RequestError("dry_run is an option of the command line only.")
     given = {"scenario": str(scenario), "methods": methods, "seeds": seeds, "settings": settings}
     request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
-    chosen = load_scenario(request.scenario)
+    chosen = load_scenario(request.scenario, request.backbone)
     specs = planned(request, chosen)
     if carry_out(sweep_of(request, chosen, specs, "the same call, without force")) == STOPPED:
         raise KeyboardInterrupt
@@ -189,7 +189,7 @@ def tune(
         raise RequestError("dry_run is an option of the command line only.")
     given = {"scenario": str(scenario), "methods": methods, "settings": settings}
     request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
-    search = search_of(request, load_scenario(request.scenario), count_of(trials))
+    search = search_of(request, load_scenario(request.scenario, request.backbone), count_of(trials))
     require_optuna()
     require_place(Path(out))
     code = carry_out(search, Path(out), prune)
@@ -231,7 +231,7 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
     if beyond := set(options) - {"data_root", "tasks", "weights"}:
         raise RequestError(f"check has no option {sorted(beyond)[0]!r}; it takes data_root, tasks and weights.")
     request = request_of({**options, "scenario": str(scenario)})
-    chosen = load_scenario(request.scenario)
+    chosen = load_scenario(request.scenario, request.backbone)
     require_tasks(request.tasks, chosen)
     root = root_of(chosen, request.data_root)
     tasks = tuple(task_checks(chosen, root, request.tasks or len(chosen.task_names)))

@@ -169,9 +169,9 @@ def test_one_seed_gives_one_network() -> None:
 
 
 def test_unknown_name_suggests_a_near_one() -> None:
-    with pytest.raises(RequestError, match=r"Unknown backbone 'resnet5'.* Did you mean 'resnet50'"):
+    with pytest.raises(RequestError, match=r"There is no backbone 'resnet5'.* Did you mean 'resnet50'"):
         build("resnet5")
-    with pytest.raises(RequestError, match="Unknown backbone"):
+    with pytest.raises(RequestError, match="There is no backbone"):
         smallest_image("alexnet")
 
 

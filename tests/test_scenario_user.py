@@ -163,8 +163,11 @@ def test_everything_said(load: Callable[..., Scenario], tmp_path: Path) -> None:
         ({"batch_size": 10**9}, r"batch_size must be at most 1,000,000, not 1,000,000,000"),
         ({"image_size": None}, r"the key 'image_size' is missing"),
         ({"channels": 4}, r"channels must be 3 \(colour\) or 1 \(grey\), not 4"),
-        ({"backbone": "resnet8"}, r"backbone 'resnet8' is not known\. Did you mean 'resnet"),
-        ({"backbone": "vgg16_bn"}, r"vgg16_bn needs an image_size of at least 32 pixels"),
+        ({"backbone": "resnet8"}, r"There is no backbone 'resnet8'\. Did you mean 'resnet"),
+        (
+            {"backbone": "vgg16_bn"},
+            r"image_size does not suit .*: vgg16_bn needs images of at least 32",
+        ),
         ({"weights": "nowhere.pt"}, r"there is no weights file .*nowhere\.pt"),
         ({"resize": "short"}, r"resize 'short' is not known\. Did you mean 'short-side'"),
         ({"normalisation": "imagnet"}, r"Did you mean 'imagenet'"),

@@ -62,6 +62,9 @@ def _scenarios() -> None:
     from benchmark.backbones.builder import known_backbones
 
     print(f"\nbackbones\n  {', '.join(known_backbones())}")
+    print(
+        "  timm:NAME              a network of the library timm (pip install timm), such as timm:tf_efficientnet_lite0"
+    )
 
 
 def _data() -> None:

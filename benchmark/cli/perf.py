@@ -184,6 +184,6 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
         if isinstance(value, list):
             raise RequestError(f"perf takes one value for {key}, not {len(value)}; give the command once for each.")
     args.device = device_of(request.device)
-    scenario = load_scenario(request.scenario)
+    scenario = load_scenario(request.scenario, request.backbone)
     specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]
     return list({spec.run_id: spec for spec in specs}.values())

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     for name in sorted(set.intersection(*(set(part.changes) for part in preset.parts))):
         if getattr(request, name) != options[name].default:
             raise RequestError(f"{preset.name} varies {options[name].flag} itself; leave it out.")
-    scenario = load_scenario(request.scenario)
+    scenario = load_scenario(request.scenario, request.backbone)
     specs = list(expand(preset, request, scenario, weights_sha256(request, scenario)))
     if not specs:
         raise RequestError(f"{preset.name} holds none of the methods asked for; leave out --method to run all of it.")

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if args.from_record:
         return _repeat(args)
     request = request_of(args)
-    scenario = load_scenario(request.scenario)
+    scenario = load_scenario(request.scenario, request.backbone)
     specs = planned(request, scenario)
     if request.grid is not None:
         print(in_words(request), flush=True)
@@ -101,7 +101,7 @@ def _repeat(args: argparse.Namespace) -> int:
     record, spec = read(args.from_record)
     request = request_to_repeat(record, spec, told)
     spec = dataclasses.replace(spec, device=request.device.partition(":")[0])
-    scenario = load_scenario(request.scenario)
+    scenario = load_scenario(request.scenario, request.backbone)
     if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
         raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
     folder = run_folder(request.results, *spec.ids)

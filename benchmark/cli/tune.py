@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     trials = TRIALS if args.trials is None else count_of(args.trials)
     out = Path("tuned.yaml") if args.out is None else args.out
     request = request_of(args)
-    scenario = load_scenario(request.scenario)
+    scenario = load_scenario(request.scenario, request.backbone)
     search = search_of(request, scenario, trials)
     if getattr(args, DRY_RUN):
         from benchmark.execute.estimate import print_plan

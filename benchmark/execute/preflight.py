@@ -66,7 +66,7 @@ def networks(specs: Iterable[RunSpec]) -> Iterator[RunSpec]:
 def fault(spec: RunSpec, options: RunOptions) -> str | None:
     """One sentence, or None when backbone, weights, mask and device are usable, and the networks of a finished run that
     this one starts from."""
-    from benchmark.backbones.builder import build, smallest_image
+    from benchmark.backbones.builder import build, require_image_size
     from benchmark.backbones.weights import load_weights
     from benchmark.execute.finished_networks import FinishedNetworks
     from benchmark.execute.store import run_folder
@@ -81,11 +81,10 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
             return refusal
         if refusal := incapable(spec, device):
             return refusal
-        if chosen.image_size < smallest_image(chosen.name):
-            return (
-                f"{chosen.name} needs images of at least {smallest_image(chosen.name)} pixels, "
-                f"{spec.scenario} has {chosen.image_size}; choose another --backbone."
-            )
+        try:
+            require_image_size(chosen.name, chosen.image_size, chosen.channels)
+        except RequestError as error:
+            return f"{spec.scenario} does not fit its backbone: {str(error).rstrip('.')}; choose another --backbone."
         backbone = build(chosen.name, width=chosen.width, channels=chosen.channels)
         if options.weights:
             load_weights(backbone, options.weights)

@@ -38,7 +38,7 @@ def images_of(run: StoredRun, row: TaskRow, data_root: Path | None) -> Task:
     """The task's images, as the run read them. Raises RequestError: they are not at hand, or are others."""
     options = run.record.provenance.get("options") or {}
     root = data_root or (Path(options["data_root"]) if options.get("data_root") else None)
-    scenario = load_scenario(options.get("scenario_source") or run.spec.scenario)
+    scenario = load_scenario(options.get("scenario_source") or run.spec.scenario, run.spec.backbone.name)
     (task,) = scenario.read(root, [row.index], silent).tasks
     limit = run.spec.test_limit
     count = len(task.test) if limit is None else min(limit, len(task.test))

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmark.backbones.timm_models import is_timm
 from benchmark.measure.nvml import card
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
@@ -17,12 +18,13 @@ from benchmark.plan.spec import RunSpec
 PACKAGES = ("maskbench", "torch", "torchvision", "avalanche-lib", "numpy", "safetensors", "pandas")
 
 
-def packages() -> dict[str, str]:
-    """Installed versions of what a run depends on; torch's with its build, which changes numbers, too."""
+def packages(backbone: str) -> dict[str, str]:
+    """Installed versions of what a run on that backbone depends on; torch's with its build, which changes numbers,
+    too."""
     import torch
 
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in (*PACKAGES, "timm") if is_timm(backbone) else PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -141,7 +143,7 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
     return {
         "command": options.command or " ".join(sys.argv),
         "git": git_state(Path(__file__).parent),
-        "packages": packages(),
+        "packages": packages(spec.backbone.name),
         "host": host(),
         "device": described,
         "flags": flags(),

@@ -194,14 +194,10 @@ def _spec(
     sha256: str | None,
     overrides: Mapping[str, Any],
 ) -> RunSpec:
-    from benchmark.backbones.builder import known_backbones
+    from benchmark.backbones.builder import require_known
 
     name = request.backbone or scenario.backbone
-    if name not in known_backbones():
-        raise RequestError(
-            f"There is no backbone {name!r}.{did_you_mean(name, known_backbones())} Known are "
-            f"{', '.join(known_backbones())}."
-        )
+    require_known(name)
     order = task_order(request, scenario)
     options = dict(scenario.backbone_options) if name == scenario.backbone else {}
     batches, augmentation = _section(overrides, "protocol"), {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.errors import RequestError, did_you_mean
-from benchmark.scenarios.contract import Scenario
+from benchmark.scenarios.contract import Progress, Scenario, ScenarioData
 
 #: name -> "module:object", resolved when used
 SCENARIOS = {
@@ -23,8 +25,34 @@ def known_scenarios() -> tuple[str, ...]:
     return tuple(SCENARIOS)
 
 
-def load_scenario(name: str) -> Scenario:
-    """The scenario of that name, or the one that a YAML file defines. Raises RequestError when there is none."""
+def load_scenario(name: str, backbone: str | None = None) -> Scenario:
+    """The scenario of that name, or the one that a YAML file defines.
+
+    Args:
+        backbone: what takes the place of the scenario's own. One of timm's brings the normalisation that it was trained
+            with.
+
+    Raises:
+        RequestError: there is no such scenario or network of timm.
+    """
+    scenario = _load(name)
+    if backbone is None or backbone == scenario.backbone:
+        return scenario
+    from benchmark.backbones.timm_models import inputs_of, is_timm
+
+    if not is_timm(backbone):
+        return scenario
+    mean, std = inputs_of(backbone).normalisation(scenario.channels)
+
+    def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+        data = scenario.read(data_root, indices, progress)
+        tasks = tuple(dataclasses.replace(task, mean=mean, std=std) for task in data.tasks)
+        return dataclasses.replace(data, tasks=tasks)
+
+    return dataclasses.replace(scenario, read=read)
+
+
+def _load(name: str) -> Scenario:
     if name in SCENARIOS:
         module, attribute = SCENARIOS[name].split(":")
         scenario = getattr(importlib.import_module(module), attribute)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData
 from benchmark.scenarios.protocol import checked_settings
+from benchmark.scenarios.user_network import backbone_of, normalisation_of, require_size
 from benchmark.scenarios.yaml_values import (
     as_number,
     choice,
     flag,
     known_keys,
-    numbers,
     one_line,
     path_of,
     plain_name,
@@ -55,7 +55,6 @@ BACKBONE_OPTIONS = ("width",)
 AUGMENTATION_KEYS = ("crop_padding", "flip", "random_resized_crop", "cutout")
 LARGEST_SIDE = 4096  #: pixels of ``image_size``; what the augmentations pad and blank is no larger
 WIDEST = 100  #: factor on a layer's width
-LEAST_STD, LARGEST_MEAN = 1e-6, 1e6  #: of pixels in 0 to 1; beyond these float32 has no digits left
 STORED_SHARE = 8 / 7  #: side of the stored image over what the network sees, under random_resized_crop: 256 for 224
 
 
@@ -79,26 +78,25 @@ class UserTask:
 
 def load_user_scenario(path: Path) -> Scenario:
     """The scenario that ``path`` defines; no image is read. Raises RequestError naming the key that is wrong."""
-    from benchmark.backbones.builder import known_backbones, smallest_image
     from benchmark.data.images import RESIZE_MODES, SHORT_SIDE, Preparation
 
     content, where = load_mapping(path, "The scenario", ", such as 'tasks:'"), str(path)
     known_keys(content, KEYS, where)
     name = plain_name(text(content, "name", where, path.stem), where)
-    image_size = whole(content, "image_size", where, most=LARGEST_SIDE)
+    backbone, own = backbone_of(content, where)
+    image_size = whole(content, "image_size", where, own.image_size if own else None, most=LARGEST_SIDE)
     channels = whole(content, "channels", where, 3)
     if channels not in (1, 3):
         raise RequestError(f"{where}: channels must be 3 (colour) or 1 (grey), not {channels}.")
     augmentation = _augmentation(section(content, "augmentation", where), Augmentation(), f"{where}, augmentation")
     tasks = _tasks(content, path, augmentation)
     resize = choice(content, "resize", where, RESIZE_MODES, SHORT_SIDE)
-    normalisation = _normalisation(content, channels, where)
+    usual = own.normalisation(channels) if own else None
+    normalisation = normalisation_of(content, channels, where, usual)
     weights = path_of(content, "weights", where, path.parent) if "weights" in content else None
     if weights is not None and not weights.is_file():
         raise RequestError(f"{where}: there is no weights file {weights}.")
-    backbone = choice(content, "backbone", where, known_backbones())
-    if image_size < smallest_image(backbone):
-        raise RequestError(f"{where}: {backbone} needs an image_size of at least {smallest_image(backbone)} pixels.")
+    require_size(backbone, image_size, channels, where)
     preparations = tuple(_preparation(task, Preparation(image_size, resize, channels)) for task in tasks)
     return Scenario(
         name=name,
@@ -252,26 +250,3 @@ def _augmentation(given: Mapping[str, Any], base: Augmentation, where: str) -> A
         random_resized_crop=flag(given, "random_resized_crop", where, base.random_resized_crop),
         cutout=whole(given, "cutout", where, base.cutout, 0, LARGEST_SIDE),
     )
-
-
-def _normalisation(content: Mapping[str, Any], channels: int, where: str) -> Normalisation:
-    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD
-
-    value = content.get("normalisation", "per-task")
-    where = f"{where}, normalisation"
-    if isinstance(value, dict):
-        known_keys(value, ("mean", "std"), where)
-        mean, std = numbers(value, "mean", where, channels), numbers(value, "std", where, channels)
-        if min(std) <= 0:
-            raise RequestError(f"{where}: every std must be above 0, not {list(std)}.")
-        if min(std) < LEAST_STD or max(map(abs, mean)) > LARGEST_MEAN:
-            raise RequestError(
-                f"{where}: every std must be at least {LEAST_STD:g} and every mean at most {LARGEST_MEAN:g}, on pixels "
-                f"in 0 to 1, not {list(std)} and {list(mean)}."
-            )
-        return mean, std
-    if choice({"normalisation": value}, "normalisation", where, ("imagenet", "per-task")) == "per-task":
-        return None
-    if channels != 3:
-        raise RequestError(f"{where}: imagenet needs 3 channels.")
-    return IMAGENET_MEAN, IMAGENET_STD

@@ -21,17 +21,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.engine.layers import computed_weights
+from methods.hat.passing import PASSING, PASSING_CALLS, Tracer
 
-#: layers that leave each channel a function of itself, and 0 where it is 0
-PASSING = (
-    nn.Identity, nn.Dropout, nn.Dropout2d, nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh,
-    nn.Hardswish, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
-#: functions and methods that do, by name
-PASSING_CALLS = (
-    "relu", "relu_", "leaky_relu", "relu6", "elu", "gelu", "silu", "tanh", "hardswish", "dropout", "max_pool2d",
-    "boolean_dispatch", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous",
-)  # fmt: skip
 ADDITIONS = ("add", "add_", "iadd")
 CONCATENATIONS = ("cat", "concat", "concatenate")
 #: averages and maxima, which must be over both directions of a map
@@ -94,7 +85,7 @@ def units_of(backbone: nn.Module) -> Units:
         raise UnknownUnits(f"the weight of {computed[0]} is worked out from other tensors in every pass; remove that")
     _require_own_weights(backbone)
     try:
-        graph = fx.Tracer().trace(backbone)
+        graph = Tracer().trace(backbone)
     except Exception as error:  # whatever a forward pass does with a stand-in for its images
         reason = str(error).partition("\n")[0]
         raise UnknownUnits(
