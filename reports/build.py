@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reports import background, formats, page, published, tuning
+from reports import background, formats, glossary, notices, page, published, tuning
+from reports.answers import answers
 from reports.claims import Checked, check_claims
 from reports.effects import Effects, effects_of
 from reports.figures import canvas, draw
+from reports.figures.at_a_glance import at_a_glance
 from reports.figures.effect_dots import effect_dots
+from reports.figures.matrix import sentences
 from reports.figures.step_bars import step_times
 from reports.grouping import Panel, group
 from reports.method_facts import Methods
+from reports.naming import plural
 from reports.papers import PAPERS
 from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
-from reports.setting import departures, drawn
 from reports.step_times import Steps, load_steps
 from reports.table_files import write_effects, write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
-from reports.tables.grid import Grid
 from reports.tables.own_measures import own_measures
 from reports.tables.ranking import ranking_sheet
 from reports.tables.sheet import Sheet
@@ -76,10 +78,11 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     left_out = loaded.left_out + repeated + unread
     checked = [(panel, check_claims(panel, CLAIMS)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)
+    glances = [_glance(panel, out) for panel in panels]
     beside = _beside(panels)
     shown = [
-        _panel(panel, claims, drawn, loaded, out, beside)
-        for (panel, claims), drawn in zip(checked, figures_of, strict=True)
+        _panel(panel, claims, drawn, glance, loaded, out, beside)
+        for (panel, claims), drawn, glance in zip(checked, figures_of, glances, strict=True)
     ]
     measured_steps = [(write_sheet(steps_sheet(one, methods), out), _step_figure(one, methods, out)) for one in steps]
     configurations = background.configuration_sheet(panels)
@@ -116,7 +119,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         dict.fromkeys(look for panel in panels for look in panel.looks),
         {
             "lead": _lead(loaded, panels),
-            "notices": [*caveats, *_notices(loaded, left_out)],
+            "notices": notices.of_report(loaded, left_out, caveats),
             "facts": background.facts(loaded, panels),
             "panels": shown,
             "measured_steps": measured_steps,
@@ -128,6 +131,9 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
             "configurations": configurations_view,
             "origin": background.origin(loaded),
             "commands": background.commands(loaded.all),
+            "mask": glossary.mask_drawing(),
+            "mask_caption": glossary.MASK_CAPTION,
+            "glossary": glossary.entries(),
             "slips": [note.text for note in published.notes() if note.kind == "slip"],
             "files": files,
         },
@@ -140,34 +146,33 @@ def _panel(
     panel: Panel,
     claims: tuple[Checked, ...],
     drawn: tuple[page.FigureView, ...],
+    glance: page.FigureView | None,
     loaded: Loaded,
     out: Path,
     beside: Mapping[str, Sheet],
 ) -> page.PanelView:
     failed = loaded.failed
-    grids: list[Grid | None] = [accuracy.accuracy(panel, failed), *training_time.training_times(panel, failed)]
-    tables = [write_grid(grid, out) for grid in grids if grid]
-    tables += [write_sheet(sheet, out) for sheet in cost.costs(panel)]
-    sizes = model_size.sizes(panel, failed)
-    tables += [write_grid(sizes, out)] if sizes else []
-    parts = model_size.components(panel)
-    tables += [write_sheet(parts, out)] if parts else []
-    own = own_measures(panel)
-    tables += [write_sheet(own, out)] if own else []
-    tables += [write_grid(grid, out) for grid in accuracy.initial_tasks(panel)]
-    ablation = accuracy.ablation(panel, failed)
-    tables += [write_grid(ablation, out)] if ablation else []
+    shown = [write_grid(accuracy.accuracy(panel, failed), out)]
+    shown += [write_sheet(sheet, out) for sheet in cost.costs(panel)]
+    sizes, ablation = model_size.sizes(panel, failed), accuracy.ablation(panel, failed)
+    shown += [write_grid(grid, out) for grid in (sizes, *accuracy.initial_tasks(panel), ablation) if grid]
+    folded = [write_grid(grid, out) for grid in training_time.training_times(panel, failed)]
+    folded += [write_sheet(sheet, out) for sheet in (model_size.components(panel), own_measures(panel)) if sheet]
+    tables = [*shown, *(replace(table, folded=True) for table in folded)]
     return page.PanelView(
         key=panel.slug,
         title=panel.title + (", tuned" if panel.tuned else ""),
         setting=panel.describe(),
-        notices=_panel_notices(panel),
+        answers=answers(panel),
+        notices=notices.of_panel(panel),
         ranking=write_sheet(ranking_sheet(panel), out),
         claims=claims,
         tables=tuple(tables),
         figures=drawn,
+        glance=glance,
+        said=sentences(panel),
         beside=tuple(write_sheet(sheet, out) for slug, sheet in beside.items() if slug == panel.slug),
-        effects=tuple((write_effects(panel, item, out), _effect_figure(item, out)) for item in effects_of(panel)),
+        effects=tuple(_effects(panel, item, out) for item in effects_of(panel)),
     )
 
 
@@ -180,9 +185,21 @@ def _beside(panels: Sequence[Panel]) -> dict[str, Sheet]:
     return found
 
 
+def _effects(panel: Panel, effects: Effects, out: Path) -> tuple[page.TableView, page.FigureView]:
+    """Table and figure; folded where no effect is seen in a second matched set."""
+    alone = all(len(effect.sets) < 2 for effect in effects.main)
+    return replace(write_effects(panel, effects, out), folded=alone), _effect_figure(effects, out)
+
+
 def _effect_figure(effects: Effects, out: Path) -> page.FigureView:
     with canvas.style():
         return canvas.save(effect_dots(effects), out / FIGURES, FIGURES)
+
+
+def _glance(panel: Panel, out: Path) -> page.FigureView | None:
+    with canvas.style():
+        drawing = at_a_glance(panel)
+        return None if drawing is None else canvas.save(drawing, out / FIGURES, FIGURES, panel.looks)
 
 
 def _step_figure(steps: Steps, methods: Methods, out: Path) -> page.FigureView:
@@ -194,59 +211,12 @@ def _lead(loaded: Loaded, panels: Sequence[Panel]) -> str:
     scenarios = len({panel.scenario for panel in panels})
     methods = len({item.method for panel in panels for item in panel.everything})
     parts = [
-        _count(len(loaded.finished), "finished run"),
-        _count(methods, "method"),
-        _count(scenarios, "scenario"),
-        _count(len(loaded.failed), "failed run") if loaded.failed else "",
+        plural(len(loaded.finished), "finished run"),
+        plural(methods, "method"),
+        plural(scenarios, "scenario"),
+        plural(len(loaded.failed), "failed run") if loaded.failed else "",
     ]
     return " · ".join(part for part in parts if part)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _notices(loaded: Loaded, left_out: Sequence[str]) -> list[str]:
-    found = []
-    if loaded.failed:
-        found.append(f"{_count(len(loaded.failed), 'run')} failed; nothing of them is in any number (see Failed runs).")
-    if left_out:
-        found.append(f"{_count(len(left_out), 'record')} left out: {left_out[0]}{' …' if len(left_out) > 1 else ''}")
-    if not loaded.finished:
-        found.append("No run finished: there is nothing to tabulate.")
-    return found
-
-
-def _panel_notices(panel: Panel) -> tuple[str, ...]:
-    found = []
-    if panel.setting.get("selection") == "legacy-test":
-        found.append(
-            "legacy-test: epochs were selected on the test set, as the official codes do; accuracies are optimistic."
-        )
-    if len(shown := drawn(panel)) < len(panel.configurations):
-        found.append(
-            f"Figures show {len(shown)} of {len(panel.configurations)} configurations, those with a method's own mask "
-            "first; the tables have all."
-        )
-    one = [item.label for item in panel.configurations if len(item.seeds) == 1]
-    if one:
-        whose = "Everything here rests" if len(one) == len(panel.configurations) else f"{', '.join(one[:4])}: rests"
-        found.append(f"{whose} on one seed: no interval, and no verdict on accuracies or times.")
-    for item in panel.configurations:
-        met, goals = cost.goals_met(item.runs)
-        if met < goals:
-            found.append(
-                f"{item.label} met its accuracy goal on {met} of {goals} tasks: what it does when a goal is met "
-                "(choosing how much to prune by it) happened there only."
-            )
-    away = departures(panel)
-    if away:
-        found.append(f"Not the paper's setting ({', '.join(away)}): published numbers stand beside for orientation.")
-    if len(panel.hardware) > 1:
-        found.append(
-            f"Timed on {len(panel.hardware)} different devices: times stand in one table per device, never averaged."
-        )
-    return tuple(found)
 
 
 def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
@@ -257,7 +227,7 @@ def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
         if scenario in run:
             continue
         failed = sum(record.spec.get("scenario") == scenario for record in loaded.failed)
-        why = f"{_count(failed, 'run')} failed" if failed else "no run among the records"
+        why = f"{plural(failed, 'run')} failed" if failed else "no run among the records"
         found.append(
             f"{paper.title} ({paper.contents} of the paper): {why}. "
             f"Whether its data are there: python -m benchmark check --scenario {scenario}"

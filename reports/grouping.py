@@ -88,6 +88,11 @@ class Panel:
         """Every run of the panel."""
         return tuple(run for item in self.everything for run in item.runs)
 
+    @cached_property
+    def one_seed(self) -> bool:
+        """No main configuration has a second seed, so that nothing has an interval."""
+        return all(len(item.seeds) == 1 for item in self.configurations)
+
     def of(self, method: str) -> tuple[Configuration, ...]:
         """The main configurations of ``method``, most seeds first."""
         found = [item for item in self.configurations if item.method == method]

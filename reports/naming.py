@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 #: Specification keys whose plain name reads badly in a label.
@@ -59,3 +60,15 @@ def in_lines(text: str, width: int = 30, lines: int = 2) -> str:
 def slug(text: str) -> str:
     """Letters, digits and single hyphens: safe as a file name and as an HTML id."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "unnamed"
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 task``, ``1,000 tasks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(words: Sequence[str], most: int) -> str:
+    """``a, b and c``; beyond ``most`` of them ``a, b and 3 more``."""
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and {len(words) - most} more"
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else ""]))

@@ -13,8 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports import glossary
+from reports.answers import Answer
 from reports.claims import Checked
 from reports.configuration import Configuration
+from reports.evidence import FAILS, HOLDS, NOT_JUDGED, UNDECIDED
+from reports.naming import listed, plural
+from reports.notices import Notice
 from reports.style import Look, css_variables
 from reports.tables.sheet import Sheet
 
@@ -29,6 +34,7 @@ class TableView:
     title: str
     sheets: tuple[Sheet, ...]
     files: tuple[str, ...]
+    folded: bool = False  #: shown when a reader asks for it
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,36 @@ class PanelView:
     key: str
     title: str
     setting: str
-    notices: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    notices: tuple[Notice, ...]
     ranking: TableView
     claims: tuple[Checked, ...]
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
     effects: tuple[tuple[TableView, FigureView], ...] = ()  #: what each choice is worth, with its picture
     beside: tuple[TableView, ...] = ()  #: tuned beside untuned, on the first of the two panels
+    glance: FigureView | None = None  #: the picture beside the answers
+    said: tuple[str, ...] = ()  #: sentences in place of figures that would show nothing
 
     @property
-    def folded(self) -> tuple[FigureView, ...]:
-        """Figures that are shown when a reader asks for them."""
-        return tuple(figure for figure in self.figures if figure.folded)
+    def decided(self) -> tuple[Checked, ...]:
+        """Claims that hold or fail."""
+        return tuple(item for item in self.claims if item.evidence.verdict in (HOLDS, FAILS))
+
+    @property
+    def undecided(self) -> str:
+        """Claims that were checked without a verdict, in a sentence or two; empty without any."""
+        undecided = [item.evidence for item in self.claims if item.evidence.verdict == UNDECIDED]
+        silent = [item.evidence for item in self.claims if item.evidence.verdict == NOT_JUDGED]
+        found = []
+        if undecided:
+            one = all(item.spread_unknown for item in undecided)
+            why = "one seed decides none; they take two more" if one else "an interval reaches the bound"
+            found.append(f"{plural(len(undecided), 'claim')} not decided: {why}.")
+        if silent:
+            reasons = list(dict.fromkeys(item.statistic for item in silent))
+            found.append(f"{plural(len(silent), 'claim')} not judged: {listed(reasons, 2)}.")
+        return " ".join(found)
 
     @property
     def away(self) -> bool:
@@ -87,13 +111,15 @@ class Entry:
 
 def environment() -> Environment:
     """Jinja with autoescape everywhere; an unknown name is an error, not an empty string."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters |= {"terms": glossary.marked, "meaning": glossary.meaning}
+    return made
 
 
 def render(
@@ -131,23 +157,27 @@ def security_policy(script: str) -> str:
 def index_contents(
     panels: Sequence[PanelView], steps: Sequence[TableView], has: Mapping[str, bool]
 ) -> tuple[Entry, ...]:
-    """The contents of the index page."""
+    """The contents of the index page: of a panel what is shown at once, not every folded part."""
     first = [Entry(table.key, table.title) for panel in panels[:1] for table in (panel.ranking, *panel.beside)]
-    entries = [Entry("top", "Overview", (*first, *(Entry("claims-overview", "Claims") for _ in panels[:1])))]
+    claims = [Entry("claims-overview", "Claims") for _ in panels[:1]]
+    entries = [Entry("top", "In short", (*first, *claims))]
     for number, panel in enumerate(panels):
         inside = [Entry(item.key, item.title) for item in (panel.ranking, *panel.beside) if number]
-        inside += [Entry(item.key, item.title) for item in panel.tables]
+        inside += [Entry(item.key, item.title) for item in panel.tables if not item.folded]
         inside += [Entry(item.key, item.title) for item, _ in panel.effects]
-        inside += [Entry(item.key, item.title) for item in panel.figures]
+        inside += [Entry(item.key, item.title) for item in panel.figures if not item.folded]
+        inside += [Entry(item.key, item.title) for item in panel.tables if item.folded]
+        inside += [Entry(item.key, item.title) for item in panel.figures if item.folded]
         inside.append(Entry(f"{panel.key}-claims", "Claims, in numbers"))
         entries.append(Entry(panel.key, panel.title, tuple(inside)))
     if steps:
         entries.append(Entry("steps", "Training steps", tuple(Entry(table.key, table.title) for table in steps)))
     inside = [Entry(key, title) for key, title in (
-        ("not-run", "Not run"), ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"),
-        ("configurations", "Configurations"), ("origin", "Made with"), ("slips", "Printed slips"), ("files", "Files"),
+        ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"), ("not-run", "Not run"),
+        ("configurations", "Configurations"), ("origin", "Hosts and packages"), ("glossary", "Words used"),
+        ("slips", "Errors in the papers"), ("files", "Files"),
     ) if has.get(key, True)]  # fmt: skip
-    entries.append(Entry("provenance", "Provenance", tuple(inside)))
+    entries.append(Entry("provenance", "What was run", tuple(inside)))
     return tuple(entries)
 
 

@@ -108,9 +108,9 @@ def test_the_figures_are_folded_and_have_their_data(tmp_path: Path) -> None:
     built = build(save(tmp_path / "runs", [ksm(), piggyback()]), tmp_path / "report")
     assert built.figures[-2:] == ("cifar100-20-equal-budgets", "cifar100-20-profiles")
     text = built.index.read_text(encoding="utf-8")
-    inside = text[text.index("More figures: Accuracy at equal budgets · Performance profiles") :]
-    inside = inside[: inside.index("</details>")]
-    assert 'id="cifar100-20-equal-budgets"' in inside and 'id="cifar100-20-profiles"' in inside
+    for title, key in (("Accuracy at equal budgets", "equal-budgets"), ("Performance profiles", "profiles")):
+        inside = text[text.index(f"<details><summary>{title}</summary>") :]
+        assert f'id="cifar100-20-{key}"' in inside[: inside.index("</details>")]
     figures = tmp_path / "report" / "figures"
     budgets = list(csv.DictReader(io.StringIO((figures / "cifar100-20-equal-budgets.csv").read_text())))
     by_epoch = [(row["configuration"], row["at"], row["accuracy"], row["ended"]) for row in budgets

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from reports.equal_budget import Budget, Budgets, equal_budgets
-from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
+from reports.figures.canvas import Drawing, blank, drawn_as, from_where, legend, logarithmic
 from reports.formats import number, written
 from reports.grouping import Panel
 from reports.naming import short
@@ -26,13 +26,13 @@ def budget_curves(panel: Panel) -> list[Drawing]:
     for budget in found.epochs:
         _draw(axes[0], budget, "default")
     axes[0].set_xlabel("Epochs of a task")
-    axes[0].set_ylabel(f"{' or '.join(found.on).capitalize()} accuracy in percent")
     hardware = main_hardware(panel)
     if timed:
         for budget in found.seconds:
             _draw(axes[1], budget, "steps-post")
         logarithmic(axes[1], "x", fine=_span(found.seconds) < 100)
         axes[1].set_xlabel(f"Training seconds of a task\n({short(hardware.label if hardware else '', 60)})")
+    axes[0].set_ylabel(f"{' or '.join(found.on).capitalize()} accuracy in percent{from_where(axes[0])}")
     legend(figure, axes[0])
     return [
         Drawing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from reports.configuration import Configuration
 from reports.naming import short
@@ -31,6 +32,8 @@ PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 WIDTH = 10.0
 #: entries of a legend side by side, and where their labels are long
 LEGEND_COLUMNS, FEWER_COLUMNS = 4, 3
+#: decades below which a logarithmic axis has evenly spaced numbers, and from which on powers of ten are enough
+NARROW, WIDE = 0.8, 2.2
 #: letters of a label in a legend: at most, and from which on it is long
 LABEL, LONG_LABEL = 44, 30
 
@@ -89,12 +92,27 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
 
 
 def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
-    """Make ``which`` ("x" or "y") logarithmic; plain numbers at powers of ten, when ``fine`` at 2 and 5 too."""
+    """Make ``which`` ("x" or "y") logarithmic; plain numbers at powers of ten, when ``fine`` at 2 and 5 too.
+
+    Where the axis spans so little that these would leave fewer than two numbers on it, it has finer ones. Call it when
+    everything is drawn.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine else (1.0,)))
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    decades = math.log10(high / low) if 0 < low < high else 1.0
+    if decades < NARROW:
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine or decades < WIDE else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def from_where(axis: Axes) -> str:
+    """`` (axis from 30)`` where an axis of percentages does not begin at 0; call it when everything is drawn."""
+    low = axis.get_ylim()[0]
+    return f" (axis from {low:.0f})" if low >= 0.5 else ""
 
 
 def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:

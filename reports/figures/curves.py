@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports.configuration import Configuration
-from reports.figures.canvas import Drawing, blank
+from reports.figures.canvas import Drawing, blank, from_where
 from reports.grouping import Panel
 from reports.naming import in_lines
 from reports.setting import drawn
@@ -48,7 +48,7 @@ def learning_curves(panel: Panel) -> list[Drawing]:
     for axis in axes[len(found) :]:
         axis.set_visible(False)
     for row in range(down):
-        axes[row * across].set_ylabel("Accuracy in percent")
+        axes[row * across].set_ylabel(f"Accuracy in percent{from_where(axes[0])}")
     for axis in axes[max(0, len(found) - across) : len(found)]:
         axis.set_xlabel("Epoch of the task")
     words = "; ".join(
@@ -65,6 +65,7 @@ def learning_curves(panel: Panel) -> list[Drawing]:
             "lines part the phases.",
             alt=f"Accuracy over epochs. {words}.",
             figure=figure,
+            folded=True,
         )
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from reports.figures.canvas import LABEL, Drawing, blank, drawn_as, legend
+from reports.figures.canvas import LABEL, Drawing, blank, drawn_as, from_where, legend
 from reports.figures.matrix import mean_matrix
 from reports.grouping import Panel
 from reports.naming import short
@@ -24,7 +24,7 @@ def forgetting(panel: Panel) -> list[Drawing]:
         axes[0].plot(range(1, len(matrix) + 1), so_far, **drawn_as(item) | {"markersize": 4})
     axes[0].set_title("Mean accuracy over the tasks learned so far")
     axes[0].set_xlabel("Tasks learned")
-    axes[0].set_ylabel("Percent")
+    axes[0].set_ylabel(f"Percent{from_where(axes[0])}")
     axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     words = []
     for place, (item, _) in enumerate(found):
@@ -54,5 +54,6 @@ def forgetting(panel: Panel) -> list[Drawing]:
             "difficulty, too). Right: mean loss between learning a task and the end, 95 % t-interval over seeds.",
             alt=f"Forgetting at the end: {'; '.join(words)}.",
             figure=figure,
+            folded=True,
         )
     ]

@@ -71,6 +71,7 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
             "rest is zero.",
             alt=f"Of all mask units: {'; '.join(words)}.",
             figure=figure,
+            folded=True,
         )
     ]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
-from reports.naming import in_lines
+from reports.naming import in_lines, listed
 from reports.setting import drawn
 
 ACROSS = 4
@@ -19,7 +19,9 @@ ACROSS = 4
 
 def accuracy_matrices(panel: Panel) -> list[Drawing]:
     """One drawing with a heat map per configuration; none for a single task."""
-    found = [(item, matrix) for item in drawn(panel) if (matrix := mean_matrix(item)) is not None]
+    found = [
+        (item, matrix) for item in drawn(panel) if (matrix := mean_matrix(item)) is not None and not _stays(matrix)
+    ]
     if not found or len(panel.tasks) < 2:
         return []
     down = math.ceil(len(found) / ACROSS)
@@ -52,8 +54,28 @@ def accuracy_matrices(panel: Panel) -> list[Drawing]:
             "A column that stays as it is downwards: nothing was forgotten.",
             alt=f"One heat map per method. {words}.",
             figure=figure,
+            folded=True,
         )
     ]
+
+
+def sentences(panel: Panel) -> tuple[str, ...]:
+    """Whose accuracy on a task never changed after it was learned, in words: their matrices would show columns of one
+    colour."""
+    if len(panel.tasks) < 2:
+        return ()
+    names = [item.label for item in drawn(panel) if (matrix := mean_matrix(item)) is not None and _stays(matrix)]
+    if not names:
+        return ()
+    return (
+        "Nothing was forgotten: after later tasks every task has the accuracy that it had when learned, for "
+        f"{listed(names, 12)}.",
+    )
+
+
+def _stays(matrix: NDArray[np.float64]) -> bool:
+    """No task's accuracy changes after it was learned."""
+    return all(len(set(column[~np.isnan(column)])) <= 1 for column in matrix.T)
 
 
 def mean_matrix(item: Configuration) -> NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import Drawing, blank, drawn_as, legend, logarithmic
+from reports.figures.canvas import Drawing, blank, drawn_as, from_where, legend, logarithmic
 from reports.grouping import Panel
 from reports.naming import short
 from reports.setting import drawn
@@ -71,7 +71,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             axes[columns].set_ylim(100 * floor - 0.6, 100 * ranked[0].accuracy.mean + 0.6)  # whiskers may leave it
         axes[columns * (rows - 1) + place].set_xlabel(label)
     for row in range(rows):
-        axes[row * columns].set_ylabel("Mean accuracy in percent")
+        axes[row * columns].set_ylabel(f"Mean accuracy in percent{from_where(axes[row * columns])}")
     legend(figure, axes[0])
     marked = signs_in_words(panel, [item.configuration for item in ranked])
     return [

@@ -103,7 +103,7 @@ def _by_method(
         key=key,
         title=plan.title,
         caption="Test accuracy in percent after the last task was learned: mean ± 95 % t-interval over seeds. "
-        "Bold: best of its row beyond doubt (paired over seeds).",
+        "Bold and underlined: best and second best mean of its row; shaded: best beyond doubt (paired over seeds).",
         row_title="Task",
         unit="percent",
         decimals=panel.paper.decimals,
@@ -157,4 +157,4 @@ def _notes(table: PublishedTable) -> tuple[str, ...]:
 
 
 def _printed(note: Note) -> str:
-    return f"Printed slip: {note.text}" if note.kind == "slip" else f"Printed numbers: {note.text}"
+    return f"Error in the printed table: {note.text}" if note.kind == "slip" else f"Printed numbers: {note.text}"

@@ -134,6 +134,19 @@ class Grid:
                 found.add((row.key, best))
         return frozenset(found)
 
+    @cached_property
+    def places(self) -> dict[tuple[str, str], int]:
+        """1 for the best mean of a row and 2 for the second best, of three or more; equal means have equal places."""
+        found: dict[tuple[str, str], int] = {}
+        for row in self.rows if self.higher_is_better is not None else ():
+            cells = {column.key: self.cell(row, column).interval for column in self.columns}
+            means = {key: round(interval.mean, 9) for key, interval in cells.items() if interval is not None}
+            if len(means) < 3 or not row.ranked:
+                continue
+            top = sorted(set(means.values()), reverse=bool(self.higher_is_better))[:2]
+            found |= {(row.key, key): top.index(mean) + 1 for key, mean in means.items() if mean in top}
+        return found
+
     def verdict(self, row: Axis, column: Axis) -> str:
         """The verdict on one cell."""
         return self.cell(row, column).verdict(self.incomparable or column.incomparable, self.rounding, self.counted)

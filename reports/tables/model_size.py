@@ -16,9 +16,17 @@ from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry
 from results.schema import RunRecord
 
 MIB = 2**20
+#: what records call the parts of a model, in the words of the field
+PARTS = {
+    "owner index": "which task owns each weight",
+    "position": "number of the task",
+    "own tensors": "the task's own batch norm, biases and weights",
+    "mask bits": "mask, one bit a unit",
+    "mask values": "soft values of the mask",
+}
 RULES = {
     "itemised": Axis("itemised", "Itemised", hint="all that restores every task, nothing else"),
-    "cpg_table": Axis("cpg_table", "As the papers count", hint="the rule behind the published 554/115/121/121/146"),
+    "cpg_table": Axis("cpg_table", "As the papers count", hint="the closed formula behind the published sizes"),
     "written": Axis("written", "Really written", hint="bytes on disk, bit-packed, reloaded to the same predictions"),
 }
 
@@ -106,7 +114,10 @@ def components(panel: Panel) -> Sheet | None:
     lines = []
     for name, by_label in parts.items():
         lines.append(
-            Line(Entry(name), tuple(interval_entry(mean_interval(by_label.get(label, []))) for label in columns))
+            Line(
+                Entry(PARTS.get(name, name)),
+                tuple(interval_entry(mean_interval(by_label.get(label, []))) for label in columns),
+            )
         )
     return Sheet(
         key=f"{panel.slug}-size-components",

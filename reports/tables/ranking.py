@@ -10,6 +10,8 @@ from reports import soundness, tuning
 from reports.configuration import TASK_1_NETWORK, Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
+from reports.naming import plural
+from reports.setting import incomparable
 from reports.statistics import Difference, Interval, mean_interval, paired_difference
 from reports.tables.grid import per_seed_mean
 from reports.tables.model_size import MIB
@@ -38,6 +40,8 @@ class Ranked:
     with_tuning: Interval | None  #: the same and what the method's trials took; None for untuned settings
     size: Interval | None  #: itemised bytes
     parameters: int | None
+    paper: float | None = None  #: the published mean over the same tasks, in percent
+    away: str = ""  #: why the published number cannot agree: "other setting"
 
 
 def main_hardware(panel: Panel) -> Hardware | None:
@@ -82,9 +86,18 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 with_tuning=mean_interval(with_tuning(item, hardware).values()),
                 size=mean_interval(_sizes(item).values()),
                 parameters=next((run.trainable_parameters for run in item.runs if run.trainable_parameters), None),
+                paper=published_mean(panel, item.method),
+                away=incomparable(panel, item),
             )
         )
     return tuple(found)
+
+
+def published_mean(panel: Panel, method: str) -> float | None:
+    """What the paper prints for the method, mean over the panel's tasks, in percent; None where it prints nothing."""
+    table = panel.paper.accuracy.printed
+    names = [panel.paper.column(task.index, task.name) for task in panel.tasks]
+    return table.mean(method, names) if table else None
 
 
 def without_choosing(item: Configuration) -> Interval | None:
@@ -118,29 +131,38 @@ def ranking_sheet(panel: Panel) -> Sheet:
     has_last = any(item.last_epoch for item in ranked)
     has_validation = any(item.validation for item in ranked)
     has_tuning = any(item.with_tuning for item in ranked)
+    has_paper = any(item.paper for item in ranked)
+    has_forgetting = not all(_nothing(item.forgetting) and _nothing(item.backward_transfer) for item in ranked)
+    has_seeds = len({len(item.configuration.seeds) for item in ranked}) > 1
     headings = [
         Heading("Method", numeric=False),
         Heading("Accuracy", "percent"),
+        *([Heading("Paper", "percent")] if has_paper else []),
         *([Heading("Validation", "percent")] if has_validation else []),
         *([Heading("Last epoch", "percent")] if has_last else []),
-        Heading("To the best", "points"),
-        Heading("Forgetting", "points"),
-        Heading("Backward transfer", "points"),
-        *([Heading("To scratch", "points")] if has_scratch else []),
+        Heading("vs. best", "points"),
+        *([Heading("Forgetting", "points"), Heading("Backward transfer", "points")] if has_forgetting else []),
+        *([Heading("vs. scratch", "points")] if has_scratch else []),
         Heading("Training", "seconds"),
         *([Heading("With tuning", "seconds")] if has_tuning else []),
         Heading("Size", "MiB"),
         Heading("Trainable", "parameters"),
-        Heading("Seeds"),
+        *([Heading("Seeds")] if has_seeds else []),
     ]
     remarks = (
         [
-            "* cannot be told apart from the best: one of the two 95 % intervals (over seeds; bootstrap over task and "
-            "seed) reaches zero, or there is one seed only."
+            "* not told apart from the best: one of the two 95 % intervals (over seeds; bootstrap over task and seed) "
+            "reaches zero, or they share one seed only."
         ]
-        if any(item.behind_best and not item.behind_best.below(0) for item in ranked)
+        if any(_tied(panel, item) for item in ranked)
         else []
     )
+    if has_paper:
+        name = panel.paper.accuracy.printed.name if panel.paper.accuracy.printed else ""
+        away = " In grey: the runs here were trained otherwise." if any(item.away for item in ranked) else ""
+        remarks.append(f"Paper: {name}, mean over the tasks shown.{away}")
+    if not has_forgetting:
+        remarks.append("Forgetting and backward transfer are 0.0 everywhere: no accuracy changed after its task.")
     if has_validation:
         remarks.append(REMARK)
     if has_last:
@@ -163,35 +185,42 @@ def ranking_sheet(panel: Panel) -> Sheet:
             "With tuning: training and all trials of the method, evaluation and loading included; trials are paid for "
             "once, whatever the number of seeds."
         )
-    shown = [has_validation, has_last, has_scratch, has_tuning]
+    columns = (has_paper, has_validation, has_last, has_forgetting, has_scratch, has_tuning, has_seeds)
+    shown = dict(zip(("paper", "validation", "last", "forgetting", "transfer", "tuning", "seeds"), columns, strict=True))
+    counts = {len(item.configuration.seeds) for item in ranked}
+    over = f"over {plural(counts.pop(), 'seed')}" if len(counts) == 1 else "over seeds"
     return Sheet(
         key=f"{panel.slug}-ranking",
         title="Ranking",
-        caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval over seeds. {tuning.in_words(panel)}",
+        caption=f"{panel.title}: {panel.describe()}. Mean ± 95 % t-interval {over}. {tuning.in_words(panel)}",
         headings=tuple(headings),
-        lines=tuple(_line(panel, item, *shown) for item in ranked),
+        lines=tuple(_line(panel, item, shown) for item in ranked),
         remarks=(*soundness.remarks(panel, [item.configuration for item in ranked]), *remarks),
     )
 
 
-def _line(
-    panel: Panel, item: Ranked, has_validation: bool, has_last: bool, has_scratch: bool, has_tuning: bool
-) -> Line:
+def _line(panel: Panel, item: Ranked, shown: Mapping[str, bool]) -> Line:
     entries = [
         _accuracy(panel, item),
-        *([interval_entry(item.validation, 100, 1)] if has_validation else []),
-        *([interval_entry(item.last_epoch, 100, 1)] if has_last else []),
-        _behind(item),
-        interval_entry(item.forgetting, 100, 1),
-        interval_entry(item.backward_transfer, 100, 1),
-        *([points_entry(item.transfer)] if has_scratch else []),
+        *([_paper(panel, item)] if shown["paper"] else []),
+        *([interval_entry(item.validation, 100, 1)] if shown["validation"] else []),
+        *([interval_entry(item.last_epoch, 100, 1)] if shown["last"] else []),
+        _behind(panel, item),
+        *([interval_entry(item.forgetting, 100, 1)] if shown["forgetting"] else []),
+        *([interval_entry(item.backward_transfer, 100, 1)] if shown["forgetting"] else []),
+        *([points_entry(item.transfer)] if shown["transfer"] else []),
         _seconds(item),
-        *([interval_entry(item.with_tuning)] if has_tuning else []),
+        *([interval_entry(item.with_tuning)] if shown["tuning"] else []),
         interval_entry(item.size, 1 / MIB),
         missing() if item.parameters is None else Entry(f"{item.parameters:,}", item.parameters),
-        Entry(str(len(item.configuration.seeds)), len(item.configuration.seeds)),
+        *([Entry(str(seeds := len(item.configuration.seeds)), seeds)] if shown["seeds"] else []),
     ]
     return Line(Entry(item.configuration.label), tuple(entries))
+
+
+def _nothing(interval: Interval | None) -> bool:
+    """Exactly nothing, in every seed."""
+    return interval is not None and interval.mean == 0 and not interval.half_width
 
 
 def _seconds(item: Ranked) -> Entry:
@@ -210,12 +239,25 @@ def _accuracy(panel: Panel, item: Ranked) -> Entry:
     return replace(entry, text=text, hint=soundness.hint(panel, of), mark=soundness.names(panel, of))
 
 
-def _behind(item: Ranked) -> Entry:
+def _behind(panel: Panel, item: Ranked) -> Entry:
     if item.best:
         return Entry("best", 0.0)
     if item.behind_best is None:
         return missing("no seed in common with the best")
-    return points_entry(item.behind_best, mark="" if item.behind_best.below(0) else "*")
+    return points_entry(item.behind_best, mark="*" if _tied(panel, item) else "")
+
+
+def _tied(panel: Panel, item: Ranked) -> bool:
+    """Statistics do not tell it from the best; where the whole panel has one seed they say nothing at all."""
+    return item.behind_best is not None and not panel.one_seed and not item.behind_best.below(0)
+
+
+def _paper(panel: Panel, item: Ranked) -> Entry:
+    if item.paper is None:
+        return missing("no published number")
+    return Entry(
+        f"{item.paper:.{panel.paper.decimals}f}", item.paper, kind="missing" if item.away else "", hint=item.away
+    )
 
 
 def _over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:

@@ -16,6 +16,7 @@ class Entry:
     value: float | None = None  #: what the column sorts by and what the CSV holds
     spread: float | None = None  #: half-width of the 95 % interval, for the CSV
     bold: bool = False
+    place: int = 0  #: 1 and 2: the best and the second best mean of its row
     kind: str = ""  #: "holds", "fails", "agrees", "missing", …: how it is coloured
     hint: str = ""
     mark: str = ""  #: the sign that ends the text ("*"), or what it means; a column of its own in the CSV

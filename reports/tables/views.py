@@ -133,6 +133,7 @@ def _measured_entry(grid: Grid, row: Axis, column: Axis) -> Entry:
         interval.mean,
         interval.half_width,
         bold=(row.key, column.key) in grid.best,
+        place=grid.places.get((row.key, column.key), 0),
         hint=cell.remark,
     )
 

@@ -53,6 +53,27 @@
     show(buttons[0]);
   });
 
+  function unfold() {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let part = target; part; part = part.parentElement) {
+      if (part.tagName === "DETAILS") part.open = true;
+    }
+    const inside = target.querySelector(":scope > details");
+    if (inside) inside.open = true;
+    target.scrollIntoView();
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
+
+  function reaching(box) {
+    box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  }
+  const boxes = Array.from(document.querySelectorAll(".scroll"));
+  boxes.forEach(function (box) { box.addEventListener("scroll", function () { reaching(box); }, { passive: true }); });
+  const watch = new ResizeObserver(function (entries) { entries.forEach(function (entry) { reaching(entry.target); }); });
+  boxes.forEach(function (box) { watch.observe(box); });
+
   const contents = document.querySelector("nav.contents details");
   if (contents && window.matchMedia("(max-width: 60rem)").matches) contents.open = false;
 })();

@@ -1,0 +1,176 @@
+"""The page's answers: worked-out cases, what stands above the fold, and how long a page of nine by twenty is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_records import CIFAR_TASKS, record
+from test_report_page import browser  # noqa: F401
+
+from reports.answers import COST, PUBLISHED, QUESTIONS, WHICH, Answer, answers
+from reports.build import Built, build
+from reports.figures.matrix import sentences
+from reports.glossary import marked, mask_drawing
+from reports.grouping import Panel, group
+from results.schema import RunRecord
+
+MEASURED = Path(__file__).parents[1] / "results" / "measured"
+MIB = 2**20
+BEST = {"seconds": [30.0, 30.0], "sizes": {"itemised": 8 * MIB}}
+CHEAP = {"seconds": [10.0, 10.0], "sizes": {"itemised": 4 * MIB}}
+SMALL = {"seconds": [40.0, 40.0], "sizes": {"itemised": 2 * MIB}}
+
+
+def panel_of(*runs: RunRecord) -> Panel:
+    (panel,), _ = group(list(runs))
+    return panel
+
+
+def said(*runs: RunRecord) -> dict[str, Answer]:
+    return {answer.question: answer for answer in answers(panel_of(*runs))}
+
+
+def three(method: str, *accuracies: float, **more: Any) -> list[RunRecord]:
+    """Two tasks and three seeds, each a little apart."""
+    return [record(method, seed, [value + seed / 1000 for value in accuracies], **more) for seed in range(3)]
+
+
+def test_the_best_the_tied_and_what_they_cost() -> None:
+    runs = [*three("cpg", 0.70, 0.72, **BEST), *three("packnet", 0.5, 0.5, **SMALL)]
+    runs += [record("ksm", seed, [0.701, 0.7105 + 0.01 * seed], **CHEAP) for seed in range(3)]
+    noisy = [record("piggyback", seed, [0.70, 0.60 + 0.1 * seed], **SMALL) for seed in range(3)]
+    found = said(*runs, *noisy)
+    assert found[WHICH].brief == "CPG."
+    # 70.1 and 72.1 on the mean of three seeds
+    assert found[WHICH].text == "71.1 % mean accuracy over 2 tasks. Not told apart from it (95 %): KSM and Piggyback."
+    assert found[COST].brief == "60 seconds of training and 8 MiB stored."
+    # KSM lies 0.025 points below and Piggyback 1.1, PackNet 21
+    assert (
+        found[COST].text
+        == "That is CPG. Within one point of it KSM trains fastest (20 seconds), and KSM is smallest (4 MiB)."
+    )
+
+
+def test_a_winner_beyond_doubt_has_a_second() -> None:
+    found = said(*three("cpg", 0.70, 0.72, **BEST), *three("ksm", 0.60, 0.62, **CHEAP))
+    assert found[WHICH].text.endswith("Ahead of all others beyond doubt (95 %). Second is KSM, 10.0 points below.")
+    assert "no other method comes within one point" in found[COST].text
+    assert (
+        "Less than half the time: KSM, 10.0 points below (20 seconds of training and 4 MiB stored)." in found[COST].text
+    )
+
+
+def test_one_seed_ties_nothing_and_says_what_to_type() -> None:
+    text = said(record("cpg", 0, [0.7, 0.7]), record("ksm", 0, [0.6, 0.6]))[WHICH].text
+    assert "With one seed nobody can say what is tied with it. Next: the same command with --seed 0,1,2." in text
+
+
+def test_references_are_no_answers() -> None:
+    runs = [*three("scratch", 0.9, 0.9), *three("ksm", 0.7, 0.7), *three("head-only", 0.6, 0.6)]
+    assert said(*runs)[WHICH].brief == "KSM."
+    beaten = said(*three("ksm", 0.7, 0.7), *three("head-only", 0.8, 0.8))[WHICH]
+    assert beaten.brief == "None of them in this setting."
+    assert "Head only (80.1 %) is as accurate as every method: the best of them, KSM, has 70.1 %" in beaten.text
+    assert "rates are the protocol's, not tuned" in beaten.text and "python -m benchmark tune" in beaten.text
+    alone = said(*three("head-only", 0.8, 0.8))[WHICH]
+    assert (alone.brief, alone.text.split(".")[0]) == ("No answer yet.", "Only reference methods were run")
+
+
+def test_a_method_at_chance_is_no_answer() -> None:
+    found = said(*[record("ksm", seed, [0.2, 0.2]) for seed in range(3)])[WHICH]
+    assert found.brief == "No answer yet." and "At chance: KSM" in found.text
+
+
+def test_a_published_order_is_not_tested_by_other_runs() -> None:
+    # table 1, mean of the first two tasks: KSM 72.6, Piggyback 72.0
+    found = said(*three("ksm", 0.7, 0.7), *three("piggyback", 0.5, 0.5))[PUBLISHED]
+    assert found.brief == "Not tested here," and found.text.startswith(
+        "because the runs are not the paper's (2 of 20 tasks;"
+    )
+    assert "KSM > Piggyback. Here: the same order: of 1 pair of methods 1 confirmed." in found.text
+
+
+def whole(method: str, mean: float, epochs: int, lr: float, bn: str) -> list[RunRecord]:
+    """Twenty tasks trained as the paper trains them."""
+    spec = {
+        "selection": "legacy-test", "bn_policy": bn, "backbone": {"name": "vgg16_bn", "width": 1.0},
+        "settings": {"lr": lr, "epochs": epochs},
+    }  # fmt: skip
+    return [
+        record(method, seed, [mean + seed / 1000] * 20, names=CIFAR_TASKS, epochs=epochs, spec=spec)
+        for seed in range(3)
+    ]
+
+
+def test_a_published_order_is_confirmed_or_contradicted_by_the_papers_own_setting() -> None:
+    piggyback = whole("piggyback", 0.7, 30, 1e-4, "frozen")
+    same = said(*whole("ksm", 0.8, 30, 1e-4, "per-task"), *piggyback)[PUBLISHED]
+    other = said(*whole("ksm", 0.6, 30, 1e-4, "per-task"), *piggyback)[PUBLISHED]
+    assert same.brief == "The order is confirmed.", same
+    assert other.brief == "The order is contradicted.", other
+    assert "Here: Piggyback > KSM: of 1 pair of methods 1 contradicted." in other.text
+
+
+def test_a_scenario_of_no_paper() -> None:
+    found = said(record("ksm", 0, [0.5, 0.6], scenario="digits", names=["a", "b"]))[PUBLISHED]
+    assert found.brief == "Not tested here," and "no paper's table has this scenario" in found.text
+
+
+def test_what_forgot_nothing_is_one_sentence() -> None:
+    panel = panel_of(*three("ksm", 0.7, 0.7), *three("cpg", 0.6, 0.6))
+    (sentence,) = sentences(panel)
+    assert sentence.startswith("Nothing was forgotten") and sentence.endswith("for CPG and KSM.")
+
+
+def test_terms_explain_themselves_once_and_stay_text() -> None:
+    text = str(marked("seeds <b> and a soft value; another soft value"))
+    assert re.findall(r'<abbr title="[^"]+">([^<]*)</abbr>', text) == ["seeds", "soft value"]
+    assert "&lt;b&gt;" in text and "another soft value" in text
+    assert str(mask_drawing()).startswith("<svg") and "<script" not in mask_drawing()
+
+
+@pytest.fixture(scope="module")
+def nine_by_twenty(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The page of the measured records of nine configurations on twenty tasks."""
+    return build(MEASURED / "cifar100-20-thin-cpu", tmp_path_factory.mktemp("nine") / "report")
+
+
+def test_three_questions_are_answered_above_the_fold(browser: Any, nine_by_twenty: Built) -> None:  # noqa: F811
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(nine_by_twenty.index.as_uri())
+    for question, answer in zip(
+        QUESTIONS, ("CPG. 59.3 % mean accuracy", "32 minutes of training", "Not tested here,"), strict=True
+    ):
+        for text in (question, answer):
+            box = tab.get_by_text(text).first.bounding_box()
+            assert box is not None and box["y"] + box["height"] <= 900, text
+    picture = tab.locator("figure.glance svg").bounding_box()
+    assert picture["y"] + picture["height"] <= 900
+    assert tab.locator("#cifar100-20-ranking").bounding_box()["y"] < 900
+    tab.close()
+
+
+def test_nine_by_twenty_is_short(browser: Any, nine_by_twenty: Built) -> None:  # noqa: F811
+    """Under 8,000 px and 3,000 visible words at 1,280 px; at most eight printed pages."""
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(nine_by_twenty.index.as_uri())
+    assert tab.evaluate("document.documentElement.scrollHeight") < 8000
+    assert len(tab.evaluate("document.querySelector('main').innerText").split()) < 3000
+    wide = "b => !b.closest('details:not([open])') && b.offsetParent && b.scrollWidth > b.clientWidth + 2"
+    boxes = f"Array.from(document.querySelectorAll('.scroll')).filter({wide}).map(b => b.getAttribute('aria-label'))"
+    assert tab.evaluate(boxes) == []  # every open table fits
+    printed = tab.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 8
+    tab.close()
+
+
+def test_a_link_into_a_folded_part_opens_it(browser: Any, nine_by_twenty: Built) -> None:  # noqa: F811
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.goto(nine_by_twenty.index.as_uri() + "#cifar100-20-learning-curves")
+    assert tab.locator("#cifar100-20-learning-curves").is_visible()
+    tab.locator("nav.contents a", has_text="Words used").click()
+    assert tab.locator("figure.mask svg").is_visible()
+    tab.close()
