@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reports import background, formats, glossary, notices, page, published, tuning
+from reports import background, explore, formats, glossary, notices, page, published, tuning
 from reports.answers import answers
 from reports.claims import Checked, check_claims
 from reports.effects import Effects, effects_of
@@ -102,6 +102,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     write_text(out / "tables.md", text + "".join(f"\n{formats.escape_markdown(line)}\n" for line in caveats))
     absent = _absent(panels, loaded)
     warnings = background.warnings(loaded.all, methods)
+    choices = explore.data(panels)
     title = "Mask-based continual learning, measured"
     html = page.render(
         "index.html.j2",
@@ -131,6 +132,8 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
             "configurations": configurations_view,
             "origin": background.origin(loaded),
             "commands": background.commands(loaded.all),
+            "explore": choices,
+            "explore_data": explore.script_data(choices),
             "mask": glossary.mask_drawing(),
             "mask_caption": glossary.MASK_CAPTION,
             "glossary": glossary.entries(),

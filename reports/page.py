@@ -24,6 +24,8 @@ from reports.style import Look, css_variables
 from reports.tables.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
+#: what the page runs, in one element
+SCRIPTS = ("script.js", "explore.js")
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def render(
     template: str, title: str, contents: Sequence[Entry], looks: Iterable[Look], values: Mapping[str, Any]
 ) -> str:
     """One page as HTML text; ``looks`` are those of its methods."""
-    script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return (
         environment()
         .get_template(template)

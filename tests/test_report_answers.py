@@ -12,6 +12,7 @@ from test_report_page import browser  # noqa: F401
 
 from reports.answers import COST, PUBLISHED, QUESTIONS, WHICH, Answer, answers
 from reports.build import Built, build
+from reports.explore import data, script_data
 from reports.figures.matrix import sentences
 from reports.glossary import marked, mask_drawing
 from reports.grouping import Panel, group
@@ -132,6 +133,24 @@ def test_terms_explain_themselves_once_and_stay_text() -> None:
     assert str(mask_drawing()).startswith("<svg") and "<script" not in mask_drawing()
 
 
+def test_explore_has_a_point_per_run_and_says_nothing_of_too_few() -> None:
+    panel = panel_of(*three("cpg", 0.70, 0.72, **BEST), record("ksm", 0, [0.6, 0.6], **CHEAP))
+    found = data([panel])
+    assert found is not None and set(found["axes"]) == {
+        "accuracy",
+        "seconds",
+        "size",
+        "memory",
+        "parameters",
+        "forgetting",
+    }
+    first, *_, last = found["points"]
+    assert (last["label"], last["accuracy"], last["seconds"], last["size"], last["seed"]) == ("KSM", 60, 20, 4, 0) or (
+        first["label"], first["accuracy"], first["seconds"], first["size"]) == ("KSM", 60, 20, 4)  # fmt: skip
+    assert data([panel_of(record("ksm", 0, [0.6, 0.6]))]) is None
+    assert "</script>" not in script_data({"label": "</script><b>"})
+
+
 @pytest.fixture(scope="module")
 def nine_by_twenty(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The page of the measured records of nine configurations on twenty tasks."""
@@ -173,4 +192,47 @@ def test_a_link_into_a_folded_part_opens_it(browser: Any, nine_by_twenty: Built)
     assert tab.locator("#cifar100-20-learning-curves").is_visible()
     tab.locator("nav.contents a", has_text="Words used").click()
     assert tab.locator("figure.mask svg").is_visible()
+    tab.close()
+
+
+def test_explore_chooses_shares_and_saves(browser: Any, nine_by_twenty: Built) -> None:  # noqa: F811
+    """Methods left out by the keyboard, axes changed, the front worked out anew, the choice in the address, a CSV."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    tab, errors = context.new_page(), []
+    tab.on("console", lambda message: errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(nine_by_twenty.index.as_uri() + "#explore")
+    said = tab.locator("#explore [aria-live]")
+    # time: head only, Piggyback (BN frozen), fine-tune, CPG
+    assert said.inner_text() == "9 configurations, 4 on the Pareto front."
+    tab.locator("#explore .methods input").nth(6).focus()
+    assert tab.locator("#explore .methods label").nth(6).inner_text().strip() == "CPG"
+    tab.keyboard.press("Space")
+    assert said.inner_text() == "8 configurations, 3 on the Pareto front."
+    tab.select_option("#explore select[name=x]", "size")
+    # MiB and percent: head only 2.21, 32.5; PackNet 2.75, 42.0; Piggyback (BN frozen) 3.40, 46.5; fine-tune 40.5, 47.0
+    assert said.inner_text() == "8 configurations, 4 on the Pareto front."
+    front = tab.locator("#explore tbody tr", has_text="yes").locator("th").all_inner_texts()
+    assert sorted(front) == ["Fine-tune", "Head only", "PackNet", "Piggyback (BN frozen)"]
+    shared = context.new_page()
+    shared.goto(tab.url)
+    assert shared.locator("#explore [aria-live]").inner_text() == "8 configurations, 4 on the Pareto front."
+    assert shared.locator("#explore select[name=x]").input_value() == "size"
+    with tab.expect_download() as download:
+        tab.locator("#explore .save").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert len(lines) == 9 and lines[0].startswith('"configuration","Mean accuracy (percent)"')
+    assert not any(line.startswith('"CPG"') for line in lines)
+    assert errors == []
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (1680, "dark")])
+def test_axe_finds_no_barrier(browser: Any, nine_by_twenty: Built, width: int, scheme: str) -> None:  # noqa: F811
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.goto(nine_by_twenty.index.as_uri())
+    tab.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"][:200]) for item in found] == []
     tab.close()

@@ -44,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("table", choices=TABLES)
-    defaults = {"scenario": "the table's", "methods": "all of the table", "selection": "legacy-test"}
+    defaults = {"scenario": "the table's", "methods": "all of the table", "selection": "the table's"}
     add_options(parser, defaults=defaults)
     add_config(parser)
     parser.set_defaults(run=run)

@@ -186,7 +186,9 @@ def ranking_sheet(panel: Panel) -> Sheet:
             "once, whatever the number of seeds."
         )
     columns = (has_paper, has_validation, has_last, has_forgetting, has_scratch, has_tuning, has_seeds)
-    shown = dict(zip(("paper", "validation", "last", "forgetting", "transfer", "tuning", "seeds"), columns, strict=True))
+    shown = dict(
+        zip(("paper", "validation", "last", "forgetting", "transfer", "tuning", "seeds"), columns, strict=True)
+    )
     counts = {len(item.configuration.seeds) for item in ranked}
     over = f"over {plural(counts.pop(), 'seed')}" if len(counts) == 1 else "over seeds"
     return Sheet(

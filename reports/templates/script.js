@@ -54,7 +54,7 @@
   });
 
   function unfold() {
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1).split("&")[0]));
     if (!target) return;
     for (let part = target; part; part = part.parentElement) {
       if (part.tagName === "DETAILS") part.open = true;
