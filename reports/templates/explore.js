@@ -217,7 +217,7 @@
   function csv() {
     const quoted = function (text) { return '"' + String(text).replace(/"/g, '""').replace(/^([=+\-@\t\r])/, "'$1") + '"'; };
     const axes = Object.keys(data.axes);
-    const head = ["configuration"].concat(axes.map(function (a) { return a + " (" + data.axes[a].unit + ")"; }), "seeds");
+    const head = ["configuration"].concat(axes.map(function (a) { return data.axes[a].title + " (" + data.axes[a].unit + ")"; }), "seeds");
     const lines = shown.map(function (row) {
       return [quoted(row.name)].concat(axes.map(function (a) { return row[a] === null ? "" : row[a]; }), row.seeds).join(",");
     });
