@@ -16,13 +16,15 @@ from methods.settings import BLOCK_ROWS, MaskSettings, Settings
 from methods.space import Dimension
 
 __all__ = [
-    "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK", "PRETRAINED", "USUAL",
-    "Card", "Look", "Measure", "Needs", "Promises", "SizeRule",
+    "BN_POLICIES", "FROM_PRETRAINED", "FROM_SCRATCH", "FROZEN", "PER_TASK", "PRETRAINED", "SOURCE", "USUAL",
+    "Card", "Look", "Measure", "Needs", "Promises", "SizeRule", "Source",
 ]  # fmt: skip
 
 FROZEN, PER_TASK = "frozen", "per-task"
 #: names of protocols: that of the settings' own defaults, and that for pretrained weights outside the papers' scenarios
 USUAL, PRETRAINED = "cifar100-20", "pretrained"
+#: and the one under which every method does what its own code did in the scenario (``Card.sources``)
+SOURCE = "source"
 #: roles in ``Card.reference``, as ``results.schema`` has them
 FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 #: what BN does while a task trains: ``methods.engine.batchnorm``
@@ -54,6 +56,18 @@ class Promises:
     no_forgetting: bool = True  #: logits of earlier tasks stay the same, bit for bit
     frozen_backbone: bool = False  #: weights and BN set that tasks share never change after task 1
     only_with: str = ""  #: name of a yes-or-no setting: where it is off nothing is guaranteed; empty: no such setting
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a method's own code did in a scenario beyond the protocol that the methods share there."""
+
+    knobs: Mapping[str, Any] = field(default_factory=dict)  #: over those of the protocol
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: task name -> knobs of that task alone
+    goal: Mapping[str, Any] = field(default_factory=dict)  #: knobs of the reference that gives the accuracy goals
+    goal_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: task name -> the same of that task
+    bn_policy: str = ""  #: empty: the card's
+    augmentation: Mapping[str, Any] = field(default_factory=dict)  #: what it did otherwise than the scenario's tasks
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,7 @@ class Card:
     promises: Promises = Promises()
     size_rule: SizeRule | None = None  #: None: no published size follows a rule for this method
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: protocol -> knobs
+    sources: Mapping[str, Source] = field(default_factory=dict)  #: the scenario's protocol -> with ``--protocol source``
     restore: str = ""  #: "module:function" of the kind in ``methods.engine.restore``; empty: by whether it has masks
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``

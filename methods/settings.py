@@ -122,6 +122,14 @@ class PlateauSettings(Settings):
         since=2,
     )
     least_lr: float = knob(0.0, "with schedule plateau: training ends when the rate falls below", since=2)
+    plateau_of: str = knob(
+        "loss", "with schedule plateau: what has to get better, the loss or the accuracy", choices=("loss", "accuracy"),
+        since=2,
+    )  # fmt: skip
+    most_falls: int | None = knob(
+        None, "with schedule plateau: training ends one epoch after the rate has fallen so often; none: never",
+        at_least=1, since=2,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

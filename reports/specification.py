@@ -19,7 +19,7 @@ UNHASHED = ("scenario_title", "settings_of", "inputs", "tuning_seconds")
 #: Those, and keys that follow from others: they say nothing of their own.
 FOLLOWING = (*UNHASHED, "task_names", "task_indices")
 #: Keys that older records lack: what absent ones mean.
-_USUAL = {"measured_on": TEST, "tuning": None, "networks": None}
+_USUAL = {"measured_on": TEST, "tuning": None, "networks": None, "task_settings": None}
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 

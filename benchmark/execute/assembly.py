@@ -95,6 +95,12 @@ def strategy_of(
         extra["goal_for"] = goal_for
     if card.needs.networks_of is not None:
         extra["networks"] = networks
+    if own := {
+        index - 1: knobs
+        for index, name in zip(spec.task_indices, spec.task_names, strict=True)
+        if (knobs := spec.of_task(name, "settings"))
+    }:
+        extra["task_settings"] = own
     with Streams(spec.seed).initialising(spec.initial_task - 1):
         backbone = make_backbone()
     INITIAL[card.needs.backbone](backbone, Streams(spec.seed).generator("backbone", 0, torch.device("cpu")))

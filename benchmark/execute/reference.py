@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from methods.engine.state import EpochReport, Progress
 from methods.registry import reference
 from results.atomic import write_json
 from results.reader import content_of
+from results.schema import TASK_1_SETTINGS
 from results.temporary import TEMPORARY_SUFFIX
 
 #: images that ``task_digest`` looks at, about
@@ -183,7 +185,7 @@ class References:
         extra = {"make_backbone": self.make_backbone} if card.needs.fresh_backbone else {}
         return card.load()(
             backbone=self.make_backbone(),
-            settings=self.spec.scratch,
+            settings=dataclasses.replace(self.spec.scratch, **self.spec.of_task(task.task.name, TASK_1_SETTINGS)),
             pretrained=pretrained,
             **extra,
             **self._arguments(clock, phase, task),

@@ -13,9 +13,10 @@ from benchmark.plan.needed import with_needed
 from benchmark.plan.overrides import require_used, variants
 from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
 from benchmark.plan.run_parts import Backbone, Batches
+from benchmark.plan.source_protocol import reference_for, require_source, source_of, task_settings
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
-from methods.card import PRETRAINED, USUAL, Card
+from methods.card import PRETRAINED, SOURCE, USUAL, Card
 from methods.engine.knobs import knobs_of
 from methods.engine.schedule import driving_knob, score_travel
 from methods.registry import METHODS, reference
@@ -132,6 +133,7 @@ def check(request: Request, scenario: Scenario) -> None:
             f"--protocol {request.protocol!r} is unknown.{did_you_mean(request.protocol, known_protocols())} "
             f"Choose one of {', '.join(known_protocols())}."
         )
+    require_source(request.protocol, scenario)
 
 
 def require_tasks(tasks: int | None, scenario: Scenario) -> None:
@@ -161,13 +163,15 @@ def protocol_name(request: Request, scenario: Scenario) -> str:
 
 def known_protocols() -> tuple[str, ...]:
     """Names of protocols for which some method's card sets something, and that of the cards' defaults."""
-    return tuple(sorted({USUAL, *(name for card in METHODS.values() for name in card.protocols)}))
+    return tuple(sorted({USUAL, SOURCE, *(name for card in METHODS.values() for name in card.protocols)}))
 
 
 def settings_of(card: Card, request: Request, scenario: Scenario, overrides: Mapping[str, Any]) -> Any:
     """The method's defaults, then its protocol's, then the scenario's own, then ``--epochs``, then ``--set``."""
     chosen, own = _section(overrides, card.name), dict(scenario.settings.get(card.section, {}))
-    protocol = dict(card.protocols.get(protocol_name(request, scenario), {}))
+    name = protocol_name(request, scenario)
+    protocol = dict(card.protocols.get(scenario.protocol if name == SOURCE else name, {}))
+    protocol |= source_of(card, name, scenario).knobs
     for name, about in knobs_of(card.settings).items():
         if any(knob in chosen for knob in about.yields_to):
             own.pop(name, None)
@@ -199,23 +203,27 @@ def _spec(
     name = request.backbone or scenario.backbone
     require_known(name)
     order = task_order(request, scenario)
+    names = tuple(scenario.task_names[index - 1] for index in order)
     options = dict(scenario.backbone_options) if name == scenario.backbone else {}
-    batches, augmentation = _section(overrides, "protocol"), {}
+    protocol = protocol_name(request, scenario)
+    source = source_of(card, protocol, scenario)
+    batches, augmentation = _section(overrides, "protocol"), dict(source.augmentation)
     for key in knobs_of(Augmentation):
         if key in batches:
             augmentation[key] = batches.pop(key)
     weights = request.weights or scenario.weights
     pretrained, of = starts_pretrained(request, scenario), card.needs.networks_of
+    trainer = reference_for(card, reference(pretrained), protocol, scenario)
     return RunSpec(
         scenario=scenario.name,
         scenario_title=scenario.title or scenario.name,
         method=card.name,
         seed=seed,
         task_indices=order,
-        task_names=tuple(scenario.task_names[index - 1] for index in order),
+        task_names=names,
         initial_task=request.initial_task,
         selection=request.selection,
-        bn_policy=request.bn_policy or card.bn_policy,
+        bn_policy=request.bn_policy or source.bn_policy or card.bn_policy,
         backbone=Backbone(
             name=name,
             channels=scenario.channels,
@@ -230,15 +238,16 @@ def _spec(
             augmentation=augmentation,
         ),
         settings=settings_of(card, request, scenario, overrides),
-        scratch=settings_of(reference(pretrained), request, scenario, overrides),
+        scratch=settings_of(trainer, request, scenario, overrides),
         mask=dataclasses.replace(card.mask, **_section(overrides, "mask")) if card.mask else None,
         networks=settings_of(METHODS[of], request, scenario, overrides) if of is not None else None,
+        task_settings=task_settings(card, trainer, protocol, scenario, names, overrides),
         train_limit=request.train_limit,
         test_limit=request.test_limit,
         device=device_of(request.device).split(":")[0],
         precision=request.precision,
         compile=request.compile,
-        settings_of=protocol_name(request, scenario),
+        settings_of=protocol,
     )
 
 

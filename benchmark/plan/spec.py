@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from benchmark.plan.run_parts import Backbone, Batches, Inputs, Tuning
 from benchmark.scenarios.contract import Augmentation
-from methods.engine.knobs import WrongValue, filled, knobs_of, shown, types_of
+from methods.engine.knobs import WrongValue, coerced, filled, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
 from results.schema import TASK_1_SETTINGS, TEST
@@ -46,6 +46,8 @@ class RunSpec:
     scratch: TrainSettings  #: knobs of the task-1 network and of accuracy goals
     mask: MaskSettings | None = None
     networks: Settings | None = None  #: knobs of the method whose run it starts from (``Needs.networks_of``)
+    #: task name -> knobs of that task alone, as "settings.KNOB" or "scratch.KNOB"; None: all tasks have the same
+    task_settings: Mapping[str, Mapping[str, Any]] | None = None
     train_limit: int | None = None
     test_limit: int | None = None
     device: str = "cpu"  #: "cpu" or "cuda"
@@ -113,6 +115,11 @@ class RunSpec:
     def _key(self, what: str, hashed: Mapping[str, Any], without: Collection[str]) -> str:
         kept = {name: item for name, item in hashed.items() if name not in without}
         return f"{self.scenario}-{what}-s{self.seed}-{digest(kept)}"
+
+    def of_task(self, name: str, part: str) -> dict[str, Any]:
+        """The knobs that one task alone has, of ``part``: "settings", the method's, or "scratch", the reference's."""
+        found = (self.task_settings or {}).get(name, {})
+        return {key.removeprefix(f"{part}."): value for key, value in found.items() if key.startswith(f"{part}.")}
 
     # ------------------------------------------------------------------ the names of earlier records
 
@@ -193,6 +200,7 @@ class RunSpec:
         known["mask"] = None if mask is None else _filled(MaskSettings, mask, "mask")
         if known.get("tuning") is not None:
             known["tuning"] = _made(Tuning, known["tuning"], "tuning")
+        known["task_settings"] = _task_settings(known.get("task_settings"), type(card.settings))
         networks, of = known.get("networks") or {}, card.needs.networks_of
         known["networks"] = None if of is None else _filled(type(METHODS[of].settings), networks, "networks")
         known["inputs"] = tuple(
@@ -203,7 +211,7 @@ class RunSpec:
 
 
 #: fields that came after names held every knob, with what runs did then
-_LATER_FIELDS = {"measured_on": TEST, "tuning": None}
+_LATER_FIELDS = {"measured_on": TEST, "tuning": None, "task_settings": None}
 
 #: fields of a spec that are mappings in its JSON
 _PARTS = ("backbone", "protocol", "settings", "scratch")
@@ -253,6 +261,21 @@ def _filled(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:
         return filled(kind, values)
     except WrongValue as error:
         raise ValueError(f"in its {what}, {error}") from None
+
+
+def _task_settings(value: Any, kind: type[Settings]) -> dict[str, dict[str, Any]] | None:
+    """``RunSpec.task_settings`` from JSON. Raises ValueError: no mapping of tasks to knobs that the parts have."""
+    kinds: dict[str, Any] = {"settings": kind, TASK_1_SETTINGS: TrainSettings}
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for task, knobs in (value or {}).items():
+            for key, item in knobs.items():
+                part, _, name = key.partition(".")
+                read = coerced(types_of(kinds[part])[name], knobs_of(kinds[part])[name], item)
+                found.setdefault(task, {})[key] = read
+    except (AttributeError, KeyError, WrongValue) as error:
+        raise ValueError(f"its settings of single tasks are not readable ({error})") from None
+    return found or None
 
 
 def _unlike(values: Any, default: Any) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
+from methods.card import PRETRAINED, Card, Look, Needs, SizeRule, Source
 from methods.engine.knobs import knob
-from methods.settings import WeightSettings
+from methods.settings import PlateauSettings, WeightSettings
 from methods.space import Scaled
 
 
 @dataclass(frozen=True)
-class CPGSettings(WeightSettings):
+class CPGSettings(PlateauSettings, WeightSettings):
     """Goal, train with picking, gradual prune, choose, retrain."""
 
     pick_lr: float = knob(5e-4, "Adam's rate for the scores that pick among earlier tasks' weights")
@@ -42,6 +42,20 @@ class CPGSettings(WeightSettings):
         choices=("last", "best"),
         since=2,
         was="best",
+    )
+
+    schedule: str = knob(
+        "step",
+        "rate over epochs of the main phase: step falls at the milestones, picks' at pick_milestone; plateau where "
+        "accuracy or loss stops getting better, picks' by pick_gamma at the first fall alone",
+        choices=("step", "plateau"),
+        since=2,
+    )
+    pruned_epoch: str = knob(
+        "last",
+        "the epoch of a pruning ratio that counts: its last, or the best from the end of the ramp on",
+        choices=("last", "best"),
+        since=2,
     )
 
     SCALED: ClassVar[tuple[str, ...]] = (
@@ -92,6 +106,21 @@ CPG = Card(
             "pick_lr": 1e-4, "pick_milestone": 50, "pick_stop": 100,
             "min_train_accuracy": 0.0, "prune_every": 50, "retrain_epochs": 0, "goal_tolerance": 0.005,
         },
+    },
+    sources={
+        "imagenet2sketch": Source(
+            knobs={
+                "epochs": 300, "schedule": "plateau", "plateau_of": "accuracy", "patience": 5, "most_falls": 3,
+                "pruned_epoch": "best", "goal_epoch": "best", "initial_prune": 0.4,
+            },
+            tasks={"stanford_cars_cropped": {"lr": 1e-2}},
+            goal={
+                "epochs": 100, "lr": 1e-3, "nesterov": True, "weight_decay": 4e-5, "schedule": "plateau",
+                "plateau_of": "accuracy", "patience": 10, "most_falls": 3,
+            },
+            goal_tasks={"stanford_cars_cropped": {"lr": 1e-2}},
+            augmentation={"cutout": 16},
+        ),
     },
     space=(Scaled(("lr",)), Scaled(("head_lr",), base="lr"), Scaled(("pick_lr",))),
     look=Look("#8b3a91", "#d594da", "p"),

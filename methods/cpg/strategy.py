@@ -32,7 +32,7 @@ from methods.engine.packing import pack_bits
 from methods.engine.parts import Part, Parts
 from methods.engine.pruning import compulsory_ratio, cubic_ratio, prune_layers
 from methods.engine.restore import PICKS
-from methods.engine.schedule import Schedule
+from methods.engine.schedule import Schedule, plateau_of
 from methods.engine.state import LearningTask, PhaseResult, Plan, Snapshot
 
 SCORES = "scores"
@@ -155,6 +155,12 @@ class CPG(OwnedWeights):
         settings = self.settings
         position = self.position_of(task)
         owns_some = bool((self.owner == position).any())
+        plateau = plateau_of(settings, settings.lr, settings.schedule, settings.gamma)
+        if plateau is not None:
+            even = Schedule("plateau", settings.epochs)
+            picks = self._pick_groups(settings.pick_lr, even, (settings.pick_gamma,))
+            groups = self.weight_groups(settings.lr, even) + picks
+            return self._plan(task, "train", settings.epochs, groups, plateau=plateau)
         step = Schedule("step", settings.epochs, settings.milestones, settings.gamma)
         pick = Schedule(
             "step",
@@ -166,8 +172,8 @@ class CPG(OwnedWeights):
         groups = self.weight_groups(settings.lr, step) + self._pick_groups(settings.pick_lr, pick)
         return self._plan(task, "train", settings.epochs, groups)
 
-    def _pick_groups(self, lr: float, schedule: Schedule) -> list[Group]:
-        return [Group([self.current[SCORES]], "adam", lr, schedule)] if SCORES in self.current else []
+    def _pick_groups(self, lr: float, schedule: Schedule, falls: tuple[float, ...] = ()) -> list[Group]:
+        return [Group([self.current[SCORES]], "adam", lr, schedule, falls=falls)] if SCORES in self.current else []
 
     def _plan(self, task: LearningTask, phase: str, epochs: int, groups: Sequence[Group], **options: Any) -> Plan:
         position = self.position_of(task)
@@ -209,7 +215,15 @@ class CPG(OwnedWeights):
                 prune_layers(self.weights, self.owner, self.layout, position, ratio)
                 plan.optimizers.stop_momentum(self.weights, self.owner == position)
 
-        plan = self._plan(task, "prune", settings.prune_epochs, groups, before_iteration=cut, keep_best=False)
+        plan = self._plan(
+            task,
+            "prune",
+            settings.prune_epochs,
+            groups,
+            before_iteration=cut,
+            keep_best=settings.pruned_epoch == "best",
+            best_from=min(settings.prune_ramp, settings.prune_epochs) - 1,
+        )
         return plan
 
     def _choose(self, ratio: float, fitted: PhaseResult) -> dict[str, float]:

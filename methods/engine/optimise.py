@@ -24,6 +24,9 @@ class Group:
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    #: factors on the rate after the first, the second, … fall of a plateau rule, the last one for all later falls;
+    #: empty: the rule's own
+    falls: tuple[float, ...] = ()
 
 
 class Optimizers(torch.optim.Optimizer):
@@ -34,14 +37,15 @@ class Optimizers(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[Group], clip: float | None = None) -> None:
         self.clip = clip
-        #: what a plateau rule multiplies all rates by
+        #: what a plateau rule multiplies rates by, and how often it has lowered them
         self.reduced = 1.0
+        self.falls = 0
         self.groups = [group for group in groups if len(group.tensors)]
         self.members = [_optimizer(kind, self.groups) for kind in OPTIMIZERS if _of(kind, self.groups)]
         ordered = [group for kind in OPTIMIZERS for group in _of(kind, self.groups)]
         #: whose rate, 1 unless a script's scheduler changes it, multiplies all rates
         self.handle: torch.optim.Optimizer | None = None
-        self.schedules = [(group.lr, group.schedule) for group in ordered]
+        self.schedules = [(group.lr, group.schedule, group.falls) for group in ordered]
         super().__init__([tensor for group in ordered for tensor in group.tensors], {})
         self.param_groups = [entry for member in self.members for entry in member.param_groups]
         self.set_rates(0)
@@ -49,13 +53,18 @@ class Optimizers(torch.optim.Optimizer):
     def set_rates(self, epoch: int, fraction: float = 0.0) -> None:
         """Put each group's learning rate where its schedule has it."""
         scale = 1.0 if self.handle is None else float(self.handle.param_groups[0]["lr"])
-        for entry, (lr, schedule) in zip(self.param_groups, self.schedules, strict=True):
-            entry["lr"] = lr * schedule.factor(epoch, fraction) * scale * self.reduced
+        for entry, (lr, schedule, falls) in zip(self.param_groups, self.schedules, strict=True):
+            entry["lr"] = lr * schedule.factor(epoch, fraction) * scale * self._reduction(falls)
+
+    def _reduction(self, falls: tuple[float, ...]) -> float:
+        if not falls:
+            return self.reduced
+        return falls[min(self.falls, len(falls)) - 1] if self.falls else 1.0
 
     @property
     def per_iteration(self) -> bool:
         """True when some rate changes within an epoch."""
-        return any(schedule.per_step for _, schedule in self.schedules)
+        return any(schedule.per_step for _, schedule, _ in self.schedules)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One update of every group; groups at rate 0 stay as they are, moments included."""

@@ -59,13 +59,16 @@ class Schedule:
 class Plateau:
     """All rates of a phase fall by ``factor`` after ``patience`` epochs without a lower loss; it ends below ``least``.
 
-    The loss is that of the images to select on, without such that of the training images.
+    The loss is that of the images to select on, without such that of the training images. With ``of`` "accuracy" it is
+    their accuracy that must become higher.
     """
 
     patience: int
     factor: float
     lr: float  #: the phase's rate, which ``least`` is compared with
     least: float
+    of: str = "loss"
+    most: int | None = None  #: the phase ends one epoch after so many falls; None: never for that
 
     def ends(self, scale: float) -> bool:
         """The rate has fallen too low: ``scale`` is what all rates are multiplied by now."""
@@ -74,7 +77,9 @@ class Plateau:
 
 def plateau_of(settings: PlateauSettings, lr: float, schedule: str, gamma: float) -> Plateau | None:
     """The plateau rule of a phase at ``lr``; None under another schedule."""
-    return Plateau(settings.patience, gamma, lr, settings.least_lr) if schedule == "plateau" else None
+    if schedule != "plateau":
+        return None
+    return Plateau(settings.patience, gamma, lr, settings.least_lr, settings.plateau_of, settings.most_falls)
 
 
 def score_schedule(settings: MaskedSettings) -> Schedule:

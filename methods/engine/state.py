@@ -46,6 +46,7 @@ class Plan:
     Attributes:
         phase: the clock's name: "train", "prune", "retrain" or "goal".
         keep_best: end with the best epoch's tensors (needs images to select on), else with the last epoch's.
+        best_from: the first epoch, counted from 0, that can be the best.
         patience: stop after so many epochs without a better accuracy.
         reference: accuracy that counts as the best before the first epoch, and the tensors it was reached with.
         after_backward: called between backward and update, to mask gradients.
@@ -64,6 +65,7 @@ class Plan:
     before_iteration: Callable[[int, int, int], None] | None = None
     select: bool = True
     plateau: Plateau | None = None
+    best_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,22 @@ class PhaseState:
     lowest_loss: float | None = None  #: under a plateau rule
     since_lowest: int = 0
     scale: float = 1.0  #: what the plateau rule multiplies all rates by
+    falls: int = 0  #: how often it has
+    plateau_over: bool = False  #: its last epoch is done
 
     def follow(self, plateau: Plateau, loss: float) -> None:
-        """Lower the rates where the loss has not fallen for long enough."""
+        """Lower the rates where the loss, or what is to be the lower the better, has not fallen for long enough."""
+        self.plateau_over = plateau.most is not None and self.falls >= plateau.most
         if self.lowest_loss is None or loss < self.lowest_loss:
             self.lowest_loss, self.since_lowest = loss, 0
             return
         self.since_lowest += 1
-        if self.since_lowest >= plateau.patience:
-            self.scale, self.since_lowest = self.scale * plateau.factor, 0
+        if self.since_lowest >= plateau.patience and not self.plateau_over:
+            self.scale, self.since_lowest, self.falls = self.scale * plateau.factor, 0, self.falls + 1
+
+    def plateau_ends(self, plateau: Plateau) -> bool:
+        """Nothing is left to train under the plateau rule."""
+        return self.plateau_over or plateau.ends(self.scale)
 
 
 @dataclass

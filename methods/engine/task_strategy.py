@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class TaskStrategy(Method, SupervisedTemplate):
     Args:
         backbone: feature extractor, images (n, c, h, w) -> features (n, d); a copy is used, yours stays as it is.
         settings: the method's knobs; None: its card's. ``train_epochs`` overrides their main phase.
+        task_settings: knobs of single tasks, by task label, over ``settings``.
         bn_policy: "frozen" or "per-task" (``methods.engine.batchnorm``); None: the card's.
         scratch: settings of task 1's network; None: the defaults, scaled to ``train_epochs`` where that is given.
         seed: of all random streams (``methods.engine.streams``).
@@ -60,6 +62,7 @@ class TaskStrategy(Method, SupervisedTemplate):
         *,
         backbone: nn.Module,
         settings: Any = None,
+        task_settings: Mapping[int, Mapping[str, Any]] | None = None,
         bn_policy: str | None = None,
         scratch: TrainSettings | None = None,
         seed: int = 0,
@@ -85,6 +88,7 @@ class TaskStrategy(Method, SupervisedTemplate):
             raise ValueError(f"bn_policy {self.bn_policy!r} is unknown; choose one of {known}")
         own = self.card.settings if settings is None else settings
         self.settings = own if train_epochs is None else own.with_epochs(train_epochs)
+        self._settings_of_all, self._task_settings = self.settings, dict(task_settings or {})
         default = TrainSettings() if train_epochs is None else TrainSettings().with_epochs(train_epochs)
         self.scratch = default if scratch is None else scratch
         fixed = frozenset(name for name, tensor in backbone.named_parameters() if not tensor.requires_grad)
@@ -146,6 +150,8 @@ class TaskStrategy(Method, SupervisedTemplate):
     def learn_task(self, task: LearningTask) -> None:
         """Learn one task from its beginning or, after ``load_training_state``, from where the checkpoint stood."""
         state = self.state
+        if self._task_settings:
+            self.settings = dataclasses.replace(self._settings_of_all, **self._task_settings.get(task.label, {}))
         for name in STREAMS:
             if name not in state.generators:
                 state.generators[name] = self.streams.generator(name, task.label, self.device)

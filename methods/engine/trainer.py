@@ -137,9 +137,9 @@ class Trainer:
         while fitting.epoch < plan.epochs and not learner._stop_training:
             if plan.patience is not None and fitting.since_best >= plan.patience:
                 break
-            if plan.plateau is not None and plan.plateau.ends(fitting.scale):
+            if plan.plateau is not None and fitting.plateau_ends(plan.plateau):
                 break
-            plan.optimizers.reduced = fitting.scale
+            plan.optimizers.reduced, plan.optimizers.falls = fitting.scale, fitting.falls
             with learner.phase(plan.phase):
                 events("before_training_epoch")
             if learner._stop_training:
@@ -176,14 +176,17 @@ class Trainer:
         progress.iterations += trained.steps
         progress.images += trained.images
         accuracy = learner.selection_accuracy(task) if plan.select else None
-        if plan.plateau is not None:
+        if plan.plateau is not None and plan.plateau.of == "accuracy":
+            fitting.follow(plan.plateau, -(trained.accuracy if accuracy is None else accuracy))
+        elif plan.plateau is not None:
             loss = learner.selection_loss(task)
             fitting.follow(plan.plateau, trained.loss if loss is None else loss)
         if accuracy is None and plan.reference is not None:
             accuracy = trained.accuracy  # nothing to select on: the reference is a training accuracy too
         fitting.epoch += 1
         fitting.since_best += accuracy is not None
-        if plan.keep_best and accuracy is not None and (fitting.best is None or accuracy >= fitting.best):
+        may_be_best = plan.keep_best and fitting.epoch > plan.best_from
+        if may_be_best and accuracy is not None and (fitting.best is None or accuracy >= fitting.best):
             # among equals the later epoch: it has seen more; but patience only counts real gains
             if fitting.best is None or accuracy > fitting.best:
                 fitting.since_best = 0

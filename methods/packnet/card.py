@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from methods.card import PRETRAINED, Card, Look, Needs, SizeRule
+from methods.card import FROZEN, PRETRAINED, Card, Look, Needs, SizeRule, Source
 from methods.engine.knobs import knob
 from methods.settings import OPTIMIZERS, SCHEDULES, PlateauSettings, WeightSettings
 from methods.space import OF_WEIGHTS
@@ -86,6 +86,8 @@ PACKNET = Card(
             "retrain_epochs": 10, "retrain_lr": 1e-3, "retrain_milestones": (),
         },
     },
+    # the original keeps biases and BN as ImageNet left them
+    sources={"imagenet2sketch": Source(bn_policy=FROZEN)},
     space=OF_WEIGHTS,
     look=Look("#00785b", "#45c6a0", "D"),
 )  # fmt: skip
