@@ -139,13 +139,13 @@ def run(
     from benchmark.execute.sweep import STOPPED, carry_out, sweep_of
     from benchmark.plan.planning import planned
     from benchmark.plan.request import request_of
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
 
     if "dry_run" in options:
         raise RequestError("dry_run is an option of the command line only.")
     given = {"scenario": str(scenario), "methods": methods, "seeds": seeds, "settings": settings}
     request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
-    chosen = load_scenario(request.scenario, request.backbone)
+    chosen = scenario_of(request)
     specs = planned(request, chosen)
     if carry_out(sweep_of(request, chosen, specs, "the same call, without force")) == STOPPED:
         raise KeyboardInterrupt
@@ -180,7 +180,7 @@ def tune(
     """
     from benchmark.execute.sweep import STOPPED
     from benchmark.plan.request import request_of
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
     from benchmark.tuning.ledger import require_optuna
     from benchmark.tuning.search import carry_out, count_of, search_of
     from benchmark.tuning.tuned_file import content_of, require_place
@@ -189,7 +189,7 @@ def tune(
         raise RequestError("dry_run is an option of the command line only.")
     given = {"scenario": str(scenario), "methods": methods, "settings": settings}
     request = request_of({**options, **{name: value for name, value in given.items() if value is not None}})
-    search = search_of(request, load_scenario(request.scenario, request.backbone), count_of(trials))
+    search = search_of(request, scenario_of(request), count_of(trials))
     require_optuna()
     require_place(Path(out))
     code = carry_out(search, Path(out), prune)
@@ -224,14 +224,14 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
     """
     from benchmark.plan.planning import require_tasks
     from benchmark.plan.request import request_of
-    from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
     from benchmark.scenarios.sources import root_of
+    from benchmark.scenarios.start_weights import scenario_of
 
     if beyond := set(options) - {"data_root", "tasks", "weights"}:
         raise RequestError(f"check has no option {sorted(beyond)[0]!r}; it takes data_root, tasks and weights.")
     request = request_of({**options, "scenario": str(scenario)})
-    chosen = load_scenario(request.scenario, request.backbone)
+    chosen = scenario_of(request)
     require_tasks(request.tasks, chosen)
     root = root_of(chosen, request.data_root)
     tasks = tuple(task_checks(chosen, root, request.tasks or len(chosen.task_names)))

@@ -127,7 +127,7 @@ class Card:
     promises: Promises = Promises()
     size_rule: SizeRule | None = None  #: None: no published size follows a rule for this method
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: protocol -> knobs
-    sources: Mapping[str, Source] = field(default_factory=dict)  #: the scenario's protocol -> with ``--protocol source``
+    sources: Mapping[str, Source] = field(default_factory=dict)  #: by scenario's protocol: ``--protocol source``
     restore: str = ""  #: "module:function" of the kind in ``methods.engine.restore``; empty: by whether it has masks
     whole_networks: bool = False  #: stores a whole network per task: kept only with ``--keep-weights all``
     reference: str = ""  #: trains task-1 networks and goals: one of ``results.schema.REFERENCES``

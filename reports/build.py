@@ -26,6 +26,7 @@ from reports.step_times import Steps, load_steps
 from reports.table_files import write_effects, write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
 from reports.tables.own_measures import own_measures
+from reports.tables.published_size import published_size
 from reports.tables.ranking import ranking_sheet
 from reports.tables.sheet import Sheet
 from reports.tables.step_sheet import method_of, steps_sheet
@@ -160,7 +161,7 @@ def _panel(
     sizes, ablation = model_size.sizes(panel, failed), accuracy.ablation(panel, failed)
     shown += [write_grid(grid, out) for grid in (sizes, *accuracy.initial_tasks(panel), ablation) if grid]
     folded = [write_grid(grid, out) for grid in training_time.training_times(panel, failed)]
-    folded += [write_sheet(sheet, out) for sheet in (model_size.components(panel), own_measures(panel)) if sheet]
+    folded += [write_sheet(sheet, out) for sheet in (published_size(panel), model_size.components(panel), own_measures(panel)) if sheet]
     tables = [*shown, *(replace(table, folded=True) for table in folded)]
     return page.PanelView(
         key=panel.slug,

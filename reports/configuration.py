@@ -11,7 +11,7 @@ from typing import Any
 from reports.hardware import Hardware, hardware_of
 from reports.method_facts import MethodFacts
 from reports.naming import slug
-from results.schema import RunRecord, TaskRow
+from results.schema import PretrainedRow, RunRecord, TaskRow
 
 #: Status of the row of the task whose network a frozen-backbone method starts from.
 TASK_1_NETWORK = "task-1 network"
@@ -73,6 +73,11 @@ class Configuration:
     def accuracy_when_learned(self) -> dict[tuple[int, int], float]:
         """Test accuracy when the task was learned, a fraction, by (task index, seed)."""
         return self._by_task_and_seed(lambda row: row.accuracy)
+
+    @cached_property
+    def pretrained_rows(self) -> dict[int, PretrainedRow]:
+        """What the pretrained network still does on the data set that it is from, by seed, where records say."""
+        return {int(run.spec["seed"]): run.pretrained_row for run in self.runs if run.pretrained_row is not None}
 
     def on(self, hardware: Hardware) -> tuple[RunRecord, ...]:
         """The runs that were timed on ``hardware``."""

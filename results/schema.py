@@ -32,6 +32,9 @@ FAILED = "failed"
 #: Phases whose time is training time (train + prune + choose + retrain).
 TRAINING_PHASES = ("train", "prune", "choose", "retrain")
 
+#: What the published size formula is made of (``Size.table_parts``): bits of the last three are packed.
+TABLE_PARTS = ("whole networks", "backbone", "heads", "BN and biases", "owner index", "mask bits", "soft values")
+
 #: Roles of a method (``RunRecord.method["reference"]``): what others are compared with and start from.
 FROM_SCRATCH, FROM_PRETRAINED = "from scratch", "from pretrained"
 REFERENCES = (FROM_SCRATCH, FROM_PRETRAINED)
@@ -115,6 +118,8 @@ class Size:
     rules: dict[str, Count | None]  #: "itemised", "cpg_table" -> bytes
     written_bytes: Count | None = None  #: of the files: backbone, and what each task adds
     header_bytes: Count = 0  #: of which the files' headers; the rest is ``itemised`` to the byte
+    table_parts: dict[str, Count] = field(default_factory=dict)  #: what "cpg_table" is the sum of -> bytes
+    soft_share: Fraction | None = None  #: of all mask units, those with a value beside their bit; None: none may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,20 @@ class NetworksFrom:
 
 
 @dataclass(frozen=True)
+class PretrainedRow:
+    """How the network that all tasks start from does on the data set that it was pretrained on, after the last task, as
+    the method still has it."""
+
+    name: Name  #: "imagenet"
+    title: Name
+    classes: Positive
+    images: Count = 0  #: validation images that it was evaluated on
+    accuracy: Fraction | None = None  #: None: not run
+    freed: Fraction = 0.0  #: share of its convolution and hidden linear weights that the method gave to the tasks
+    note: Name = ""  #: why it was not run, or what to know of it
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """Everything that one run leaves; see the module's units.
 
@@ -175,6 +194,7 @@ class RunRecord:
     measures: dict[str, float] = field(default_factory=dict)  #: the method's own numbers after the last task, by name
     learned_sha256: dict[str, str] = field(default_factory=dict)  #: task -> of the tensors that it adds; {}: not known
     task1_network: dict[str, Any] | None = None  #: the shared backbone: seconds, epochs, accuracy, key, reused
+    pretrained_row: PretrainedRow | None = None  #: None: no such data set is part of the published table
     networks_from: NetworksFrom | None = None  #: the run whose networks it started from; None: it trained its own
     seconds: dict[str, Amount] = field(default_factory=dict)  #: phases outside any task: load, warm-up, save, ...
     peak_memory: dict[str, dict[str, Count]] = field(default_factory=dict)  #: of those phases, by kind, bytes
@@ -217,6 +237,8 @@ class RunRecord:
             plain["accuracy_matrix"] = tuple(tuple(row) for row in value.get("accuracy_matrix") or ())
             plain["size"] = _size(value["size"]) if value.get("size") else None
             networks = value.get("networks_from")
+            row = value.get("pretrained_row")
+            plain["pretrained_row"] = _made(PretrainedRow, row) if row else None
             plain["networks_from"] = _made(NetworksFrom, networks) if networks else None
             plain["mask_statistics"] = tuple(_made(MaskStatistic, row) for row in value.get("mask_statistics") or ())
             plain["warnings"] = tuple(value.get("warnings") or ())

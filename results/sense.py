@@ -131,6 +131,9 @@ def _of_size(record: RunRecord) -> Iterator[str]:
         yield "its size has no rule 'itemised'"
     elif size.components and itemised != (total := sum(item.bytes for item in size.components)):
         yield f"its itemised size is {itemised:,} bytes, its components make {total:,}"
+    table = size.rules.get("cpg_table")
+    if size.table_parts and (total := sum(size.table_parts.values())) != table:
+        yield f"its published size is {table} bytes, the parts of it make {total:,}"
     if size.written_bytes is not None and size.header_bytes > size.written_bytes:
         yield f"{size.header_bytes:,} bytes of its files are headers, and the files have {size.written_bytes:,}"
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.backbones.names import BN_COUNTER, chosen, needed_names, state_dicts
+from benchmark.backbones.names import BN_COUNTER, HEADS, chosen, needed_names, state_dicts
 from benchmark.errors import RequestError
 from results.atomic import require_regular
 from results.units import in_units
@@ -45,6 +45,27 @@ def load_weights(backbone: nn.Module, path: str | Path) -> None:
     _require_match(found, expected, path)
     counters = {name: tensor for name, tensor in expected.items() if name.endswith(BN_COUNTER)}
     backbone.load_state_dict(counters | found, strict=True)
+
+
+def load_classifier(path: str | Path, features: int) -> tuple[Tensor, Tensor] | None:
+    """The linear head that lies beside a backbone's weights in a file.
+
+    Returns:
+        float32 weights (classes, ``features``) and biases (classes,); None where there is not exactly one such head.
+
+    Raises:
+        RequestError: as ``load_weights``, where the file cannot be read.
+    """
+    path = Path(path)
+    found = {}
+    for state in state_dicts(_read(path), path).values():
+        for name, weight in state.items():
+            head, _, last = name.rpartition(".")
+            bias = state.get(f"{head}.bias")
+            fits = last == "weight" and weight.ndim == 2 and weight.shape[1] == features
+            if fits and head.rpartition(".")[2] in HEADS and bias is not None and bias.shape == weight.shape[:1]:
+                found[head] = weight.detach().float(), bias.detach().float()
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def file_sha256(path: str | Path) -> str:

@@ -28,12 +28,11 @@ def run(args: argparse.Namespace) -> int:
     """Print what is there on stdout and what is wrong on stderr; 0 when a run could start, else 2."""
     from benchmark.console import CLEAR, decoding_progress
     from benchmark.plan.planning import require_tasks
-    from benchmark.scenarios.loader import load_scenario
     from benchmark.scenarios.readiness import conclude, task_checks
     from benchmark.scenarios.sources import root_of
+    from benchmark.scenarios.start_weights import scenario_of
 
-    settle(args, OPTIONS)
-    scenario = load_scenario(args.scenario)
+    scenario = scenario_of(settle(args, OPTIONS))
     require_tasks(args.tasks, scenario)
     count = args.tasks or len(scenario.task_names)
     root, progress = root_of(scenario, args.data_root), decoding_progress()
@@ -57,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     for task in found.tasks:
         if task.content:
             print(f"files of {task.name}: as its manifest has them, sha256 {task.content}")
+    if (weights := args.weights or scenario.weights) is not None and weights.is_file():
+        print(f"weights: {weights}")
     if found.fingerprint:
         print(f"fingerprint: {found.fingerprint}")
     for fault in found.faults:

@@ -172,7 +172,7 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     from benchmark.plan.options import declared
     from benchmark.plan.planning import planned
     from benchmark.plan.request import Request
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
 
     option, words = declared(Request)["bn_policy"], args.bn_policy.split(",") if args.bn_policy else []
     policies = [option.read(word, option.flag) for word in words] or [None]
@@ -184,6 +184,6 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
         if isinstance(value, list):
             raise RequestError(f"perf takes one value for {key}, not {len(value)}; give the command once for each.")
     args.device = device_of(request.device)
-    scenario = load_scenario(request.scenario, request.backbone)
+    scenario = scenario_of(request)
     specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]
     return list({spec.run_id: spec for spec in specs}.values())

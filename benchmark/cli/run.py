@@ -50,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from benchmark.plan.crossing import in_words
     from benchmark.plan.planning import planned
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
 
     if args.from_record:
         return _repeat(args)
     request = request_of(args)
-    scenario = load_scenario(request.scenario, request.backbone)
+    scenario = scenario_of(request)
     specs = planned(request, scenario)
     if request.grid is not None:
         print(in_words(request), flush=True)
@@ -86,7 +86,7 @@ def _repeat(args: argparse.Namespace) -> int:
     from benchmark.plan.execution import Execution
     from benchmark.plan.needed import with_needed
     from benchmark.plan.repeat import identical, inputs_differ, read, request_to_repeat, verdict
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
 
     told = given(args)
     free = {item.name for item in dataclasses.fields(Execution)} | {"scenario", "weights"}
@@ -101,7 +101,7 @@ def _repeat(args: argparse.Namespace) -> int:
     record, spec = read(args.from_record)
     request = request_to_repeat(record, spec, told)
     spec = dataclasses.replace(spec, device=request.device.partition(":")[0])
-    scenario = load_scenario(request.scenario, request.backbone)
+    scenario = scenario_of(request)
     if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
         raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
     folder = run_folder(request.results, *spec.ids)
@@ -113,7 +113,7 @@ def _repeat(args: argparse.Namespace) -> int:
             "it with another --results DIR."
         )
     if not getattr(args, DRY_RUN):
-        _same_weights(spec, request.weights)
+        _same_weights(spec, request.weights or scenario.weights)
     code = do(args, request, scenario, list(with_needed([spec])))
     after = folder.read()
     if code or getattr(args, DRY_RUN) or after is None or not after.finished or not record.finished:

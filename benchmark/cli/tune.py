@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         RequestError: the request is wrong or the data missing.
     """
-    from benchmark.scenarios.loader import load_scenario
+    from benchmark.scenarios.start_weights import scenario_of
     from benchmark.tuning.ledger import require_optuna
     from benchmark.tuning.search import TRIALS, carry_out, count_of, search_of
     from benchmark.tuning.tuned_file import require_place
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     trials = TRIALS if args.trials is None else count_of(args.trials)
     out = Path("tuned.yaml") if args.out is None else args.out
     request = request_of(args)
-    scenario = load_scenario(request.scenario, request.backbone)
+    scenario = scenario_of(request)
     search = search_of(request, scenario, trials)
     if getattr(args, DRY_RUN):
         from benchmark.execute.estimate import print_plan

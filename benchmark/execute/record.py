@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import math
 import traceback
@@ -12,10 +11,8 @@ from typing import Any
 
 from benchmark.execute.resume import Done
 from benchmark.measure.clock import RUN
-from benchmark.measure.size import architecture_of, cpg_table_bytes, head_size
 from benchmark.plan.spec import RunSpec
-from methods.card import SizeRule
-from methods.engine.parts import MaskCount, StoredItem
+from methods.engine.parts import MaskCount
 from methods.registry import METHODS
 from results import metrics
 from results.schema import (
@@ -27,12 +24,8 @@ from results.schema import (
     NetworksFrom,
     RunRecord,
     Size,
-    SizeComponent,
     TaskRow,
 )
-
-#: torchvision's 1000-way ImageNet head of ResNet-50, part of every published size of that scenario
-IMAGENET_CLASSES = 1000
 
 
 def curve_points(curve: Sequence[Mapping[str, Any]], selection: str) -> tuple[CurvePoint, ...]:
@@ -147,57 +140,6 @@ def clock_caveats(clock: Mapping[str, Any]) -> list[str]:
         *found,
         f"the clocks disagree: training took {host:.2f} s by the host's clock, {device:.2f} s by CUDA events",
     ]
-
-
-def components(items: Sequence[StoredItem], names: Mapping[int, str]) -> tuple[SizeComponent, ...]:
-    """A strategy's stored items as the record has them; ``names``: task name by label."""
-    return tuple(
-        SizeComponent(
-            item.name, None if item.task is None else names[item.task], item.count, item.bits, item.dtype, item.purpose
-        )
-        for item in items
-    )
-
-
-def size_of(
-    spec: RunSpec,
-    items: Sequence[StoredItem],
-    names: Mapping[int, str],
-    backbone: Any,
-    masks: Sequence[MaskCount],
-    done: Done,
-) -> Size:
-    """Both accounting rules, and what was written."""
-    parts = components(items, names)
-    classes = [row["classes"] for row in done.rows]
-    rules = {"itemised": sum(part.bytes for part in parts), "cpg_table": _table(spec, backbone, classes, masks)}
-    return Size(parts, rules, sum(done.written.values()), sum(done.headers.values()))
-
-
-def _table(spec: RunSpec, backbone: Any, classes: Sequence[int], masks: Sequence[MaskCount]) -> int | None:
-    rule = _rule(spec)
-    if rule is None:
-        return None
-    width = backbone.feature_dim
-    initial = head_size(width, IMAGENET_CLASSES) if spec.backbone.pretrained else None
-    architecture = architecture_of(backbone, [head_size(width, count) for count in classes], initial)
-    units = sum(mask.units for mask in masks)
-    soft = sum(mask.soft + mask.zeros for mask in masks) / units if units and rule.soft else 0.0
-    return cpg_table_bytes(rule, architecture, soft)
-
-
-def _rule(spec: RunSpec) -> SizeRule | None:
-    """The method's rule, with the units and soft values of the spec's mask."""
-    rule = METHODS[spec.method].size_rule
-    if rule is None or spec.mask is None:
-        return rule
-    return dataclasses.replace(
-        rule,
-        units=spec.mask.units,
-        hidden_linear=spec.mask.hidden_linear,
-        rows=spec.mask.rows,
-        soft=spec.mask.soft != "none",
-    )
 
 
 def mask_rows(counts: Sequence[MaskCount], names: Mapping[int, str]) -> tuple[MaskStatistic, ...]:

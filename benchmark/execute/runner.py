@@ -15,7 +15,9 @@ from benchmark.execute import assembly, resume
 from benchmark.execute.allocator import give_back_freed_blocks
 from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_tensors, write_tensors
 from benchmark.execute.compiling import compiling_apart
+from benchmark.execute.counted_size import size_of
 from benchmark.execute.finished_networks import FinishedNetworks
+from benchmark.execute.pretrained_row import pretrained_row
 from benchmark.execute.promise import Promise
 from benchmark.execute.record import (
     clock_caveats,
@@ -25,7 +27,6 @@ from benchmark.execute.record import (
     mask_rows,
     measures_of,
     now,
-    size_of,
 )
 from benchmark.execute.reference import References, epoch_event
 from benchmark.execute.resume import Done
@@ -316,6 +317,7 @@ class Runner:
         spec, strategy, done = self.spec, self.strategy, self.done
         with self.clock("eval"):
             self.promise.hold()
+            row = pretrained_row(spec, self.options, strategy, self._say)
         with self.clock("save"):
             if strategy.shared_changes:
                 self._write(self.folder.backbone, strategy.stored_shared(), {})
@@ -335,7 +337,8 @@ class Runner:
         warnings = (*notes_of(prepared.task for prepared in self.tasks.values()), *warnings_of(spec, images))
         rows, measures = mask_rows(masks, names), measures_of(spec.method, strategy.measures())
         told = None if self.networks is None else self.networks.told(facts)
-        return finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings, told)
+        record = finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings, told)
+        return dataclasses.replace(record, pretrained_row=row)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -102,6 +102,9 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     )
     if faults := weights_faults(scenario, sweep.weights):
         raise RequestError("\n\n".join([faults[0], *tables_of_missing(scenario, options.data_root)]))
+    if scenario.weights is not None and sweep.weights is None:
+        print(f"weights: {scenario.weights}", flush=True)
+    _require_class_folders(scenario, options.data_root)
     require_writable(results)
     executor = executor_for(options)
     jobs = [Job(spec, options) for spec in specs]
@@ -141,6 +144,15 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     if report:
         _conclude(results, specs)
     return 1 if failed else 0
+
+
+def _require_class_folders(scenario: Scenario, root: Path | None) -> None:
+    """Raises RequestError: there are images for the row of the data set that the weights are from, laid out wrongly."""
+    from benchmark.data import class_folders
+
+    on, folder = scenario.pretrained_on, class_folders.folder_of(scenario, root)
+    if on is not None and folder is not None and (fault := class_folders.fault(folder, on)):
+        raise RequestError(fault)
 
 
 def _command_to_go_on(command: str) -> str:

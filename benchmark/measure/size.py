@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from methods.card import SizeRule
 from methods.settings import BLOCK_ROWS
+from results.schema import TABLE_PARTS
 
 if TYPE_CHECKING:
     from torch import nn
 
 FLOAT_BYTES = 4
+NETWORKS, BACKBONE, HEADS, OWN, INDEX, MASKS, SOFT = TABLE_PARTS
 GROUP_CHANNELS = 8  #: input channels that share a score under "group" units
 
 
@@ -99,7 +101,12 @@ def _blocks(layers: Sequence[tuple[int, int]], rows: int) -> int:
 
 
 def cpg_table_bytes(rule: SizeRule, architecture: Architecture, soft_fraction: float = 0.0) -> int:
-    """Bytes under the rule ``cpg_table``.
+    """Bytes under the rule ``cpg_table``: the sum of :func:`cpg_table_parts`, which see."""
+    return sum(cpg_table_parts(rule, architecture, soft_fraction).values())
+
+
+def cpg_table_parts(rule: SizeRule, architecture: Architecture, soft_fraction: float = 0.0) -> dict[str, int]:
+    """Bytes under the rule ``cpg_table``, by part (names: ``results.schema.TABLE_PARTS``).
 
     Args:
         rule: what the method adds (``Card.size_rule``). CPG's is as printed, which leaves out its owner index.
@@ -114,15 +121,23 @@ def cpg_table_bytes(rule: SizeRule, architecture: Architecture, soft_fraction: f
         raise ValueError(f"the soft fraction is {soft_fraction!r}, it must lie between 0 and 1")
     if soft_fraction and not rule.soft:
         raise ValueError(f"a soft fraction of {soft_fraction} was given for a rule that has no soft values")
+    heads = FLOAT_BYTES * architecture.heads
     if rule.whole_networks:
-        return FLOAT_BYTES * (architecture.tasks * architecture.backbone + architecture.heads)
-    bits = 0.0
+        return {NETWORKS: FLOAT_BYTES * architecture.tasks * architecture.backbone, HEADS: heads}
+    parts = {BACKBONE: FLOAT_BYTES * architecture.backbone, HEADS: heads}
+    parts[OWN] = common_bytes(architecture) - sum(parts.values())
+    bits = soft = 0.0
     if rule.owner_index:
         bits += owner_bits(architecture.tasks) * architecture.weights
+        parts[INDEX] = math.ceil(bits / 8)
     if rule.units is not None:
         units = architecture.added_tasks * architecture.mask_units(rule.units, rule.hidden_linear, rule.rows)
-        bits += units * (1 + soft_fraction * 8 * FLOAT_BYTES)
-    return common_bytes(architecture) + math.ceil(bits / 8)
+        bits += units
+        parts[MASKS] = math.ceil(bits / 8) - parts.get(INDEX, 0)
+        soft = units * soft_fraction * 8 * FLOAT_BYTES
+    if soft:
+        parts[SOFT] = math.ceil((bits + soft) / 8) - math.ceil(bits / 8)
+    return parts
 
 
 def common_bytes(architecture: Architecture) -> int:

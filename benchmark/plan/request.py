@@ -53,8 +53,9 @@ class Request(Execution):
     )
     protocol: str | None = option(
         None,
-        "whose epochs and rates to take: those of cifar100-20, cifar100-superclass, digits or imagenet2sketch, or "
-        "pretrained, which other scenarios with pretrained weights take",
+        "whose epochs and rates to take: those of cifar100-20, cifar100-superclass, digits or imagenet2sketch; source, "
+        "what each method's own code did in the scenario's paper; or pretrained, which other scenarios with pretrained "
+        "weights take",
         metavar="P", told="the scenario's",
     )  # fmt: skip
     tuned: Path | None = option(

@@ -16,8 +16,8 @@ def require_source(protocol: str | None, scenario: Scenario) -> None:
     """Raises RequestError: the protocol is that of a scenario's paper, and no paper has this scenario."""
     if protocol == SOURCE and not (scenario.protocol and scenario.source):
         raise RequestError(
-            f"--protocol {SOURCE} is what each method's own code did in a paper's scenario, and {scenario.name} is of no "
-            "paper; leave it out, or name the protocol to take."
+            f"--protocol {SOURCE} is what each method's own code did in a paper's scenario, and {scenario.name} is of "
+            "no paper; leave it out, or name the protocol to take."
         )
 
 
@@ -61,4 +61,3 @@ def task_settings(
                 if task in names and f"{section}.{knob}" not in overrides:
                     found.setdefault(task, {})[f"{part}.{knob}"] = value
     return found or None
-

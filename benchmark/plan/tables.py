@@ -35,6 +35,7 @@ class Preset:
     scenario: str
     parts: tuple[Part, ...]
     selection: str = "legacy-test"
+    protocol: str | None = None  #: None: the scenario's
 
 
 def expand(preset: Preset, request: Request, scenario: Scenario, weights_sha256: str | None) -> Iterator[RunSpec]:

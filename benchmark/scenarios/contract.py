@@ -107,6 +107,21 @@ Reader = Callable[[Path | None, Sequence[int], Progress], ScenarioData]
 
 
 @dataclass(frozen=True)
+class PretrainedOn:
+    """The data set whose network all tasks start from: a row of the published table, though no task of the scenario.
+
+    Its validation images lie below the data root in one folder a class; the order of the classes in the weights' own
+    head is that of the folders' names.
+    """
+
+    name: str
+    title: str
+    classes: int
+    place: str  #: below the data root
+    images: int  #: validation images as published
+
+
+@dataclass(frozen=True)
 class Scenario:
     """A definition shared by all methods. ``settings`` maps a method, or a family of them (``Card.section``),
     to knobs that this scenario sets otherwise, for example ``{"masked": {"lr": 1e-4}}``."""
@@ -127,6 +142,8 @@ class Scenario:
     #: False: the initial task is trained from scratch and its network is the backbone
     weights: Path | None = None  #: a user's scenario may name its own weights
     weights_help: str = ""  #: which file to get and where it must lie, for the error message
+    weights_files: tuple[str, ...] = ()  #: their usual names, by which they are looked for where none are named
+    pretrained_on: PretrainedOn | None = None
     batch_size: int = 32
     eval_batch_size: int = 100
     threads: int = 0  #: CPU threads that suit its network; 0: torch's own choice

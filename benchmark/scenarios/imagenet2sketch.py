@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.scenarios.contract import Augmentation, Progress, Scenario, ScenarioData, Vouched
+from benchmark.scenarios.contract import Augmentation, PretrainedOn, Progress, Scenario, ScenarioData, Vouched
 from benchmark.scenarios.sources import FINE_GRAINED, absent
 
 FOLDER = "imagenet2sketch"  #: below the data root
@@ -22,10 +22,15 @@ DATA_HELP = (
     "Stanford Cars cropped to their bounding boxes, Oxford Flowers (training and validation images merged), WikiArt "
     "and TU-Berlin Sketches; 'python -m benchmark data prepare' makes them from the published archives."
 )
+#: the same network (torchvision's IMAGENET1K_V1) under its two names
+WEIGHTS_FILES = ("resnet50-19c8e357.pth", "resnet50-0676ba61.pth")
 WEIGHTS_HELP = (
     "torchvision's ResNet-50 trained on ImageNet, resnet50-19c8e357.pth (or resnet50-0676ba61.pth), from "
-    "https://download.pytorch.org/models/; name the file with --weights."
+    "https://download.pytorch.org/models/; name the file with --weights, or put it into the data root, its folder "
+    "weights, or where torch.hub keeps downloads."
 )
+#: task 1 of the published table, which nobody trains
+PRETRAINED_ON = PretrainedOn("imagenet", "ImageNet", 1000, "imagenet/val", 50_000)
 
 
 def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
@@ -79,6 +84,8 @@ SCENARIO = Scenario(
     image_size=IMAGE_SIZE,
     pretrained=True,
     weights_help=WEIGHTS_HELP,
+    weights_files=WEIGHTS_FILES,
+    pretrained_on=PRETRAINED_ON,
     batch_size=32,
     eval_batch_size=100,
     data_help=DATA_HELP,

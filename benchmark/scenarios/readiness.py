@@ -83,7 +83,12 @@ def conclude(
     progress: Progress = silent,
 ) -> Readiness:
     """What the checks of all tasks come to, the weights' included."""
+    from benchmark.data import class_folders
+
     wrong = weights_faults(scenario, weights) or misfits(scenario, weights)
+    on, folder = scenario.pretrained_on, class_folders.folder_of(scenario, root)
+    unusable = class_folders.fault(folder, on) if on is not None and folder is not None else None
+    wrong += [unusable] if unusable else []
     faults = list(dict.fromkeys([*wrong, *(task.fault for task in tasks if task.fault)]))
     if any(task.fault for task in tasks):
         return Readiness(scenario.name, tasks, (), tuple(faults), "")
@@ -91,6 +96,8 @@ def conclude(
     data = scenario.read(root, decoded, progress) if decoded else None
     read = {} if data is None else {task.index: task for task in data.tasks}
     found = [note for task in tasks for note in notes(scenario, task, read.get(task.index))]
+    if on is not None and not unusable:
+        found.append(class_folders.told(on, folder))
     whole = data is not None and len(decoded) == len(tasks)
     return Readiness(scenario.name, tasks, tuple(found), tuple(faults), data.fingerprint if data and whole else "")
 

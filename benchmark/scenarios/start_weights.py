@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Scenario
+from benchmark.scenarios.loader import load_scenario
+
+
+class Asked(Protocol):
+    """What a request says of scenario, weights and data."""
+
+    @property
+    def scenario(self) -> str: ...
+    @property
+    def weights(self) -> Path | None: ...
+    @property
+    def data_root(self) -> Path | None: ...
+    @property
+    def backbone(self) -> str | None: ...
+
+
+def scenario_of(request: Asked) -> Scenario:
+    """The scenario that is asked for, with the weights that lie in a usual place where it needs some and none are
+    named. Raises RequestError: there is no such scenario."""
+    scenario = load_scenario(request.scenario, request.backbone)
+    other = request.backbone not in (None, scenario.backbone)  # the scenario's usual weights are of its own network
+    if request.weights is not None or scenario.weights is not None or other:
+        return scenario
+    return dataclasses.replace(scenario, weights=found_weights(scenario, request.data_root))
+
+
+def found_weights(scenario: Scenario, given_root: Path | None) -> Path | None:
+    """The first of the scenario's usual weights files in the data root, its folder ``weights``, and torch.hub's."""
+    if not scenario.weights_files:
+        return None
+    candidates = (place / name for place in _places(given_root) for name in scenario.weights_files)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _places(given_root: Path | None) -> Iterator[Path]:
+    from benchmark.data.locate import data_root
+
+    try:
+        root = data_root(given_root)
+    except RequestError:  # said where the data are read
+        root = None
+    if root is not None:
+        yield from (root, root / "weights")
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    hub = Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser()
+    yield hub / "hub" / "checkpoints"
 
 
 def weights_faults(scenario: Scenario, given: Path | None) -> list[str]:

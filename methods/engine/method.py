@@ -116,6 +116,11 @@ class Method:
         purpose = "the weights and BN set that all tasks share"
         return {name: Part(tensor, "backbone", purpose) for name, tensor in self.shared().items()}
 
+    def pretrained_tensors(self) -> dict[str, Tensor] | None:
+        """Replacements for the backbone's tensors that make the pretrained network as the method still has it; None: it
+        has not kept it. Of pretrained backbones only."""
+        return None if self.shared_changes else {}
+
     def mask_of(self, kept: Mapping[str, Tensor]) -> Mask | None:
         """The mask of a learned task over ``self.layout``; None without one."""
         return None

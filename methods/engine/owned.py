@@ -60,6 +60,10 @@ class OwnedWeights(TaskStrategy):
         self.owner.fill_(1)
         prune_layers(self.weights, self.owner, self.layout, 1, self.settings.initial_prune, "current")
 
+    def pretrained_tensors(self) -> dict[str, Tensor] | None:
+        """The weights of owner 1, what was freed at the beginning being zero; biases and BN as they came."""
+        return self.layout.views(self.weights.detach() * (self.owner == 1))
+
     @property
     def bn_trains(self) -> bool:
         """BN learns with task 1 in any case, later under policy "per-task" only."""

@@ -47,6 +47,7 @@ class PaperScenario:
     model_size: PaperTable = PaperTable("Model size")  #: MiB by (method, rule)
     initial_tasks: PaperTable = PaperTable("Initial tasks")  #: percent by (initial task, task)
     ablation: PaperTable = PaperTable("Ablation")  #: percent by (method, task)
+    soft_share: float | None = None  #: the share of soft values at which the size formula gives the printed size
     times_device: str = ""
     decimals: int = 1  #: of printed accuracies
     numbered_tasks: bool = False  #: printed tables have a task's number, not its name

@@ -13,6 +13,7 @@ from reports.published import Note, PublishedTable
 from reports.setting import departure_remark, incomparable, varied, why_not_run
 from reports.soundness import names, remarks, signs, unjudged
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.tables.initial_data import with_pretrained_row
 from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
@@ -22,7 +23,10 @@ PERCENT = 100.0
 def accuracy(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid:
     """Tables 1 and 2: test accuracy after the last task, in percent."""
     paper = panel.paper
-    return _by_method(panel, f"{panel.slug}-accuracy", paper.accuracy, panel.configurations, paper.methods, failed)
+    key = f"{panel.slug}-accuracy"
+    return with_pretrained_row(
+        panel, _by_method(panel, key, paper.accuracy, panel.configurations, paper.methods, failed)
+    )
 
 
 def ablation(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:

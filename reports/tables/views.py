@@ -53,7 +53,7 @@ def published(grid: Grid) -> Sheet:
     return Sheet(
         key=f"{grid.key}-published",
         title=grid.title,
-        caption=f"{grid.published_name}, as printed; means recomputed from the printed rows, over the rows shown.",
+        caption=f"{grid.published_name}, as printed; means recomputed from the printed rows, over the tasks shown.",
         headings=(Heading(grid.row_title, numeric=False), *(Heading(column.printed) for column in columns)),
         lines=tuple(lines),
         view="published",
