@@ -64,7 +64,11 @@ def pretrained_row(
         right = _right(spec, strategy, tensors, head, images)
     except (OSError, ValueError) as error:
         return not_run(f"its images cannot all be read ({error})"[:400])
-    note = f"{100 * freed:.1f} % of its weights were freed for the tasks, without retraining on {on.title}" if freed else ""
+    note = (
+        f"{100 * freed:.1f} % of its weights were freed for the tasks, without retraining on {on.title}"
+        if freed
+        else ""
+    )
     return PretrainedRow(on.name, on.title, on.classes, len(images), right / len(images), freed, note)
 
 

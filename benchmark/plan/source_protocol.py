@@ -9,15 +9,16 @@ from typing import Any
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Scenario
 from methods.card import SOURCE, Card, Source
+from methods.registry import METHODS
 from results.schema import TASK_1_SETTINGS
 
 
 def require_source(protocol: str | None, scenario: Scenario) -> None:
-    """Raises RequestError: the protocol is that of a scenario's paper, and no paper has this scenario."""
-    if protocol == SOURCE and not (scenario.protocol and scenario.source):
+    """Raises RequestError: the protocol is asked for where no method's card says what its own code did."""
+    if protocol == SOURCE and not any(scenario.protocol in card.sources for card in METHODS.values()):
         raise RequestError(
-            f"--protocol {SOURCE} is what each method's own code did in a paper's scenario, and {scenario.name} is of "
-            "no paper; leave it out, or name the protocol to take."
+            f"--protocol {SOURCE} says nothing of {scenario.name}: no method's own code did otherwise there than the "
+            "scenario's protocol; leave it out, or name the protocol to take."
         )
 
 
