@@ -46,7 +46,8 @@ def test_pretrained_weights_outside_the_papers_bring_their_own_protocol() -> Non
 def test_the_papers_rates_are_one_switch_away() -> None:
     assert settings("ksm", protocol="cifar100-20") == METHODS["ksm"].settings
     assert settings("finetune", protocol="imagenet2sketch").lr == 1e-3
-    assert known_protocols() == ("cifar100-20", "cifar100-superclass", "digits", "imagenet2sketch", "pretrained")
+    known = ("cifar100-20", "cifar100-superclass", "digits", "imagenet2sketch", "pretrained", "source")
+    assert known_protocols() == known
     with pytest.raises(RequestError, match="Did you mean 'pretrained'"):
         settings("ksm", protocol="pre-trained")
 

@@ -164,7 +164,7 @@ def test_without_images_the_row_says_why(tmp_path: Path, capsys: pytest.CaptureF
     assert row["note"] == "not run: no validation images in imagenet/val below the data root"
     report = tmp_path / "report"
     text = (report / "tables.md").read_text(encoding="utf-8")
-    assert f"ImageNet, PackNet: {row['note']}." in text and "| ImageNet | – |" in text
+    assert f"ImageNet, PackNet: {row['note']}." in text and "| ImageNet | not run |" in text
     # a folder that is laid out otherwise is refused before anything starts
     (root / "imagenet" / "val" / "n00000001").mkdir(parents=True)
     command = ["reproduce", "table2", "--data-root", str(root), "--results", str(tmp_path / "other"), *words]

@@ -117,8 +117,7 @@ class Method:
         return {name: Part(tensor, "backbone", purpose) for name, tensor in self.shared().items()}
 
     def pretrained_tensors(self) -> dict[str, Tensor] | None:
-        """Replacements for the backbone's tensors that make the pretrained network as the method still has it; None: it
-        has not kept it. Of pretrained backbones only."""
+        """What replaces a pretrained backbone's tensors to make that network as it is still kept; None: it is not."""
         return None if self.shared_changes else {}
 
     def mask_of(self, kept: Mapping[str, Tensor]) -> Mask | None:

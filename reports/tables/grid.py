@@ -69,6 +69,7 @@ class Axis:
     sign: str = ""  #: of a column: stands behind its title, what it means in ``Grid.signs``
     mark: str = ""  #: the sign in words, for the CSV
     ranked: bool = True  #: False: its cells cover different tasks, so none of them is the best
+    unless_measured: str = ""  #: of a row: what stands in place of numbers where there are none; empty: no such row
 
     @property
     def signed(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from reports.grouping import Panel
-from reports.tables.grid import Axis, Cell, Grid
+from reports.tables.grid import NOT_RUN, Axis, Cell, Grid
 
 PERCENT = 100.0
 
@@ -16,7 +16,7 @@ def with_pretrained_row(panel: Panel, grid: Grid) -> Grid:
     if not rows:
         return grid
     name, title = rows[0].name, rows[0].title
-    axis = Axis(name, title, hint="the network that all tasks start from; in no mean")
+    axis = Axis(name, title, hint="the network that all tasks start from; in no mean", unless_measured=NOT_RUN)
     table = panel.paper.accuracy.printed
     column = panel.paper.column(0, name)
     cells = {}

@@ -16,7 +16,7 @@ BACKBONE, HEADS, OWN, INDEX, MASKS, SOFT = TABLE_PARTS[1:]
 #: what each part holds, for a backbone that came with weights
 MEANING = {
     TABLE_PARTS[0]: "one for every task and one for the data set that the weights are from",
-    BACKBONE: "weights, BN affine and running",
+    BACKBONE: "weights; BN scale, shift and statistics",
     HEADS: "all tasks', and the one that came with the weights",
     OWN: "one more set for every added task, whether the method needs it or not",
     INDEX: "which task owns each weight",

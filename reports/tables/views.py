@@ -16,7 +16,9 @@ def views(grid: Grid) -> tuple[Sheet, ...]:
 def measured(grid: Grid) -> Sheet:
     """Mean ± 95 % t-interval over seeds; the best of a row in bold where the statistics allow it."""
     columns = grid.measured_columns
-    rows = tuple(row for row in grid.rows if any(grid.cell(row, column).samples for column in columns))
+    rows = tuple(
+        row for row in grid.rows if row.unless_measured or any(grid.cell(row, column).samples for column in columns)
+    )
     remarks = [*grid.signs, *grid.remarks, *(f"Not run: {reason}" for reason in grid.missing)]
     if any(len(cell.samples) == 1 for cell in grid.cells.values()):
         remarks.append("Numbers without ± rest on one seed: no interval can be given.")
@@ -126,7 +128,7 @@ def _seeds(grid: Grid, column: Axis) -> str:
 def _measured_entry(grid: Grid, row: Axis, column: Axis) -> Entry:
     cell = grid.cell(row, column)
     if cell.interval is None:
-        return Entry(DASH, kind="missing", hint=cell.remark)
+        return Entry(row.unless_measured or DASH, kind="missing", hint=cell.remark)
     interval = cell.interval
     return Entry(
         with_spread(interval.mean, interval.half_width, grid.decimals),
