@@ -161,7 +161,8 @@ def _panel(
     sizes, ablation = model_size.sizes(panel, failed), accuracy.ablation(panel, failed)
     shown += [write_grid(grid, out) for grid in (sizes, *accuracy.initial_tasks(panel), ablation) if grid]
     folded = [write_grid(grid, out) for grid in training_time.training_times(panel, failed)]
-    folded += [write_sheet(sheet, out) for sheet in (published_size(panel), model_size.components(panel), own_measures(panel)) if sheet]
+    parts = (published_size(panel), model_size.components(panel), own_measures(panel))
+    folded += [write_sheet(sheet, out) for sheet in parts if sheet]
     tables = [*shown, *(replace(table, folded=True) for table in folded)]
     return page.PanelView(
         key=panel.slug,
