@@ -11,6 +11,7 @@ from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.naming import value_title
 from reports.papers import paper_of
+from reports.papers.paper_card import PaperTable
 from reports.specification import flatten
 from results.schema import RunRecord
 
@@ -63,10 +64,24 @@ def departures(panel: Panel) -> tuple[str, ...]:
     tasks = panel.paper.tasks
     found = [f"{len(panel.tasks)} of {tasks} tasks"] if len(panel.tasks) != tasks else []
     found += trained_otherwise(panel)
+    if panel.initial_task != 1:
+        found.append(f"task {panel.initial_task} learned first")
     if panel.setting.get("selection") not in (None, panel.paper.selection):
         on_test = panel.paper.selection == "legacy-test"
         found.append("epoch not selected on the test set" if on_test else "epoch selected otherwise")
     return tuple(found)
+
+
+def as_printed(panel: Panel, items: Sequence[Configuration] | None = None) -> bool:
+    """Whether ``items`` (None: all main configurations) were run in the setting of the paper that has the scenario:
+    every task, its network, images and selection, and no method otherwise than its source runs it."""
+    shown = panel.configurations if items is None else items
+    return panel.paper.in_paper and not departures(panel) and not any(incomparable(panel, item) for item in shown)
+
+
+def titled(panel: Panel, plan: PaperTable, items: Sequence[Configuration] | None = None) -> str:
+    """The title of a table or figure of ``items``: ``Table 1: accuracy`` in the paper's setting, else ``Accuracy``."""
+    return plan.placed if as_printed(panel, items) else plan.title
 
 
 def trained_otherwise(panel: Panel) -> tuple[str, ...]:
@@ -90,6 +105,8 @@ def _other_network_or_images(panel: Panel) -> list[str]:
     found = []
     if spec.get("name") not in (None, paper.backbone):
         found.append(f"{spec['name']} instead of {paper.backbone}")
+    if paper.pretrained is not None and spec.get("pretrained") not in (None, paper.pretrained):
+        found.append("no pretrained weights" if paper.pretrained else "pretrained weights")
     if spec.get("width") not in (None, 1, 1.0):
         found.append(f"network of width {spec['width']}")
     for key, what in (("train_limit", "training"), ("test_limit", "test")):
@@ -104,6 +121,7 @@ _WORDED = {
     "batch_size": "batches of {} images",
     "settings.lr": "lr {}",
     "settings.schedule": "schedule {}",
+    "bn_policy": "BN {}",
 }
 
 

@@ -16,7 +16,7 @@ from reports.configuration import Configuration
 from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
 from reports.naming import in_lines, short, task_title
-from reports.setting import drawn
+from reports.setting import drawn, titled
 
 #: Layers that can be named below an axis without overlapping; beyond it every k-th is.
 NAMED_LAYERS = 18
@@ -66,7 +66,7 @@ def mask_ratios(panel: Panel) -> list[Drawing]:
     return [
         Drawing(
             key=f"{panel.slug}-mask-ratios",
-            title=panel.paper.masks_title,
+            title=titled(panel, panel.paper.masks),
             caption="Percent of a layer's mask units, mean over seeds; layers from input (left) to output (right). The "
             "rest is zero.",
             alt=f"Of all mask units: {'; '.join(words)}.",

@@ -16,7 +16,7 @@ from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import short, slug, task_title
 from reports.published import PublishedTable
-from reports.setting import drawn
+from reports.setting import as_printed, drawn
 from reports.statistics import mean_interval
 from reports.style import GRID
 from reports.tables.grid import of_task
@@ -41,7 +41,7 @@ def _drawing(panel: Panel, hardware: Hardware, alone: bool) -> Drawing:
     apart = len(items) > TOGETHER
     figure = _apart(panel, hardware, items, table) if apart else _together(panel, hardware, items, table)
     means = [f"{item.label} {np.nanmean(_seconds(panel, item, hardware)[0]):.3g} s" for item in items]
-    number = f" ({panel.paper.cost_figure})" if panel.paper.cost_figure else ""
+    number = f" ({panel.paper.cost_figure})" if panel.paper.cost_figure and as_printed(panel) else ""
     small = "One axis a method, the others' in grey. " if apart else ""
     small += f"Dotted: as published, on a {panel.paper.times_device}. " if apart and table else ""
     return Drawing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from reports.papers.fine_grained import IMAGENET2SKETCH
-from reports.papers.ksm_paper import ABLATION, ABLATION_ELSEWHERE, MASKS_ELSEWHERE, OWN_BN, PROPOSED
+from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, OWN_BN, PROPOSED
 from reports.papers.lenet_superclass import CIFAR100_SUPERCLASS
 from reports.papers.paper_card import PaperScenario, PaperTable
 from reports.papers.twenty_tasks import CIFAR100_20
@@ -26,6 +26,5 @@ def paper_of(scenario: str) -> PaperScenario:
         own=OWN_BN,
         own_method=PROPOSED,
         ablation_order=ABLATION,
-        ablation=PaperTable(ABLATION_ELSEWHERE),
-        masks_title=MASKS_ELSEWHERE,
+        ablation=PaperTable(ABLATION_TITLE),
     )

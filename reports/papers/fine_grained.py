@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.papers.ksm_paper import ABLATION, PROPOSED, ROWS, own, table_name
+from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, PROPOSED, ROWS, own, table_name
 from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
@@ -35,6 +35,7 @@ IMAGENET2SKETCH = PaperScenario(
     position=1,
     tasks=5,
     backbone="resnet50",
+    pretrained=True,
     methods=("finetune", "packnet", "piggyback", "cpg", "ksm"),
     own={
         "piggyback": own(30, 1e-4, FROZEN),
@@ -46,9 +47,9 @@ IMAGENET2SKETCH = PaperScenario(
     own_method=PROPOSED,
     ablation_order=ABLATION,
     contents="tables 2 and 4, figures 4 and 6",
-    accuracy=PaperTable("Table 2: accuracy", _accuracies(2, "table2_imagenet2sketch.csv")),
+    accuracy=PaperTable("Accuracy", _accuracies(2, "table2_imagenet2sketch.csv"), "Table 2"),
     model_size=PaperTable(
-        "Table 2: model size",
+        "Model size",
         TableFile(
             name=table_name(2),
             file="table2_model_size.csv",
@@ -57,11 +58,12 @@ IMAGENET2SKETCH = PaperScenario(
             only_column="cpg_table",
             rows=ROWS,
         ),
+        "Table 2",
     ),
     soft_share=0.121,
-    ablation=PaperTable("Table 4: ablation", _accuracies(4, "table4_ablation.csv")),
+    ablation=PaperTable(ABLATION_TITLE, _accuracies(4, "table4_ablation.csv"), "Table 4"),
     decimals=2,
     cost_figure="figure 4",
     cost_remark="The paper prints no numbers for figure 4.",
-    masks_title="Figure 6: ones and soft values",
+    masks=PaperTable("Ones and soft values", place="Figure 6"),
 )

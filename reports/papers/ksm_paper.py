@@ -27,9 +27,8 @@ PROPOSED = "ksm"
 #: Table 4: one switch after the other, from Piggyback to KSM.
 ABLATION = ("piggyback", "piggyback-kernelwise", "piggyback-soft", "ksm-softmax", "ksm-elementwise", "ksm")
 
-#: What tables and figures are called in scenarios that the paper has without them.
-ABLATION_ELSEWHERE = "Ablation (as in table 4)"
-MASKS_ELSEWHERE = "Ones and soft values (as in figure 6)"
+#: What the table of these steps is called wherever it stands.
+ABLATION_TITLE = "Ablation from Piggyback to KSM"
 
 #: In scenarios that the paper does not have, a method's own code still says what its BN does.
 OWN_BN: Mapping[str, Mapping[str, Any]] = {"piggyback": {"bn_policy": FROZEN}, "ksm": {"bn_policy": PER_TASK}}

@@ -19,7 +19,7 @@ CIFAR100_SUPERCLASS = PaperScenario(
     own={"packnet": _OWN, "supsup": _OWN, "wsn": _OWN},
     contents="superclass table of the WSN paper",
     accuracy=PaperTable(
-        "Accuracy (superclass table of the WSN paper)",
+        "Accuracy",
         TableFile(
             name="CIFAR-100 superclass of the WSN paper",
             file="wsn_superclass.csv",
@@ -28,6 +28,7 @@ CIFAR100_SUPERCLASS = PaperScenario(
             rows={"PackNet": "packnet", "SupSup": "supsup", "WSN": "wsn"},
             mean_of=20,
         ),
+        "Superclass table of the WSN paper",
     ),
     decimals=2,
 )

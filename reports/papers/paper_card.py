@@ -13,10 +13,16 @@ FROZEN, PER_TASK = "frozen", "per-task"  #: BN policies
 
 @dataclass(frozen=True)
 class PaperTable:
-    """What a table is called, and the paper's own numbers where it prints any."""
+    """What a table (or a figure) shows, where the paper has it, and the paper's own numbers where it prints any."""
 
-    title: str
+    title: str  #: "Accuracy": in any setting
     file: TableFile | None = None
+    place: str = ""  #: "Table 1"; empty: the paper has none
+
+    @property
+    def placed(self) -> str:
+        """``Table 1: accuracy``: the title in the paper's own setting, and in no other (``reports.setting.titled``)."""
+        return f"{self.place}: {self.title[:1].lower()}{self.title[1:]}" if self.place else self.title
 
     @property
     def printed(self) -> PublishedTable | None:
@@ -35,6 +41,7 @@ class PaperScenario:
     tasks: int = 0  #: 0: no paper has the scenario
     selection: str = "legacy-test"  #: how the paper's runs choose the epoch that counts
     backbone: str = ""
+    pretrained: bool | None = None  #: whether the backbone starts from pretrained weights; None: not stated
     methods: tuple[str, ...] = ()  #: those that the paper's tables compare
     #: by method, what a source states or implies of its runs: keys of a flattened specification
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -54,7 +61,7 @@ class PaperScenario:
 
     cost_figure: str = ""  #: the figure of training costs: "figure 5"
     cost_remark: str = ""
-    masks_title: str = "Ones and soft values"
+    masks: PaperTable = PaperTable("Ones and soft values")  #: the figure of the masks' ratios
 
     @property
     def in_paper(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.papers.ksm_paper import ABLATION, ABLATION_ELSEWHERE, MASKS_ELSEWHERE, PROPOSED, ROWS, own, table_name
+from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, PROPOSED, ROWS, own, table_name
 from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
@@ -25,6 +25,7 @@ CIFAR100_20 = PaperScenario(
     position=0,
     tasks=20,
     backbone="vgg16_bn",
+    pretrained=False,
     methods=("packnet", "piggyback", "cpg", "ksm"),
     own={
         "scratch": own(100, 1e-2),
@@ -36,11 +37,11 @@ CIFAR100_20 = PaperScenario(
     own_method=PROPOSED,
     ablation_order=ABLATION,
     contents="tables 1 and 3, figure 5",
-    accuracy=PaperTable("Table 1: accuracy", _table_1("accuracy_percent")),
-    training_time=PaperTable("Table 1: training time", _table_1("training_seconds")),
+    accuracy=PaperTable("Accuracy", _table_1("accuracy_percent"), "Table 1"),
+    training_time=PaperTable("Training time", _table_1("training_seconds"), "Table 1"),
     times_device="Quadro RTX 5000",
     initial_tasks=PaperTable(
-        "Table 3: initial tasks",
+        "Initial tasks",
         TableFile(
             name=table_name(3),
             file="table3_initial_task.csv",
@@ -48,9 +49,9 @@ CIFAR100_20 = PaperScenario(
             column="task",
             value="accuracy_percent",
         ),
+        "Table 3",
     ),
-    ablation=PaperTable(ABLATION_ELSEWHERE),
+    ablation=PaperTable(ABLATION_TITLE),
     numbered_tasks=True,
     cost_figure="figure 5",
-    masks_title=MASKS_ELSEWHERE,
 )

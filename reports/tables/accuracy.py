@@ -10,7 +10,7 @@ from reports.grouping import Panel
 from reports.naming import task_title
 from reports.papers.paper_card import PaperTable
 from reports.published import Note, PublishedTable
-from reports.setting import departure_remark, incomparable, varied, why_not_run
+from reports.setting import departure_remark, incomparable, titled, varied, why_not_run
 from reports.soundness import names, remarks, signs, unjudged
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from reports.tables.initial_data import with_pretrained_row
@@ -59,7 +59,7 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
     cells: dict[tuple[str, str], Cell] = {}
     for start, column in zip(starts, columns, strict=True):
         _fill(cells, panel, column, family[start].accuracy if start in family else {}, table, str(start))
-    title = panel.paper.initial_tasks.title if table else f"Initial tasks, {label}"
+    title = titled(panel, panel.paper.initial_tasks, list(family.values())) if table else f"Initial tasks, {label}"
     absent = [start for start in starts if start not in family]
     return Grid(
         key=f"{panel.slug}-initial-tasks" + ("" if proposed else f"-{family[min(family)].slug}"),
@@ -105,7 +105,7 @@ def _by_method(
     compared = [method for method in expected if table is None or method in table.values]
     return Grid(
         key=key,
-        title=plan.title,
+        title=titled(panel, plan, chosen),
         caption="Test accuracy in percent after the last task was learned: mean ± 95 % t-interval over seeds. "
         "Bold and underlined: best and second best mean of its row; shaded: best beyond doubt (paired over seeds).",
         row_title="Task",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.numbers import decimals_for
-from reports.setting import departure_remark, why_not_run
+from reports.setting import departure_remark, titled, why_not_run
 from reports.soundness import names, remarks, signs, unjudged
 from reports.statistics import mean_interval
 from reports.tables.grid import Axis, Cell, Grid
@@ -64,7 +64,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     smallest = min(cell.interval.mean for cell in cells.values() if cell.interval)
     return Grid(
         key=f"{panel.slug}-size",
-        title=panel.paper.model_size.title,
+        title=titled(panel, panel.paper.model_size),
         caption="MiB (2^20 bytes) that restore every task of the scenario.",
         row_title="Rule",
         unit="MiB",

@@ -9,7 +9,7 @@ from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import slug, task_title
 from reports.numbers import decimals_for
-from reports.setting import departure_remark, why_not_run
+from reports.setting import departure_remark, titled, why_not_run
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from reports.tables.ranking import with_tuning
 from reports.timing_caveats import timing_caveats
@@ -82,7 +82,7 @@ def _grid(panel: Panel, hardware: Hardware, failed: Sequence[RunRecord], alone: 
     rows = tuple(Axis(str(task.index), f"{task.index} {task_title(task.name)}") for task in panel.tasks)
     return Grid(
         key=f"{panel.slug}-training-seconds" + ("" if alone else f"-{slug(hardware.label)}"),
-        title=panel.paper.training_time.title + ("" if alone else f", {hardware.label}"),
+        title=titled(panel, panel.paper.training_time) + ("" if alone else f", {hardware.label}"),
         caption=f"Seconds in training phases (train, prune, choose, retrain) on {hardware.label}; loading, evaluation "
         f"and saving are outside. The mean is over the {len(common)} task{'' if len(common) == 1 else 's'} that every "
         "method trained itself. The task-1 network is trained once and shared by the frozen-backbone methods."
