@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from reports.grouping import Panel
 
 
+Methods = str | Iterable[str]
+
+
 @dataclass(frozen=True)
 class Results:
     """Records of runs, and what a report makes of them."""
@@ -238,12 +241,16 @@ def check(scenario: str | Path = "digits", **options: Any) -> Readiness:
     return conclude(chosen, root, request.weights, tasks)
 
 
-def report(*folders: str | Path, out: str | Path = "results/report") -> Path:
-    """Write the report on results folders into ``out``; returns its page. Raises RequestError."""
-    from reports.build import build
+def report(*folders: str | Path, out: str | Path = "results/report", kind: str = "page", methods: Methods = ()) -> Path:
+    """Write the report on results folders into ``out``; returns its index. Raises RequestError.
+
+    Args:
+        kind: "page"; "paper", figures and LaTeX tables of ``methods`` (none named: all); or "site".
+    """
+    from reports.kinds import write
 
     with _faults_told(out):
-        return build([Path(folder) for folder in folders or ("results/runs",)], Path(out)).index
+        return write(kind, [Path(folder) for folder in folders or ("results/runs",)], Path(out), methods)
 
 
 def load_task(backbone: nn.Module, path: str | Path) -> TaskNetwork:

@@ -38,25 +38,52 @@ class Match:
     changed: tuple[str, ...]
 
 
-def compare(a: Path, b: Path, out: Path) -> Built:
-    """Write the comparison of the results folders ``a`` and ``b`` into ``out``; differences are ``b`` minus ``a``.
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides, A and B, with what they have in common and what stands alone."""
+
+    sides: tuple[Loaded, Loaded]
+    methods: Methods
+    matches: tuple[Match, ...]
+    alone: tuple[str, ...]  #: a line for every configuration without counterpart
+    left_out: tuple[str, ...]
+
+
+def compared(a: Path | Sequence[Path], b: Path | Sequence[Path]) -> Comparison:
+    """Read both sides, each one results folder or several, and match their configurations.
 
     Raises:
-        ReportError: one of the folders does not exist or holds no usable record; nothing is written then.
+        ReportError: one of the folders does not exist or holds no usable record.
     """
-    sides = (load(a), load(b))
+    sides = (load(*_folders(a)), load(*_folders(b)))
     methods = Methods(record for side in sides for record in side.all)
-    if out.is_dir():
-        sweep_below(out)
     grouped = [group(side.finished, methods) for side in sides]
     matches, alone = match(grouped[0][0], grouped[1][0])
-    sheets = [overview(matches), *(per_task(found) for found in matches)]
-    views = [write_sheet(sheet, out) for sheet in sheets]
     left_out = tuple(
         f"{name}: {line}"
         for name, side, (_, repeated) in zip("AB", sides, grouped, strict=True)
         for line in (*side.left_out, *repeated)
     )
+    return Comparison(sides, methods, tuple(matches), tuple(alone), left_out)
+
+
+def compare(a: Path | Sequence[Path], b: Path | Sequence[Path], out: Path) -> Built:
+    """Write the comparison of the results folders ``a`` and ``b`` into ``out``; differences are ``b`` minus ``a``.
+
+    Raises:
+        ReportError: one of the folders does not exist or holds no usable record; nothing is written then.
+    """
+    return compare_page(compared(a, b), out)
+
+
+def compare_page(comparison: Comparison, out: Path) -> Built:
+    """Write the page of a comparison into ``out``."""
+    sides, methods, matches = comparison.sides, comparison.methods, comparison.matches
+    alone, left_out = comparison.alone, comparison.left_out
+    if out.is_dir():
+        sweep_below(out)
+    sheets = [overview(matches), *(per_task(found) for found in matches)]
+    views = [write_sheet(sheet, out) for sheet in sheets]
     html = page.render(
         "compare.html.j2",
         "Two results folders, compared",
@@ -78,6 +105,10 @@ def compare(a: Path, b: Path, out: Path) -> Built:
     )
     write_text(out / "compare.html", html)
     return Built(out / "compare.html", tuple(view.key for view in views), (), left_out)
+
+
+def _folders(side: Path | Sequence[Path]) -> tuple[Path, ...]:
+    return (side,) if isinstance(side, Path) else tuple(side)
 
 
 def match(a: Sequence[Panel], b: Sequence[Panel]) -> tuple[list[Match], list[str]]:

@@ -176,7 +176,7 @@ def _latex_table(sheet: Sheet) -> str:
             body.append(r"\midrule")
         previous = line.summary
         body.append(" & ".join(_latex_entry(entry) for entry in (line.head, *line.entries)) + r" \\")
-    caption = escape_latex(
+    caption = latex_text(
         " ".join(
             [
                 f"{sheet.title}{' (' + sheet.view_title.lower() + ')' if sheet.view else ''}.",
@@ -219,6 +219,12 @@ def escape_latex(text: str) -> str:
     """Every character that LaTeX reads as markup, made to print itself; what no font prints becomes ``?``."""
     escaped = "".join(_LATEX.get(character, character) for character in text)
     return "".join(c if c == "\n" or " " <= c <= "~" or "\u00a1" <= c <= "\u017f" else "?" for c in escaped)
+
+
+def latex_text(text: str) -> str:
+    """Text of a caption or a cell: escaped, in one paragraph, and never read as the option of what stands before it."""
+    escaped = escape_latex(" ".join(text.split()))
+    return "{}" + escaped if escaped[:1] in ("[", "*") else escaped
 
 
 def escape_markdown(text: str) -> str:
@@ -267,12 +273,12 @@ def _raw(entry: Entry) -> str:
 
 def _latex_heading(heading: Heading) -> str:
     if not heading.note:
-        return escape_latex(heading.text)
-    return rf"\shortstack{{{escape_latex(heading.text)}\\{{\scriptsize {escape_latex(heading.note)}}}}}"
+        return latex_text(heading.text)
+    return rf"\shortstack{{{latex_text(heading.text)}\\{{\scriptsize {latex_text(heading.note)}}}}}"
 
 
 def _latex_entry(entry: Entry) -> str:
-    text = escape_latex(entry.text)
+    text = latex_text(entry.text)
     return rf"\textbf{{{text}}}" if entry.bold else text
 
 

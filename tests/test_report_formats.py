@@ -77,3 +77,10 @@ def test_latex_is_balanced() -> None:
     assert bare.count("{") == bare.count("}")
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert [line.replace(r"\&", "").count(" & ") for line in rows] == [1, 1, 1]
+
+
+def test_a_cell_is_no_option_of_the_line_before_and_a_caption_has_one_paragraph() -> None:
+    lines = (Line(Entry("[x] y"), (Entry("* z"),)), Line(Entry("a"), (Entry("b"),)))
+    text = latex([Sheet("k", "t", "one\n\ntwo", (Heading("Task", numeric=False), Heading("KSM")), lines)])
+    assert "\n{}[x] y & {}* z \\\\\n" in text
+    assert "one two" in text

@@ -18,6 +18,8 @@ from results.schema import RunRecord
 
 MEAN = Axis("mean", "Mean", summary=True)
 PERCENT = 100.0
+#: how remarks on printed numbers begin: slips, and where numbers come from
+PRINTED = SLIP, SOURCE = "Error in the printed table: ", "Printed numbers: "
 
 
 def accuracy(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid:
@@ -161,4 +163,4 @@ def _notes(table: PublishedTable) -> tuple[str, ...]:
 
 
 def _printed(note: Note) -> str:
-    return f"Error in the printed table: {note.text}" if note.kind == "slip" else f"Printed numbers: {note.text}"
+    return (SLIP if note.kind == "slip" else SOURCE) + note.text

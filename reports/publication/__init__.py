@@ -1,0 +1,1 @@
+"""Figures and LaTeX tables in the widths of a two-column paper, of the methods asked for: ``report --paper``."""
