@@ -120,6 +120,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         ),
         dict.fromkeys(look for panel in panels for look in panel.looks),
         {
+            "home": loaded.home,
             "lead": _lead(loaded, panels),
             "notices": notices.of_report(loaded, left_out, caveats),
             "facts": background.facts(loaded, panels),

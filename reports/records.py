@@ -26,6 +26,7 @@ class Loaded:
     left_out: tuple[str, ...]
     source: str = ""  #: the folders that they are from
     trials: tuple[RunRecord, ...] = ()  #: finished and failed ones; their accuracies are of validation images
+    home: str = ""  #: address of the index that the page belongs to, relative to it; empty: it stands alone
 
     @property
     def all(self) -> tuple[RunRecord, ...]:
@@ -60,6 +61,11 @@ def load(*folders: Path) -> Loaded:
     source = ", ".join(map(str, folders))
     where = f"the results folder {source} holds" if len(folders) == 1 else f"the results folders {source} hold"
     return dataclasses.replace(sorted_out(records.values(), left_out, where), source=source)
+
+
+def made_up(record: RunRecord) -> bool:
+    """Whether a record says that its images were generated, and are of no data set: its accuracies say nothing."""
+    return bool(record.spec.get("synthetic"))
 
 
 def _read(folder: Path) -> Collection:

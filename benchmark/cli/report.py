@@ -91,7 +91,8 @@ def _paper(asked: Wanted) -> int:
 
     assert asked.paper is not None
     made = publish(asked.results, asked.paper, expanded(asked.methods))
-    print(f"{len(made.tables)} LaTeX tables, {len(made.figures)} PDF figures; all of them in one document:")
+    tables, figures = _count(len(made.tables), "LaTeX table"), _count(len(made.figures), "PDF figure")
+    print(f"{tables}, {figures}; all of them in one document:")
     return _told(made.left_out, made.index, False)
 
 
@@ -100,7 +101,7 @@ def _site(asked: Wanted) -> int:
 
     assert asked.site is not None
     made = build_site(asked.results, asked.site)
-    print(f"{len(made.pages)} pages, {len(made.boards)} leaderboards; their index:")
+    print(f"{_count(len(made.pages), 'page')}, {_count(len(made.boards), 'leaderboard')}; their index:")
     return _told(made.left_out, made.index, asked.open)
 
 
@@ -120,6 +121,10 @@ def _compare(asked: Wanted) -> int:
     for line in gate.lines if gate else ():
         print(printable(line))
     return 1 if gate is not None and not gate.passed else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _told(left_out: Sequence[str], index: Path, shown: bool) -> int:

@@ -16,7 +16,7 @@ from reports.publication.latex_tables import PACKAGES, written
 from reports.publication.paper_tables import tables
 from reports.publication.print_figures import FIGURES
 from reports.publication.print_style import COLUMN, PAGE, paper_style
-from reports.records import Loaded, load
+from reports.records import Loaded, load, made_up
 from results.atomic import replacing, write_text
 from results.temporary import sweep_below
 
@@ -49,7 +49,9 @@ def publish(results: Sequence[Path], out: Path, methods: Sequence[str] = ()) -> 
 
 def publish_records(loaded: Loaded, out: Path, methods: Sequence[str] = ()) -> Published:
     """The same of records."""
-    panels, repeated = group(loaded.finished, Methods([*loaded.all, *loaded.trials]))
+    real = [record for record in loaded.finished if not made_up(record)]
+    generated = tuple(f"{record.run_id}: its images are generated" for record in loaded.finished if made_up(record))
+    panels, repeated = group(real, Methods([*loaded.all, *loaded.trials]))
     choices, absent = choose(panels, methods)
     if out.is_dir():
         sweep_below(out)
@@ -60,7 +62,7 @@ def publish_records(loaded: Loaded, out: Path, methods: Sequence[str] = ()) -> P
         out / EXAMPLE,
         tuple(keys),
         tuple(f"{key}-{end}" for key, _ in drawn for end in WIDTHS),
-        loaded.left_out + repeated + absent,
+        loaded.left_out + repeated + generated + absent,
     )
 
 

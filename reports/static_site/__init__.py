@@ -1,0 +1,1 @@
+"""A site of static files over several results folders, with leaderboards; and a comparison as a comment."""
