@@ -24,7 +24,7 @@ DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *(path for path in sorted(DOCS.rglob("*.md")) if "_build" not in path.parts)]
 
 #: documents that are cited but not in the repository, and why
-ELSEWHERE = {"tables.md": "every report writes one"}
+ELSEWHERE = {"tables.md": "every report writes one", "comment.md": "report --comment writes it"}
 
 
 def place(path: Path) -> str:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from reports.configuration import Configuration
 from reports.figures.matrix import mean_matrix
 from reports.grouping import Panel
 from reports.naming import short, task_title
@@ -83,9 +84,9 @@ def accuracy(panel: Panel, whole: Panel, width: float) -> Printed | None:
     figure, axes = _blank(width, 1, 1, 1.9)
     looks = prints(drawn(panel))
     places = np.arange(len(panel.tasks), dtype=float)
-    for item in drawn(panel):
+    for shift, item in _beside(drawn(panel)):
         intervals = [mean_interval(of_task(item.accuracy, task.index, 100).values()) for task in panel.tasks]
-        _line(axes[0], places, intervals, looks[item.label], f"{item.label} {signs(whole, item)}".rstrip())
+        _line(axes[0], places + shift, intervals, looks[item.label], f"{item.label} {signs(whole, item)}".rstrip())
     axes[0].set_ylabel("Accuracy (%)")
     _name_tasks(axes[0], panel, width)
     _legend(figure, axes[0], width)
@@ -101,10 +102,10 @@ def training(panel: Panel, whole: Panel, width: float) -> Printed | None:
     figure, axes = _blank(width, 1, 1, 1.9)
     looks = prints(drawn(panel))
     places = np.arange(len(panel.tasks), dtype=float)
-    for item in items:
+    for shift, item in _beside(items):
         seconds = item.training_seconds(hardware)
         intervals = [mean_interval(of_task(seconds, task.index).values()) for task in panel.tasks]
-        _line(axes[0], places, intervals, looks[item.label], item.label)
+        _line(axes[0], places + shift, intervals, looks[item.label], item.label)
     _logarithmic(axes[0], "y", True)
     axes[0].set_ylabel("Training (s per task)")
     _name_tasks(axes[0], panel, width)
@@ -163,6 +164,12 @@ FIGURES: tuple[Callable[[Panel, Panel, float], Printed | None], ...] = (
     forgetting,
     sizes,
 )
+
+
+def _beside(items: Sequence[Configuration]) -> list[tuple[float, Configuration]]:
+    """Each with a small shift along the tasks, so that whiskers do not hide one another."""
+    step = min(0.07, 0.5 / max(len(items), 1))
+    return [((place - (len(items) - 1) / 2) * step, item) for place, item in enumerate(items)]
 
 
 def _blank(width: float, rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
