@@ -1,17 +1,22 @@
 """Temporary files and folders that a killed process cannot leave for good.
 
 A process holds a lock on each of its own for as long as it is at it, and the system frees the lock when the process
-ends, however it ends. So what is not locked is nobody's, and the next command that comes by removes it.
+ends, however it ends. So what is not locked is nobody's, and the next command that comes by removes it. Locks may not
+reach from machine to machine: a name tells the machine, and what another one made is left alone for a day.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import platform
 import re
 import shutil
 import stat
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,22 +27,40 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".part"
-#: where the system knows no such locks, what is older is nobody's
+#: where no lock can tell, what is older is nobody's
 STALE_SECONDS = 24 * 3600
 
 #: how ``temporary_file`` and ``temporary_folder`` call theirs; nobody else's files are touched
 _OURS = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+#: the same, with the machine that made it
+_OF_MACHINE = re.compile(r"\..+\.m([0-9a-f]{8})\.[a-z0-9_]{8}\.part")
 _SCRATCH = "maskbench-"
 _SCRATCHES = re.compile(_SCRATCH + r"[a-z0-9_]{8}")
+
+
+def machine(folder: Path) -> str:
+    """Eight hex digits that tell apart which running system, and which of its mounted file systems, see ``folder``.
+
+    Within one of them the system's locks tell living processes from dead ones. Raises OSError: no such folder.
+    """
+    return _digits(os.stat(folder).st_dev)
+
+
+@functools.cache
+def _digits(device: int) -> str:
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # no Linux
+        start = str(uuid.getnode())
+    return hashlib.sha256(f"{platform.node()} {start} {device}".encode()).hexdigest()[:8]
 
 
 @contextmanager
 def temporary_file(path: Path) -> Iterator[Path]:
     """A new empty file beside ``path``, removed at the end unless it was renamed by then."""
     sweep_beside(path)
-    name, lock = _made(
-        lambda: tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)[::-1]
-    )
+    prefix = f".{path.name}.m{machine(path.parent)}."
+    name, lock = _made(lambda: tempfile.mkstemp(prefix=prefix, suffix=TEMPORARY_SUFFIX, dir=path.parent)[::-1])
     owner = os.getpid()
     try:
         yield Path(name)
@@ -51,7 +74,7 @@ def temporary_file(path: Path) -> Iterator[Path]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """A new folder beside ``path``, removed at the end with all that it holds."""
     sweep_beside(path)
-    with _folder(f".{path.name}.", TEMPORARY_SUFFIX, path.parent) as folder:
+    with _folder(f".{path.name}.m{machine(path.parent)}.", TEMPORARY_SUFFIX, path.parent) as folder:
         yield folder
 
 
@@ -122,7 +145,8 @@ def sweep_below(folder: Path) -> None:
 def remove_abandoned(path: Path) -> None:
     """Remove a temporary file or folder of ours unless a process is at it, or somebody else owns it."""
     with suppress(OSError):  # another process was faster, or is at it
-        if fcntl is None:
+        made = _OF_MACHINE.fullmatch(path.name)
+        if fcntl is None or (made is not None and made[1] != machine(path.parent)):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 _remove(path, path.stat().st_mode)
             return

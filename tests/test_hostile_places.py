@@ -15,7 +15,8 @@ from small_runs import run_here, small_options, small_spec
 from benchmark.cli.main import main
 from benchmark.data import cache, digest
 from benchmark.execute.reference import read_goal
-from benchmark.execute.store import RunFolder, locked
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import RunFolder
 
 pytestmark = pytest.mark.timeout(120)
 

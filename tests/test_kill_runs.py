@@ -22,7 +22,8 @@ from small_runs import accounted, leftovers, numbers, small_options, small_spec,
 
 from benchmark.execute.executors import Job, ProcessExecutor
 from benchmark.execute.executors.children import run_in_child
-from benchmark.execute.store import locked, run_folder
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import run_folder
 from benchmark.plan.spec import RunSpec
 from results.schema import RunRecord
 

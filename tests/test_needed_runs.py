@@ -22,7 +22,8 @@ from benchmark.cli.main import main
 from benchmark.errors import RequestError
 from benchmark.execute.estimate import BESIDES, Estimates, kind_of, work_of
 from benchmark.execute.finished_networks import FinishedNetworks
-from benchmark.execute.store import locked, run_folder
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import run_folder
 from benchmark.plan.needed import needed_run, with_needed
 from benchmark.plan.planning import planned
 from benchmark.plan.request import request_of

@@ -21,7 +21,8 @@ from small_runs import leftovers, numbers, run_here, small_options, small_spec
 from benchmark.execute import reference
 from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_metadata, read_tensors, write_tensors
 from benchmark.execute.executors import Job
-from benchmark.execute.store import locked, run_folder
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import run_folder
 from benchmark.execute.sweep import _command_to_go_on, _forget_finished, finished
 from benchmark.scenarios.contract import silent
 from benchmark.scenarios.loader import load_scenario
@@ -35,7 +36,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def test_lock_is_refused_while_another_process_holds_it_and_free_when_that_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "runs" / ".lock"
-    code = "import time; from pathlib import Path; from benchmark.execute.store import locked\n"
+    code = "import time; from pathlib import Path; from benchmark.execute.shared_lock import locked\n"
     code += f"with locked(Path({str(path)!r})):\n    print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from benchmark.execute.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
 from benchmark.execute.compiling import compiling_apart
-from benchmark.execute.store import cache_path, locked
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import cache_path
 from benchmark.execute.tensors import PreparedTask
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.plan.spec import RunSpec

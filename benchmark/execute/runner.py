@@ -30,7 +30,8 @@ from benchmark.execute.record import (
 )
 from benchmark.execute.reference import References, epoch_event
 from benchmark.execute.resume import Done
-from benchmark.execute.store import RunFolder, locked, run_folder
+from benchmark.execute.shared_lock import ClaimLost, locked
+from benchmark.execute.store import RunFolder, run_folder
 from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
@@ -62,8 +63,11 @@ def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
     folder = run_folder(options.results, *spec.ids)
     started = now()
     try:
-        with locked(folder.path / ".lock"):
-            return _run_locked(spec, options, folder, emit, started)
+        with locked(folder.path / ".lock") as claim:
+            return _run_locked(spec, options, folder, emit, started, claim.require)
+    except ClaimLost as error:
+        emit({"type": "message", "text": f"{error}; left to it"})
+        return None
     except BlockingIOError:
         emit({"type": "message", "text": f"{folder.run_id} is being run by another process; left to it"})
         return None
@@ -71,7 +75,10 @@ def run(spec: RunSpec, options: RunOptions, emit: Emit) -> RunRecord | None:
         return failed_record(spec, folder.run_id, {"started": started}, error)
 
 
-def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit, started: str) -> RunRecord:
+def _run_locked(
+    spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit, started: str, still_ours: Callable[[], None]
+) -> RunRecord:
+    """``still_ours`` raises ClaimLost where another process took the run over: nothing is written then."""
     folder.sweep()
     if (other := _finished_meanwhile(folder, options)) is not None:
         emit({"type": "message", "text": f"{folder.run_id} was finished by another process meanwhile"})
@@ -83,10 +90,13 @@ def _run_locked(spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emi
         emit(event)
 
     try:
-        record = Runner(spec, options, folder, heard).run(facts)
+        record = Runner(spec, options, folder, heard, still_ours).run(facts)
+        still_ours()
         write_json(folder.record, sealed(record.to_json()))
         with suppress(OSError):
             tidy(folder, record, options.keep_weights)
+    except ClaimLost:
+        raise
     except Exception as error:  # whatever went wrong belongs into the record
         record = failed_record(spec, folder.run_id, facts, error)
         try:
@@ -115,8 +125,16 @@ def tidy(folder: RunFolder, record: RunRecord, keep_weights: str) -> None:
 class Runner:
     """The state of one run under way."""
 
-    def __init__(self, spec: RunSpec, options: RunOptions, folder: RunFolder, emit: Emit) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        options: RunOptions,
+        folder: RunFolder,
+        emit: Emit,
+        still_ours: Callable[[], None] = lambda: None,
+    ) -> None:
         self.spec, self.options, self.folder, self.emit = spec, options, folder, emit
+        self.still_ours = still_ours
         self.device = torch.device(options.device)
         self.card = METHODS[spec.method]
         self.clock = Stopwatch(self._synchronise, whole=True)
@@ -251,6 +269,7 @@ class Runner:
             }
         )
         with self.clock("save"):
+            self.still_ours()
             for other in [row["index"] for row in done.rows] if self.strategy.kept_changes else [index]:
                 self._save_task(other)
             self._save(None)
@@ -343,6 +362,7 @@ class Runner:
     # ------------------------------------------------------------------ checkpoints
 
     def _save(self, progress: Progress | None) -> None:
+        self.still_ours()
         resume.save(self.folder, self.done, self.strategy, self.clock, progress)
         self._saved_at = self.clock.wall_seconds
 

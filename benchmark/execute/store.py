@@ -1,4 +1,4 @@
-"""Where things lie under a results folder, and locks that a dead process does not hold.
+"""Where things lie under a results folder.
 
 ``<results>/<run id>/``    ``result.json``, ``events.jsonl``, ``tasks/``, and while running ``checkpoint*.safetensors``
 ``<results>/.cache/``      task-1 networks and accuracy goals that several runs share
@@ -11,8 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,33 +185,6 @@ def require_writable(folder: Path) -> None:
             f"The results folder {folder} cannot be written ({error.strerror}); make room or choose another with "
             "--results."
         ) from error
-
-
-@contextmanager
-def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` (made where absent); the system frees it when the process ends.
-
-    The lock is on the open file, not on its existence: a lock file that a dead process left behind locks nothing.
-
-    Args:
-        path: the lock file, never removed.
-        waiting: called once when another process holds the lock, which is then waited for.
-
-    Raises:
-        BlockingIOError: another process holds it, and ``waiting`` was not given.
-    """
-    import fcntl  # not on Windows, where records are read and no run is carried out
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", opener=without_waiting) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is None:
-                raise
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def cache_path(results: Path, *names: str | None) -> Path:

@@ -191,7 +191,8 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
 
     Not a run that another process is at: its checkpoint is its own.
     """
-    from benchmark.execute.store import locked, run_folder
+    from benchmark.execute.shared_lock import locked
+    from benchmark.execute.store import run_folder
 
     for job in jobs:
         folder = run_folder(job.options.results, *job.spec.ids)
@@ -204,7 +205,8 @@ def _forget_finished(jobs: Sequence[Job], force: bool) -> None:
 
 def _tidy(jobs: Sequence[Job]) -> None:
     """Finished runs need no checkpoint; one may be left where the process was killed right after the record."""
-    from benchmark.execute.store import locked, run_folder
+    from benchmark.execute.shared_lock import locked
+    from benchmark.execute.store import run_folder
 
     for job in jobs:
         folder = run_folder(job.options.results, *job.spec.ids)

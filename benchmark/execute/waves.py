@@ -101,7 +101,8 @@ def _run_wave(executor: Executor, jobs: Sequence[Job], console: Console) -> int:
 
 def wait_for(job: Job) -> None:
     """Until no other process is at the run."""
-    from benchmark.execute.store import locked, run_folder
+    from benchmark.execute.shared_lock import locked
+    from benchmark.execute.store import run_folder
 
     with locked(run_folder(job.options.results, *job.spec.ids).path / ".lock", lambda: None):
         pass

@@ -44,7 +44,7 @@ def fill(file: Path, name: str, space: Sequence[Axis], outcomes: Sequence[Outcom
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    from benchmark.execute.store import locked
+    from benchmark.execute.shared_lock import locked
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmark.execute.executors.children import check_in_child, run_in_child, time_in_child
 from benchmark.execute.executors.interface import Executor, Hear, Job
-from benchmark.execute.store import locked, run_folder
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import run_folder
 from methods.registry import METHODS
 from results.schema import FAILED, RunRecord
 from results.temporary import scratch_folder
