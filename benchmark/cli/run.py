@@ -67,7 +67,7 @@ def do(args: argparse.Namespace, request: Request, scenario: Scenario, specs: Se
     from benchmark.execute.sweep import carry_out, sweep_of
 
     if getattr(args, DRY_RUN):
-        from benchmark.execute.estimate import print_plan
+        from benchmark.execute.plan_view import print_plan
 
         print_plan(request, scenario, specs)
         return 0

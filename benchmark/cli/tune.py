@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     scenario = scenario_of(request)
     search = search_of(request, scenario, trials)
     if getattr(args, DRY_RUN):
-        from benchmark.execute.estimate import print_plan
+        from benchmark.execute.plan_view import print_plan
 
         print_plan(search.request, scenario, [trial.spec for trial in search.trials])
         return 0

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import RequestError
+from benchmark.plan.device import kind_of as kind_of_device
+from benchmark.plan.device import torch_name
 from benchmark.plan.needed import needed_run
-from benchmark.plan.request import Request
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Scenario
 from methods.registry import METHODS
@@ -164,14 +164,14 @@ def _images(scenario: Scenario, records: Sequence[tuple[RunSpec, RunRecord]]) ->
 
 def _same_device(record: RunRecord, device: str, threads: int) -> bool:
     about = record.provenance.get("device") or {}
-    if about.get("type") != device.partition(":")[0] or about.get("name") != device_name(device):
+    if about.get("type") != kind_of_device(device) or about.get("name") != device_name(device):
         return False
-    return device != "cpu" or not threads or (record.provenance.get("host") or {}).get("threads") == threads
+    return kind_of_device(device) != "cpu" or not threads or (record.provenance.get("host") or {}).get("threads") == threads
 
 
 def device_name(device: str) -> str | None:
     """What records call the processor or the card; None: not to be found out without its driver's library."""
-    if device == "cpu":
+    if kind_of_device(device) == "cpu":
         from benchmark.measure.provenance import cpu_name
 
         return cpu_name()
@@ -180,6 +180,15 @@ def device_name(device: str) -> str | None:
         models += [line.partition(":")[2].strip() for line in path.read_text().splitlines() if line.startswith("Model")]
     index = int(device.partition(":")[2] or 0)
     return models[index] if index < len(models) else None
+
+
+def different_cards(devices: Sequence[str]) -> list[str]:
+    """A line where the devices are cards of several models, whose times no table mixes."""
+    models = {name: model for name in devices if (model := device_name(name)) is not None}
+    if len(set(models.values())) < 2:
+        return []
+    told = ", ".join(f"{name} is a {model}" for name, model in models.items())
+    return [f"{told}: the report shows times of each model apart, and averages none of them together"]
 
 
 def time_steps(found: Estimates, executor: Executor, jobs: Sequence[Job], budget: float = 20.0) -> None:
@@ -205,7 +214,7 @@ def seconds_per_step(job: Job, steps: int = 4) -> float:
     from benchmark.perf.contenders import session
     from benchmark.perf.workload import Workload, noise
 
-    spec, device = job.spec, torch.device(job.options.device)
+    spec, device = job.spec, torch.device(torch_name(job.options.device))
     net, batch = spec.backbone, spec.protocol.batch_size
     pixels = noise(net.image_size, net.channels, 2, batch * steps, device)
     for count in (1, steps):
@@ -227,74 +236,3 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * size or (size == 3600 and seconds >= 5400):
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(1, round(seconds)):d} s"
-
-
-def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> None:
-    """The plan as a table on stdout, one row a run, and how long it will take. Raises RequestError."""
-    from benchmark.console import labels
-    from benchmark.execute.store import run_folder
-    from benchmark.execute.waves import networks_not_kept
-
-    folders = {spec.run_id: run_folder(request.results, *spec.ids) for spec in specs}
-    done = {name for name, folder in folders.items() if not request.force and folder.read_finished() is not None}
-    to_do = [spec for spec in specs if spec.run_id not in done]
-    found, reason, workers = _for_plan(request, scenario, to_do)
-    names = labels([spec.to_json() for spec in specs])
-    width = max(map(len, names))
-    for name, spec in zip(names, specs, strict=True):
-        seconds = found.seconds(spec) if found and spec.run_id not in done else None
-        time_of = "done" if spec.run_id in done else in_words(seconds) if seconds else "?"
-        needed = needed_run(spec)
-        training = f"{spec.settings.epochs} epochs" if needed is None else f"from the networks of {needed.run_id}"
-        shown = (
-            f"{len(spec.task_indices)} tasks, {training}, {spec.backbone.name}, "
-            f"BN {spec.bn_policy}, selection {spec.selection}, {spec.device}"
-        )
-        print(f"{name:<{width}}  {time_of:>8}  {shown}  {spec.run_id}")
-    for spec in to_do if not request.force else ():
-        if fault := networks_not_kept(spec, request.results):
-            print(f"warning: {fault}")
-    print(f"{_counted(len(specs), len(done))}; {_told(found, reason, to_do, workers)}nothing was started.")
-
-
-def _counted(runs: int, done: int) -> str:
-    plural = "s" if runs != 1 else ""
-    return f"{runs} run{plural}" + (f", {done} of them finished already" if done else "")
-
-
-def _told(found: Estimates | None, reason: str, to_do: Sequence[RunSpec], workers: int) -> str:
-    if not to_do:
-        return ""
-    total = found.total(to_do, workers) if found else None
-    if found is None or total is None:
-        return f"no estimate of the time: {reason or 'a step of some run could not be timed'}; "
-    beside = f" with {workers} at a time" if workers > 1 else ""
-    return f"about {in_words(total)}{beside}, by {found.basis(to_do)}; "
-
-
-def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str, int]:
-    """Estimates for a plan, or None and why there are none; and how many runs there will be at a time."""
-    from benchmark.console import decoding_progress, waiting
-    from benchmark.execute.executors import Job, executor_for
-    from benchmark.execute.sweep import sweep_of
-
-    if not specs:
-        return None, "", 1
-    try:
-        options = sweep_of(request, scenario, specs).options
-        found = estimates(options.results, options.device, options.threads, scenario)
-        wanted = {index for spec in specs for index in spec.task_indices}
-        if wanted - set(found.images):
-            data = scenario.read(options.data_root, sorted(wanted), decoding_progress())
-            found.images = {task.index: len(task.train) for task in data.tasks}
-        if not all(found.knows(spec) for spec in specs):
-            executor = executor_for(options)
-            try:
-                with waiting("timing a few steps"):
-                    executor.start()
-                    time_steps(found, executor, [Job(spec, options) for spec in specs])
-            finally:
-                executor.stop()
-    except RequestError as error:
-        return None, str(error).rstrip("."), 1
-    return found, "", options.workers

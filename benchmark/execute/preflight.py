@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmark.errors import RequestError
+from benchmark.plan.device import torch_name
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.needed import needed_run
 from benchmark.plan.spec import RunSpec
@@ -76,7 +77,7 @@ def fault(spec: RunSpec, options: RunOptions) -> str | None:
 
     chosen = spec.backbone
     try:
-        device = usable(options.device)
+        device = usable(torch_name(options.device))
         if device.type == "cuda" and options.require_idle_gpu and (refusal := caveats.refusal(device)):
             return refusal
         if refusal := incapable(spec, device):

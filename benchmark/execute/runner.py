@@ -36,6 +36,7 @@ from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.measure.gauges import gauges_for
 from benchmark.measure.pauses import PauseWatch
+from benchmark.plan.device import torch_name
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.planning import warnings_of
 from benchmark.plan.spec import RunSpec
@@ -135,7 +136,7 @@ class Runner:
     ) -> None:
         self.spec, self.options, self.folder, self.emit = spec, options, folder, emit
         self.still_ours = still_ours
-        self.device = torch.device(options.device)
+        self.device = torch.device(torch_name(options.device))
         self.card = METHODS[spec.method]
         self.clock = Stopwatch(self._synchronise, whole=True)
         self.clock.gauges = gauges_for(self.device, options.measure)

@@ -35,6 +35,12 @@ class Sweep:
     specs: Sequence[RunSpec]
     options: RunOptions
     weights: Path | None = None  #: given by the user, in place of the scenario's own
+    devices: tuple[str, ...] = ("cpu",)  #: that runs are spread over; the options' device is the first
+
+    @property
+    def at_once(self) -> int:
+        """How many runs are under way at a time, at most."""
+        return self.options.workers * len(self.devices)
 
 
 def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], command: str | None = None) -> Sweep:
@@ -46,13 +52,18 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     Raises:
         RequestError: no such data root or device.
     """
-    from benchmark.plan.device import device_of
+    from benchmark.plan.device import devices_of, kind_of
     from benchmark.plan.execution import Execution, RunOptions
     from benchmark.scenarios.sources import root_of
 
     how = {item.name: getattr(request, item.name) for item in dataclasses.fields(Execution)}
-    how["device"] = device_of(request.device)
-    if request.require_idle_gpu and how["device"] == "cpu":
+    devices = devices_of(request.device)
+    how["device"] = devices[0]
+    if request.executor == "local" and len(devices) > 1:
+        raise RequestError(
+            f"--executor local is one process on one device; leave it out, or name one of {', '.join(devices)}."
+        )
+    if request.require_idle_gpu and kind_of(devices[0]) == "cpu":
         raise RequestError("--require-idle-gpu needs a GPU, and the runs are on the CPU; leave it out or add --device.")
     if request.download:
         how["data_root"] = request.data_root or Path("data")
@@ -72,7 +83,7 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
         command=command if command is not None else "python -m benchmark " + shlex.join(sys.argv[1:]),
         **{key.removeprefix("run."): item for key, item in request.overrides.items() if key.startswith("run.")},
     )
-    return Sweep(scenario, specs, options, request.weights)
+    return Sweep(scenario, specs, options, request.weights, devices)
 
 
 def carry_out(sweep: Sweep, report: bool = True) -> int:
@@ -88,6 +99,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         RequestError: something is wrong with the request or the data; no run was started.
     """
     from benchmark.console import decoding_progress
+    from benchmark.execute.estimate import different_cards
     from benchmark.execute.executors import Job, executor_for
     from benchmark.execute.store import require_writable
     from benchmark.execute.waves import keep_needed_networks, run_all
@@ -97,16 +109,15 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
     results = options.results
     count = len(specs)
-    print(
-        f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {options.device}, results in {results}", flush=True
-    )
+    where = ", ".join(sweep.devices)
+    print(f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {where}, results in {results}", flush=True)
     if faults := weights_faults(scenario, sweep.weights):
         raise RequestError("\n\n".join([faults[0], *tables_of_missing(scenario, options.data_root)]))
     if scenario.weights is not None and sweep.weights is None:
         print(f"weights: {scenario.weights}", flush=True)
     _require_class_folders(scenario, options.data_root)
     require_writable(results)
-    executor = executor_for(options)
+    executor = executor_for(options, sweep.devices)
     jobs = [Job(spec, options) for spec in specs]
     if options.force or not all(map(_finished_record, jobs)):
         executor.start()  # imports go on while images are decoded
@@ -123,11 +134,11 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         todo = [job for job in jobs if options.force or not finished(job, data)]
         _forget_finished(todo, options.force)
         _tidy([job for job in jobs if job not in todo])
-        for line in _warnings(todo, data):
+        for line in [*_warnings(todo, data), *different_cards(sweep.devices)]:
             print(f"warning: {line}", flush=True)
         found = None
         if todo:
-            _preflight(executor, todo)
+            _preflight(executor, todo, sweep.devices)
             keep_needed_networks(todo)
             found = _estimated(executor, todo, scenario, data)
         failed = run_all(executor, todo, len(jobs) - len(todo), found)
@@ -230,8 +241,8 @@ def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:
     return list(found)
 
 
-def _preflight(executor: Executor, jobs: Sequence[Job]) -> None:
-    """Every distinct network once, before the first run starts. Raises RequestError."""
+def _preflight(executor: Executor, jobs: Sequence[Job], devices: Sequence[str]) -> None:
+    """Every distinct network once, and every device, before the first run starts. Raises RequestError."""
     import time
 
     from benchmark.console import waiting
@@ -240,8 +251,10 @@ def _preflight(executor: Executor, jobs: Sequence[Job]) -> None:
 
     with waiting("importing torch and avalanche"):
         started = time.perf_counter()
-        for spec in networks(job.spec for job in jobs):
-            if fault := executor.check(Job(spec, jobs[0].options)):
+        first = [Job(spec, jobs[0].options) for spec in networks(job.spec for job in jobs)]
+        others = [Job(jobs[0].spec, dataclasses.replace(jobs[0].options, device=device)) for device in devices[1:]]
+        for job in first + others:
+            if fault := executor.check(job):
                 raise RequestError(fault)
     print(f"ready after {time.perf_counter() - started:.0f} s", flush=True)
 
@@ -254,7 +267,7 @@ def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data
     images = {task.index: len(task.train) for task in data.tasks}
     found = estimates(options.results, options.device, options.threads, scenario, images)
     time_steps(found, executor, jobs)
-    if (total := found.total(specs, options.workers)) is not None:
+    if (total := found.total(specs, executor.at_once)) is not None:
         print(f"about {in_words(total)}, by {found.basis(specs)}", flush=True)
     return found
 

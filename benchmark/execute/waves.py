@@ -77,7 +77,7 @@ def run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates
     """Carry out jobs under a progress display; returns how many failed."""
     from benchmark.console import Console
 
-    with Console([job.spec for job in jobs], done, found, jobs[0].options.workers if jobs else 1) as console:
+    with Console([job.spec for job in jobs], done, found, executor.at_once) as console:
         return sum(_run_wave(executor, wave, console) for wave in waves(jobs))
 
 

@@ -19,8 +19,10 @@ class Execution:
     data_root: Path | None = option(
         None, "folder with the data", group=HOW, metavar="DIR", told="$BENCHMARK_DATA_ROOT, else ./data"
     )
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", group=HOW, metavar="D")
-    workers: int = option(1, "runs at a time", group=HOW, metavar="N", at_least=1)
+    device: str = option(
+        "auto", "auto, cpu, cuda:N, several with commas, or cuda: all cards", group=HOW, metavar="D"
+    )
+    workers: int = option(1, "runs at a time on each device", group=HOW, metavar="N", at_least=1)
     executor: str = option(
         "process", "process: a child process a run; local: in this process, for debugging", group=HOW, metavar="E",
         choices=("process", "local"),
@@ -53,7 +55,7 @@ class Execution:
 class RunOptions(Execution):
     """How one run is carried out, resolved."""
 
-    device: str = "cpu"  #: with an index, where there are several
+    device: str = "cpu"  #: the run's own, with an index where there are several
     scenario_source: str = ""  #: what ``load_scenario`` takes: the name, or the YAML file's path
     weights: Path | None = None
     command: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmark.execute.executors.interface import Executor, Hear, Job
 from benchmark.execute.executors.local import LocalExecutor
 from benchmark.execute.executors.process import ProcessExecutor
@@ -10,6 +12,8 @@ from benchmark.plan.execution import RunOptions
 __all__ = ["Executor", "Hear", "Job", "LocalExecutor", "ProcessExecutor", "executor_for"]
 
 
-def executor_for(options: RunOptions) -> Executor:
-    """The executor that ``--executor`` names."""
-    return LocalExecutor() if options.executor == "local" else ProcessExecutor(options.workers)
+def executor_for(options: RunOptions, devices: Sequence[str] = ()) -> Executor:
+    """The executor that ``--executor`` names; ``devices``: those that runs are spread over, none: the options' one."""
+    if options.executor == "local":
+        return LocalExecutor()
+    return ProcessExecutor(options.workers, devices or (options.device,))

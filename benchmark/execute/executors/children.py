@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmark.execute.executors.interface import Job
 from benchmark.execute.store import leave_warnings_to_the_command
+from benchmark.plan.device import kind_of
 from benchmark.plan.execution import RunOptions
 from methods.registry import PluginWarning, use_plugins
 
@@ -44,7 +45,7 @@ def prepare_torch(options: RunOptions) -> None:
 
     from benchmark.execute.allocator import keep_freed_blocks
 
-    if options.device == "cpu":
+    if kind_of(options.device) == "cpu":
         keep_freed_blocks()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -26,6 +26,11 @@ class Job:
 class Executor(ABC):
     """Carries out runs apart from the command line."""
 
+    @property
+    def at_once(self) -> int:
+        """How many runs are under way at a time, at most."""
+        return 1
+
     @abstractmethod
     def start(self) -> None:
         """Begin with what takes time before the first run; returns at once."""

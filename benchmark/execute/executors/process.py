@@ -3,6 +3,7 @@ does."""
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import multiprocessing.util
 import os
@@ -10,7 +11,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -45,12 +47,13 @@ def unnamed_main() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Running:
-    """A run's process, and when it was started (seconds since 1970)."""
+    """A run's process, when it was started (seconds since 1970), and its device."""
 
     process: Any
     job: Job
     connection: Connection
     since: float
+    device: str = ""
 
 
 def _place_of_sockets() -> None:
@@ -66,12 +69,18 @@ def _place_of_sockets() -> None:
 
 
 class ProcessExecutor(Executor):
-    """A process per run, ``workers`` at a time, forked from a server that imported torch and Avalanche once."""
+    """A process per run, ``workers`` at a time on every device, forked from a server that imported torch and Avalanche
+    once. A run stays on the device on which it was started; without ``devices`` it is on that of its own options."""
 
-    def __init__(self, workers: int = 1) -> None:
-        self.workers = workers
+    def __init__(self, workers: int = 1, devices: Sequence[str] = ()) -> None:
+        self.workers, self.devices = workers, tuple(devices) or ("",)
         self._context = multiprocessing.get_context("forkserver")
         self._running: dict[Any, _Running] = {}
+
+    @property
+    def at_once(self) -> int:
+        """See ``Executor.at_once``."""
+        return self.workers * len(self.devices)
 
     def start(self) -> None:
         """Begin importing in the server; returns at once."""
@@ -110,7 +119,7 @@ class ProcessExecutor(Executor):
         """See ``Executor.run``."""
         waiting = list(jobs)
         while waiting or self._running:
-            while waiting and len(self._running) < self.workers:
+            while waiting and len(self._running) < self.at_once:
                 self._launch(waiting.pop(0))
             for receiver in wait(list(self._running), timeout=0.5):
                 running = self._running[receiver]
@@ -127,12 +136,19 @@ class ProcessExecutor(Executor):
                     yield running.job, value
 
     def _launch(self, job: Job) -> None:
+        device = self._least_busy()
+        options = dataclasses.replace(job.options, device=device or job.options.device)
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=run_in_child, args=(job, sender), daemon=True)
+        process = self._context.Process(target=run_in_child, args=(Job(job.spec, options), sender), daemon=True)
         with unnamed_main():
             process.start()
         sender.close()
-        self._running[receiver] = _Running(process, job, receiver, time.time())
+        self._running[receiver] = _Running(process, job, receiver, time.time(), device)
+
+    def _least_busy(self) -> str:
+        """The device with the fewest runs; of several the first."""
+        busy = Counter(running.device for running in self._running.values())
+        return min(self.devices, key=lambda device: busy[device])
 
     def kill(self) -> None:
         """End running children at once (SIGKILL), as a failing machine would."""
