@@ -86,7 +86,9 @@ class Console:
         if kind == "run-start":
             self._tasks[key] = (event["done"], event["tasks"], "")
             self._began[key] = time.monotonic()
-            if self._progress is not None:
+            if self._progress is not None and key in self._bars:  # the run goes on in another process
+                self._progress.update(self._bars[key], completed=event["done"])
+            elif self._progress is not None:
                 self._bars[key] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
             elif self._cell is None:
                 self._say(f"{name}: {event['tasks']} tasks")

@@ -125,7 +125,7 @@ def work_of(spec: RunSpec, images: Mapping[int, int], *, held_out: bool = True) 
 def estimates(
     results: Path, device: str, threads: int, scenario: Scenario, images: Mapping[int, int] | None = None
 ) -> Estimates:
-    """What the records below ``results`` tell of runs on this device.
+    """What the records below ``results`` tell of runs on this device; of "cuda" without an index on any card.
 
     Args:
         images: of each task, where they are known.
@@ -164,9 +164,15 @@ def _images(scenario: Scenario, records: Sequence[tuple[RunSpec, RunRecord]]) ->
 
 def _same_device(record: RunRecord, device: str, threads: int) -> bool:
     about = record.provenance.get("device") or {}
-    if about.get("type") != kind_of_device(device) or about.get("name") != device_name(device):
+    if about.get("type") != kind_of_device(device):
         return False
-    return kind_of_device(device) != "cpu" or not threads or (record.provenance.get("host") or {}).get("threads") == threads
+    if device != "cuda" and about.get("name") != device_name(device):
+        return False
+    return (
+        kind_of_device(device) != "cpu"
+        or not threads
+        or (record.provenance.get("host") or {}).get("threads") == threads
+    )
 
 
 def device_name(device: str) -> str | None:

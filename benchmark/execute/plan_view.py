@@ -8,6 +8,7 @@ from benchmark.errors import RequestError
 from benchmark.execute.estimate import Estimates, estimates, in_words, time_steps
 from benchmark.plan.needed import needed_run
 from benchmark.plan.request import Request
+from benchmark.plan.slurm_option import chunk_size, slurm_options
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Scenario
 
@@ -37,7 +38,26 @@ def print_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -
     for spec in to_do if not request.force else ():
         if fault := networks_not_kept(spec, request.results):
             print(f"warning: {fault}")
+    if request.executor == "slurm" and to_do:
+        print(_submission(request, to_do, found))
     print(f"{_counted(len(specs), len(done))}; {_told(found, reason, to_do, workers)}nothing was started.")
+
+
+def _submission(request: Request, to_do: Sequence[RunSpec], found: Estimates | None) -> str:
+    """What would be submitted to SLURM, in a line."""
+    options = slurm_options(request.slurm)
+    known = [seconds for spec in to_do if found and (seconds := found.seconds(spec)) is not None]
+    size = chunk_size(options, len(to_do), max(known, default=None))
+    jobs = -(-len(to_do) // size)
+    asked = {"partition": options.partition or "SLURM's own choice", "time": f"{options.time} min",
+             "gpus": options.gpus, "constraint": options.constraint, "memory": options.memory and f"{options.memory:g} GB",
+             "account": options.account, "qos": options.qos}  # fmt: skip
+    told = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
+    each = f"{size} runs each" if size > 1 else "a run each"
+    line = f"to SLURM: {jobs} job{'s' if jobs > 1 else ''}, {each}, {min(jobs, options.parallel)} at a time; {told}"
+    if known and max(known) * size > 60 * options.time:
+        line += f"\nthe longest takes about {in_words(max(known) * size)}: it is queued again when its time is over"
+    return line
 
 
 def _counted(runs: int, done: int) -> str:
@@ -58,7 +78,7 @@ def _told(found: Estimates | None, reason: str, to_do: Sequence[RunSpec], worker
 def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) -> tuple[Estimates | None, str, int]:
     """Estimates for a plan, or None and why there are none; and how many runs there will be at a time."""
     from benchmark.console import decoding_progress, waiting
-    from benchmark.execute.executors import Job, executor_for
+    from benchmark.execute.executors import Job, ProcessExecutor, executor_for
     from benchmark.execute.sweep import sweep_of
 
     if not specs:
@@ -72,7 +92,11 @@ def _for_plan(request: Request, scenario: Scenario, specs: Sequence[RunSpec]) ->
             data = scenario.read(options.data_root, sorted(wanted), decoding_progress())
             found.images = {task.index: len(task.train) for task in data.tasks}
         if not all(found.knows(spec) for spec in specs):
-            executor = executor_for(options, sweep.devices)
+            if options.executor == "slurm" and options.device != "cpu":
+                raise RequestError(
+                    "no earlier run on a card is in the results folder, and no card is here to time steps."
+                )
+            executor = ProcessExecutor() if options.executor == "slurm" else executor_for(options, sweep.devices)
             try:
                 with waiting("timing a few steps"):
                     executor.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.errors import RequestError
+from benchmark.plan.slurm_option import slurm_options
 
 if TYPE_CHECKING:
     from benchmark.execute.estimate import Estimates
@@ -40,6 +41,8 @@ class Sweep:
     @property
     def at_once(self) -> int:
         """How many runs are under way at a time, at most."""
+        if self.options.executor == "slurm":
+            return self.options.workers * slurm_options(self.options.slurm).parallel
         return self.options.workers * len(self.devices)
 
 
@@ -58,6 +61,10 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
 
     how = {item.name: getattr(request, item.name) for item in dataclasses.fields(Execution)}
     devices = devices_of(request.device)
+    if request.executor == "slurm":  # which cards they are is known where the job runs
+        devices = (kind_of(devices[0]),)
+    elif request.slurm is not None:
+        raise RequestError(f"--slurm is for --executor slurm, not {request.executor}; add that, or give --slurm none.")
     how["device"] = devices[0]
     if request.executor == "local" and len(devices) > 1:
         raise RequestError(
@@ -109,7 +116,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     scenario, specs, options = sweep.scenario, sweep.specs, sweep.options
     results = options.results
     count = len(specs)
-    where = ", ".join(sweep.devices)
+    where = ", ".join(sweep.devices) + (" in SLURM" if options.executor == "slurm" else "")
     print(f"{scenario.name}: {count} run{'s' if count != 1 else ''} on {where}, results in {results}", flush=True)
     if faults := weights_faults(scenario, sweep.weights):
         raise RequestError("\n\n".join([faults[0], *tables_of_missing(scenario, options.data_root)]))
@@ -144,11 +151,8 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         failed = run_all(executor, todo, len(jobs) - len(todo), found)
     except KeyboardInterrupt:
         executor.stop()
-        print(
-            "\nstopped; finished runs are kept and unfinished ones go on from their checkpoint: "
-            + _command_to_go_on(options.command),
-            file=sys.stderr,
-        )
+        told = executor.parting or "finished runs are kept and unfinished ones go on from their checkpoint"
+        print(f"\nstopped; {told}: {_command_to_go_on(options.command)}", file=sys.stderr)
         return STOPPED
     finally:
         executor.stop()
@@ -267,6 +271,8 @@ def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data
     images = {task.index: len(task.train) for task in data.tasks}
     found = estimates(options.results, options.device, options.threads, scenario, images)
     time_steps(found, executor, jobs)
+    known = [seconds for spec in specs if (seconds := found.seconds(spec)) is not None]
+    executor.expect(max(known, default=None))
     if (total := found.total(specs, executor.at_once)) is not None:
         print(f"about {in_words(total)}, by {found.basis(specs)}", flush=True)
     return found

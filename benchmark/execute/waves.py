@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmark.plan.needed import how_to_repeat, needed_run
 
 if TYPE_CHECKING:
-    from benchmark.console import Console
     from benchmark.execute.estimate import Estimates
     from benchmark.execute.executors import Executor, Job
     from benchmark.plan.execution import RunOptions
     from benchmark.plan.spec import RunSpec
+    from results.schema import RunRecord
 
 
 def waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -78,10 +78,24 @@ def run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates
     from benchmark.console import Console
 
     with Console([job.spec for job in jobs], done, found, executor.at_once) as console:
-        return sum(_run_wave(executor, wave, console) for wave in waves(jobs))
+        return sum(run_wave(executor, wave, console) for wave in waves(jobs))
 
 
-def _run_wave(executor: Executor, jobs: Sequence[Job], console: Console) -> int:
+class Display(Protocol):
+    """What is told of runs under way."""
+
+    def hear(self, spec: RunSpec, event: dict[str, Any]) -> None:
+        """One event of one run."""
+
+    def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
+        """A run is over; None: another process is at it."""
+
+    def wait(self, spec: RunSpec) -> None:
+        """A run is another process's, which is waited for."""
+
+
+def run_wave(executor: Executor, jobs: Sequence[Job], console: Display) -> int:
+    """Carry out jobs, and those that others are at once these are done with them; returns how many failed."""
     failed = 0
     left: list[Job] = []
     for job, record in executor.run(jobs, console.hear):

@@ -153,7 +153,16 @@ def provenance(chosen: Any, options: RunOptions, spec: RunSpec) -> dict[str, Any
         + (caveats.shared_card(options.workers) if chosen.type == "cuda" else [])
         + caveats.other_devices(described, options, spec),
         "counters": caveats.counters(),
+        **slurm(),
     }
+
+
+def slurm() -> dict[str, Any]:
+    """Job and node of SLURM that this process runs in; nothing outside one."""
+    names = {"job": "SLURM_JOB_ID", "array": "SLURM_ARRAY_JOB_ID", "task": "SLURM_ARRAY_TASK_ID",
+             "node": "SLURMD_NODENAME", "restarts": "SLURM_RESTART_COUNT"}  # fmt: skip
+    found = {key: os.environ[name] for key, name in names.items() if name in os.environ}
+    return {"slurm": found} if "job" in found else {}
 
 
 def of_session(facts: dict[str, Any]) -> dict[str, Any]:

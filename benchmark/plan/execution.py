@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.plan.options import HOW, option
+from benchmark.plan.slurm_option import read_slurm
 from methods.engine.knobs import knob
 
 
@@ -19,13 +21,16 @@ class Execution:
     data_root: Path | None = option(
         None, "folder with the data", group=HOW, metavar="DIR", told="$BENCHMARK_DATA_ROOT, else ./data"
     )
-    device: str = option(
-        "auto", "auto, cpu, cuda:N, several with commas, or cuda: all cards", group=HOW, metavar="D"
-    )
+    device: str = option("auto", "auto, cpu, cuda:N, several with commas, or cuda: all cards", group=HOW, metavar="D")
     workers: int = option(1, "runs at a time on each device", group=HOW, metavar="N", at_least=1)
     executor: str = option(
-        "process", "process: a child process a run; local: in this process, for debugging", group=HOW, metavar="E",
-        choices=("process", "local"),
+        "process", "process: a child process a run; slurm: jobs of a cluster; local: in this process, for debugging",
+        group=HOW, metavar="E", choices=("process", "slurm", "local"),
+    )  # fmt: skip
+    slurm: Mapping[str, Any] | None = option(
+        None, "what --executor slurm asks for: partition=NAME, time=MINUTES, gpus, cpus, memory (GB), constraint, "
+        "account, qos, exclude, parallel (jobs at a time), chunk (runs a job), tries", group=HOW,
+        metavar="NAME=VALUE,…", reader=read_slurm,
     )  # fmt: skip
     threads: int = option(
         0,

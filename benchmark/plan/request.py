@@ -86,6 +86,11 @@ class Request(Execution):
         word="set", metavar="KEY=VALUE",
     )  # fmt: skip
 
+    def __post_init__(self) -> None:
+        """Jobs of a cluster that ask for cards compute on them, whatever this machine has."""
+        if self.executor == "slurm" and self.device == "auto":
+            object.__setattr__(self, "device", "cuda" if (self.slurm or {}).get("gpus") else "cpu")
+
 
 def request_of(values: Mapping[str, Any]) -> Request:
     """A request from plain values by field or option name, as Python and configuration files give them.

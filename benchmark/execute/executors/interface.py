@@ -47,6 +47,15 @@ class Executor(ABC):
     def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
         """Carry out jobs; yields each as it ends, with its record (None: another process is at it)."""
 
+    def expect(self, seconds: float | None) -> None:
+        """Be told how long a run takes, about; None: it is not known."""
+        del seconds  # of use where several runs share a job
+
+    @property
+    def parting(self) -> str:
+        """What goes on when the command is stopped, in a sentence; empty: nothing does."""
+        return ""
+
     @abstractmethod
     def stop(self, patience: float = 3.0) -> None:
         """End what is under way, by force after ``patience`` seconds; what was finished and checkpointed stays."""

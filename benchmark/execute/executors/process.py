@@ -13,18 +13,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from benchmark.execute.executors.children import check_in_child, run_in_child, time_in_child
+from benchmark.execute.executors.ended_badly import record_of_the_dead
 from benchmark.execute.executors.interface import Executor, Hear, Job
-from benchmark.execute.shared_lock import locked
-from benchmark.execute.store import run_folder
-from methods.registry import METHODS
-from results.schema import FAILED, RunRecord
+from results.schema import RunRecord
 from results.temporary import scratch_folder
 
 PRELOAD = ["benchmark.execute.preload"]
@@ -71,6 +69,9 @@ def _place_of_sockets() -> None:
 class ProcessExecutor(Executor):
     """A process per run, ``workers`` at a time on every device, forked from a server that imported torch and Avalanche
     once. A run stays on the device on which it was started; without ``devices`` it is on that of its own options."""
+
+    #: seconds before a run whose process died is called failed
+    patience = 0.0
 
     def __init__(self, workers: int = 1, devices: Sequence[str] = ()) -> None:
         self.workers, self.devices = workers, tuple(devices) or ("",)
@@ -127,7 +128,7 @@ class ProcessExecutor(Executor):
                     kind, value = running.connection.recv()
                 except (EOFError, OSError):
                     running.process.join()
-                    kind, value = "done", _record_of_the_dead(running)
+                    kind, value = "done", _record_of_the_dead(running, self.patience)
                 if kind == "event":
                     hear(running.job.spec, value)
                 else:
@@ -170,36 +171,12 @@ class ProcessExecutor(Executor):
         self._running.clear()
 
 
-def _record_of_the_dead(running: _Running) -> RunRecord | None:
+def _record_of_the_dead(running: _Running, patience: float = 0.0) -> RunRecord | None:
     """The record of a run whose process ended before it could say so: what it wrote, else a failed one.
 
     None: another process has taken the run over.
     """
-    from datetime import UTC, datetime
-
-    from results.atomic import write_json
-    from results.seal import sealed
-
-    job, code = running.job, running.process.exitcode
-    folder = run_folder(job.options.results, *job.spec.ids)
-    try:
-        with locked(folder.path / ".lock"):
-            found = folder.read()
-            finished = found is not None and found.finished
-            if finished and folder.record.stat().st_mtime >= running.since:
-                folder.forget_checkpoints()
-                return found
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-            error = (
-                f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
-            )
-            provenance = {"started": now, "finished": now}
-            facts = METHODS[job.spec.method].facts(job.spec.settings)
-            record = RunRecord(folder.run_id, FAILED, job.spec.to_json(), provenance, error=error, method=facts)
-            if not finished:  # a record that --force was to replace stays
-                with suppress(OSError):
-                    write_json(folder.record, sealed(record.to_json()))
-    except BlockingIOError:
-        return None
-    return record
+    code = running.process.exitcode
+    name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+    error = f"The run's process ended with {name} before the run did; its checkpoint is kept, run again to go on."
+    return record_of_the_dead(running.job, error, running.since, patience)

@@ -1,0 +1,227 @@
+"""Runs as jobs of SLURM: submitted through submitit, followed through their events in the shared results folder.
+
+The command may be left and given again: it takes up the jobs that are still there. A job that ended before its runs did
+is submitted again as long as its runs get further.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.errors import RequestError
+from benchmark.execute.executors import slurm_jobs, slurm_queue
+from benchmark.execute.executors.ended_badly import record_of_the_dead
+from benchmark.execute.executors.event_tail import EventTail
+from benchmark.execute.executors.interface import Executor, Hear, Job
+from benchmark.execute.executors.process import ProcessExecutor
+from benchmark.execute.executors.slurm_task import progress_of
+from benchmark.execute.shared_lock import locked
+from benchmark.execute.store import RunFolder, run_folder
+from benchmark.plan.device import kind_of
+from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked
+from results.schema import RunRecord
+
+#: seconds between two looks at the events, and at the queue
+LOOK, ASK = 0.5, 5.0
+#: jobs of an array where SLURM does not tell its limit
+USUAL_ARRAY = 1000
+
+
+@dataclass
+class _Followed:
+    """A run that SLURM has, or will have."""
+
+    job: Job
+    tail: EventTail
+    before: int | None  #: when its record was written that was there before, in nanoseconds
+    progress: tuple[float, int]
+    task: str = ""  #: id of the job of SLURM
+    tries: int = 0  #: jobs that ended without getting it further
+    last: str = ""  #: how the last of them ended
+
+    @property
+    def folder(self) -> RunFolder:
+        return run_folder(self.job.options.results, *self.job.spec.ids)
+
+    def record(self) -> RunRecord | None:
+        """The run's record, if it was written since it is followed."""
+        return self.folder.read() if _written(self.folder) not in (None, self.before) else None
+
+
+class SlurmExecutor(Executor):
+    """An array job of SLURM, a run or several short ones a job."""
+
+    def __init__(self, options: SlurmOptions, workers: int = 1) -> None:
+        self.options, self.workers = options, workers
+        self._inner = ProcessExecutor()  # for looking at networks before anything is submitted
+        self._open: dict[str, _Followed] = {}
+        self._seconds: float | None = None
+        self._submitted = 0.0
+
+    @property
+    def at_once(self) -> int:
+        """See ``Executor.at_once``."""
+        return self.options.parallel * self.workers
+
+    def start(self) -> None:
+        """See ``Executor.start``. Raises RequestError: SLURM takes no such jobs."""
+        slurm_queue.require_slurm(self.options)
+        slurm_queue.require_room(1)
+        self._inner.start()
+
+    def check(self, job: Job) -> str | None:
+        """See ``Executor.check``; on the processor of this machine, which may have no card. The job looks again."""
+        if kind_of(job.options.device) != "cpu":
+            spec = dataclasses.replace(job.spec, device="cpu", precision="fp32", compile="off")
+            job = Job(spec, dataclasses.replace(job.options, device="cpu"))
+        return self._inner.check(job)
+
+    def seconds_per_step(self, job: Job) -> float | str:
+        """See ``Executor.seconds_per_step``."""
+        if kind_of(job.options.device) != "cpu":
+            return "the steps of a card are not timed here"
+        return self._inner.seconds_per_step(job)
+
+    def expect(self, seconds: float | None) -> None:
+        """See ``Executor.expect``."""
+        self._seconds = seconds
+
+    @property
+    def parting(self) -> str:
+        """See ``Executor.parting``."""
+        tasks = sorted({item.task for item in self._open.values() if item.task})
+        if not tasks:
+            return ""
+        arrays = sorted({task.partition("_")[0] for task in tasks}, key=int)
+        return (
+            f"{len(tasks)} job{'s' if len(tasks) > 1 else ''} of SLURM go on; the same command follows them again, "
+            f"'scancel {' '.join(arrays)}' ends them"
+        )
+
+    def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
+        """See ``Executor.run``."""
+        self._open = {job.spec.run_id: _followed(job) for job in jobs}
+        results = next(iter(self._open.values())).job.options.results
+        with locked(slurm_jobs.folder_of(results) / ".lock", lambda: None):  # two commands would submit the same
+            self._take_up(results)
+            self._submit(results, [item for item in self._open.values() if not item.task])
+        asked = time.monotonic()
+        while self._open:
+            for item in list(self._open.values()):
+                if (record := _heard(item, hear)) is not None:
+                    yield self._over(item, record)
+            if self._open and time.monotonic() - asked >= ASK:
+                asked = time.monotonic()
+                for item, record in self._look(results, hear):
+                    yield self._over(item, record)
+            time.sleep(LOOK)
+        self._clean(results)
+
+    def _over(self, item: _Followed, record: RunRecord | None) -> tuple[Job, RunRecord | None]:
+        del self._open[item.job.spec.run_id]
+        return item.job, record
+
+    def _take_up(self, results: Path) -> None:
+        """Find the runs that jobs of an earlier command have."""
+        standings = slurm_queue.standings() or {}
+        for task, runs in slurm_jobs.known(results).items():
+            standing = standings.get(task)
+            for run in runs if standing is not None and standing.alive else ():
+                if run in self._open and not self._open[run].task:
+                    self._open[run].task = task
+                    self._open[run].tail.rewind()
+        if taken := sum(bool(item.task) for item in self._open.values()):
+            print(f"{taken} run{'s are' if taken > 1 else ' is'} in SLURM's queue already", flush=True)
+
+    def _submit(self, results: Path, items: Sequence[_Followed]) -> None:
+        """Submit runs. Raises RequestError: SLURM takes no more; those that it took go on."""
+        if not items:
+            return
+        size = chunk_size(self.options, len(items), self._seconds)
+        chunks = chunked([item.job for item in items], size)
+        slurm_queue.require_room(len(chunks))
+        most = max(1, slurm_queue.limits().get("MaxArraySize", USUAL_ARRAY + 1) - 1)
+        for part in chunked(chunks, most):
+            for task, jobs in slurm_jobs.submit(results, self.options, part).items():
+                for job in jobs:
+                    self._open[job.spec.run_id].task = task
+        self._submitted = time.monotonic()
+
+    def _look(self, results: Path, hear: Hear) -> Iterator[tuple[_Followed, RunRecord | None]]:
+        """Ask SLURM; what waits in vain has failed, what ended too early is submitted again."""
+        standings = slurm_queue.standings()
+        if standings is None or time.monotonic() - self._submitted < LOOK:
+            return
+        again = []
+        for item in list(self._open.values()):
+            standing = standings.get(item.task)
+            if standing is not None and standing.hopeless:
+                slurm_queue.cancel([item.task])
+                yield item, _failed(item, f"SLURM cannot place job {item.task}: {standing.reason}; change --slurm.")
+            elif standing is None or not standing.alive:
+                if (record := _heard(item, hear) or item.record() or item.folder.read_finished()) is not None:
+                    yield item, record
+                    continue
+                item.last = f"job {item.task} of SLURM ended as {standing or 'one that it does not remember'}"
+                progress = progress_of([item.job])
+                item.tries = 0 if progress != item.progress else item.tries + 1
+                item.progress = progress
+                if item.tries >= self.options.tries:
+                    where = slurm_jobs.folder_of(results) / f"{item.task}_0_log.err"
+                    yield item, _failed(item, f"{item.last}, {item.tries} without getting further; see {where}.")
+                else:
+                    again.append(item)
+        for item in again:
+            text = f"{item.last} before the run did; it is submitted again and goes on from its checkpoint"
+            hear(item.job.spec, {"type": "message", "text": text})
+            item.task = ""
+        try:
+            self._submit(results, again)
+        except RequestError as error:
+            for item in again:
+                if not item.task:
+                    yield item, _failed(item, f"{item.last}, and SLURM takes no more: {error}")
+
+    def _clean(self, results: Path) -> None:
+        standings = slurm_queue.standings()
+        if standings is None:
+            return
+        known = slurm_jobs.known(results)
+        ids = {run for runs in known.values() for run in runs}
+        finished = [run for run in ids if RunFolder(results / run).read_finished() is not None]
+        slurm_jobs.forget(results, [task for task, standing in standings.items() if standing.alive], finished)
+
+    def stop(self, patience: float = 3.0) -> None:
+        """Jobs of SLURM go on; see ``Executor.stop``."""
+        self._inner.stop(patience)
+
+
+def _followed(job: Job) -> _Followed:
+    folder = run_folder(job.options.results, *job.spec.ids)
+    return _Followed(job, EventTail(folder.events), _written(folder), progress_of([job]))
+
+
+def _written(folder: RunFolder) -> int | None:
+    try:
+        return folder.record.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _heard(item: _Followed, hear: Hear) -> RunRecord | None:
+    """Pass on what the run has told since; its record where it is over."""
+    ended = False
+    for event in item.tail.read():
+        ended = event["type"] == "run-end"
+        if not ended:
+            hear(item.job.spec, event)
+    return item.record() if ended else None
+
+
+def _failed(item: _Followed, error: str) -> Any:
+    return record_of_the_dead(item.job, error, time.time())

@@ -1,0 +1,346 @@
+"""Runs as jobs of SLURM: through a real one where there is one, and what is said where it takes none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Answer
+from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
+
+from benchmark.cli.main import main
+from benchmark.execute.executors import slurm_queue
+from benchmark.execute.executors.event_tail import EventTail
+from benchmark.execute.executors.slurm_queue import Standing
+from benchmark.execute.store import run_folder
+from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked, read_slurm
+from methods.engine.knobs import WrongValue
+from results.schema import RunRecord
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LOCAL = REPOSITORY.parent / "shared" / "tools" / "local-slurm"
+
+
+def answers(*words: str) -> bool:
+    """A command of SLURM does what it should."""
+    return (
+        shutil.which(words[0]) is not None and subprocess.run(words, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[None]:
+    """A SLURM that takes jobs: the one that is here, else a local one that this starts where it is installed."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'maskbench[slurm]'")
+    started = False
+    if not answers("sinfo", "-h"):
+        able = LOCAL.is_file() and os.geteuid() == 0 and (shutil.which("slurmctld") or os.environ.get("CI"))
+        if not able or subprocess.run([LOCAL, "start"], capture_output=True, check=False).returncode:
+            pytest.skip("no SLURM is here, and none can be started")
+        started = True
+    yield
+    if started:
+        subprocess.run([LOCAL, "stop"], capture_output=True, check=False)
+
+
+# ---------------------------------------------------------------------- the option
+
+
+def test_what_is_asked_of_slurm_is_read_and_checked() -> None:
+    assert read_slurm("partition=a,b,time=120,gpus=1") == {"partition": "a,b", "time": 120, "gpus": 1}
+    assert read_slurm({"partition": "a", "setup": ["module load cuda"]})["setup"] == ("module load cuda",)
+    assert read_slurm("none") is None
+    for value, fault in (
+        ("partiton=a", "has no 'partiton'. Did you mean 'partition'"),
+        ("mem=4", "Did you mean 'memory'"),
+        ("time=0", "takes another time must be at least 1"),
+        ("gpu", "must be name=value"),
+    ):
+        with pytest.raises(WrongValue, match=fault.replace("(", r"\(")):
+            read_slurm(value)
+
+
+def test_short_runs_share_a_job_as_long_as_all_jobs_are_busy() -> None:
+    options = SlurmOptions(parallel=4)
+    assert chunk_size(options, 40, None) == 1  # nothing is known: a job a run
+    assert chunk_size(options, 40, 20.0) == 10
+    assert chunk_size(options, 40, 200.0) == 3  # three runs of 200 s make ten minutes
+    assert chunk_size(options, 4, 1.0) == 1
+    assert chunk_size(options, 40, 5000.0) == 1
+    assert chunk_size(SlurmOptions(chunk=7), 40, 5000.0) == 7
+    assert chunked([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
+
+
+def test_cards_are_asked_for_by_name_or_by_what_a_job_gets(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--method", "ksm", "--dry-run", "--executor", "slurm", "--slurm", "gpus=1,partition=gpu,time=30"]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "cuda  digits-ksm-s0-" in told
+    assert "to SLURM: 1 job, a run each, 1 at a time; partition gpu, time 30 min, gpus 1" in told
+    assert "no estimate of the time: no earlier run on a card" in told and "nothing was started" in told
+
+
+# ---------------------------------------------------------------------- SLURM's answers, by commands that stand in
+
+
+def stand_in(folder: Path, **scripts: str) -> None:
+    """Commands that say what SLURM's would."""
+    for name in ("sbatch", "squeue", "scontrol", "scancel", "srun"):
+        path = folder / name
+        path.write_text("#!/bin/sh\n" + scripts.get(name, "exit 0") + "\n")
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "sentence"),
+    [
+        (
+            {"sbatch": "echo 'sbatch: error: invalid partition specified: nosuch' >&2\n"
+                       "echo 'allocation failure: Invalid partition name specified' >&2; exit 1"},
+            "SLURM takes no such job (invalid partition specified: nosuch; Invalid partition name specified); change",
+        ),
+        (
+            {"squeue": "echo 1; echo 2; echo 3", "scontrol": "echo 'MaxJobCount             = 3'"},
+            "SLURM's queue is full: it takes 3 jobs, 3 are there and 1 more are asked for; wait, or put more runs",
+        ),
+        (
+            {"sbatch": "echo 'sbatch: error: Batch job submission failed: No controller' >&2; exit 1"},
+            "SLURM takes no such job (No controller)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_slurm_refuses_is_one_sentence(
+    scripts: dict[str, str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    stand_in(tmp_path, **scripts)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    words = ["run", "--method", "ksm", "--executor", "slurm", "--slurm", "partition=nosuch", "--results"]
+    assert main([*words, str(tmp_path / "runs")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {sentence}")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_without_slurm_one_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["run", "--executor", "slurm", "--results", str(tmp_path / "runs")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --executor slurm needs SLURM's sbatch and squeue, which are not here")
+    assert main(["run", "--slurm", "partition=a", "--results", str(tmp_path / "runs")]) == 2
+    assert "--slurm is for --executor slurm, not process" in capsys.readouterr().err
+
+
+def test_which_jobs_live_and_which_wait_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "12_0|PENDING|Resources\n12_1|PENDING|PartitionTimeLimit\n12_2|CANCELLED|None\n13|RUNNING|None"
+    stand_in(tmp_path, squeue=f"printf '{lines}\\n'")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = slurm_queue.standings()
+    assert found is not None and {name: (one.alive, one.hopeless) for name, one in found.items()} == {
+        "12_0": (True, False), "12_1": (True, True), "12_2": (False, False), "13": (True, False),
+    }  # fmt: skip
+    hopeless = (
+        "BadConstraints",
+        "InvalidQOS",
+        "JobHeldUser",
+        "QOSMaxWallDurationPerJobLimit",
+        "launch failed requeued held",
+    )
+    assert all(Standing("PENDING", reason).hopeless for reason in hopeless)
+    waiting = ("Priority", "Dependency", "QOSMaxJobsPerUserLimit", "ReqNodeNotAvail, UnavailableNodes:n1", "BeginTime")
+    assert not any(Standing("PENDING", reason).hopeless for reason in waiting)
+
+
+def test_events_are_read_as_they_come(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"type": "run-start", "n": 1}\n{"type": "epoch", "n": 2}\n{"type": "run-start", "n": 3}\n')
+    tail = EventTail(path)
+    assert tail.read() == []
+    with path.open("a") as file:
+        file.write('{"type": "epoch", "n": 4}\nno json\n[1]\n{"type": "epo')
+        file.flush()
+        assert [event["n"] for event in tail.read()] == [4]
+        file.write('ch", "n": 5}\n')
+    assert [event["n"] for event in tail.read()] == [5]
+    tail.rewind()
+    assert [event["n"] for event in tail.read()] == [3, 4, 5]
+
+
+# ---------------------------------------------------------------------- a real SLURM
+
+QUICK = ("--tasks", "3", "--epochs", "2", "--train-limit", "60", "--threads", "1", "--keep-weights", "all")
+
+
+def records_of(results: Path) -> dict[str, RunRecord]:
+    found = {path.parent.name: run_folder(results, path.parent.name).read() for path in results.glob("*/result.json")}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def test_four_runs_through_sbatch_learn_what_they_learn_here(
+    slurm: None, command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    results = tmp_path / "runs"
+    words = [
+        "run",
+        "--method",
+        "packnet,head-only",
+        "--seed",
+        "0,1",
+        *QUICK,
+        "--results",
+        results,
+        "--executor",
+        "slurm",
+    ]
+    done = command(*words, "--slurm", "time=10,chunk=2")
+    assert done.code == 0, done.out + done.err
+    assert "4 runs on cpu in SLURM" in done.out
+    assert "1/3 zero-one: accuracy" in done.out  # events were followed
+    found = records_of(results)
+    assert len(found) == 4 and all(record.finished for record in found.values())
+    assert all(record.provenance["slurm"]["job"] for record in found.values())
+    for method in ("packnet", "head-only"):
+        spec = small_spec(method, seeds=(1,))
+        alone, _ = run_here(spec, small_options(tmp_path / "alone"))
+        assert numbers(found[spec.run_id]) == numbers(alone)
+        assert found[spec.run_id].learned_sha256 == alone.learned_sha256
+        assert stored(results / spec.run_id) == stored(tmp_path / "alone" / spec.run_id)
+    assert leftovers(results) == []
+    assert {path.name for path in (results / ".slurm").iterdir()} == {".lock", ".lock.1.free"}
+
+
+def test_a_run_that_cannot_be_placed_has_failed_with_slurms_reason(
+    slurm: None, command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    words = ["run", "--method", "head-only", *QUICK, "--results", tmp_path / "runs", "--executor", "slurm"]
+    done = command(*words, "--slurm", "time=100000")
+    assert done.code == 1, done.out + done.err
+    assert "FAILED: SLURM cannot place job" in done.out and "PartitionTimeLimit" in done.out
+    (record,) = records_of(tmp_path / "runs").values()
+    assert record.status == "failed" and "PartitionTimeLimit" in (record.error or "")
+
+
+def test_an_unknown_partition_is_one_sentence(slurm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--executor", "slurm", "--slurm", "partition=nosuch", "--results", str(tmp_path / "runs")]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: SLURM takes no such job (invalid partition specified: nosuch")
+
+
+LONG = {"tasks": 3, "epochs": 60, "train_limit": None}
+
+
+class Followed:
+    """A command that submits one longer run and follows it, and what an undisturbed run learns."""
+
+    def __init__(self, place: Path, slurm: str = "time=10", **changes: Any) -> None:
+        self.results, self.slurm = place / "runs", slurm
+        self.spec = small_spec("packnet", **{**LONG, **changes})
+        self.calm, _ = run_here(self.spec, small_options(place / "calm"))
+        self.calm_folder = place / "calm" / self.spec.run_id
+        self.command = self.start()
+
+    def start(self) -> subprocess.Popen[str]:
+        spec = self.spec
+        words = ["run", "--method", "packnet", "--tasks", "3", "--epochs", str(spec.settings.epochs), "--threads", "1"]
+        words += ["--keep-weights", "all", "--set", "run.checkpoint_seconds=0", "--results", str(self.results)]
+        words += ["--executor", "slurm", "--slurm", self.slurm]
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmark", *words],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"},
+            cwd=self.results.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        path = run_folder(self.results, self.spec.run_id).events
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def wait_until(self, what: Callable[[], bool], seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < end, self.events[-3:]
+            assert self.command.poll() is None, self.command.communicate()[0]
+            time.sleep(0.05)
+
+    def learning(self, count: int = 3) -> Callable[[], bool]:
+        return lambda: sum(event["type"] == "epoch" for event in self.events) >= count
+
+    def jobs(self) -> list[str]:
+        (path,) = (self.results / ".slurm").glob("[0-9]*.json")
+        return list(json.loads(path.read_text()))
+
+    def end(self) -> str:
+        out, _ = self.command.communicate(timeout=400)
+        assert self.command.returncode == 0, out
+        record = run_folder(self.results, self.spec.run_id).read()
+        assert record is not None and record.finished
+        assert numbers(record) == numbers(self.calm) and record.learned_sha256 == self.calm.learned_sha256
+        assert stored(self.results / self.spec.run_id) == stored(self.calm_folder)
+        assert record.provenance["sessions"] > 1
+        assert leftovers(self.results) == []
+        return out
+
+
+@pytest.mark.exhaustive
+def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
+    it = Followed(tmp_path)
+    it.wait_until(it.learning())
+    subprocess.run(["scancel", *it.jobs()], check=True)
+    assert "it is submitted again and goes on from its checkpoint" in it.end()
+
+
+@pytest.mark.exhaustive
+def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
+    it = Followed(tmp_path)
+    it.wait_until(it.learning())
+    done = subprocess.run(["scancel", "--signal=KILL", *it.jobs()], check=False)
+    assert done.returncode == 0
+    assert "it is submitted again and goes on from its checkpoint" in it.end()
+
+
+@pytest.mark.exhaustive
+def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
+    """SLURM's warning comes before the end of the one minute that it has."""
+    it = Followed(tmp_path, "time=1", epochs=3000)
+    it.end()
+
+
+@pytest.mark.exhaustive
+def test_a_command_that_is_killed_is_taken_up_again(slurm: None, tmp_path: Path) -> None:
+    it = Followed(tmp_path)
+    it.wait_until(it.learning())
+    it.command.kill()
+    it.command.communicate()
+    it.command = it.start()
+    out, _ = it.command.communicate(timeout=300)
+    assert it.command.returncode == 0, out
+    record = run_folder(it.results, it.spec.run_id).read()
+    assert record is not None and numbers(record) == numbers(it.calm)
+    assert record.provenance["sessions"] == 1  # the job went on meanwhile
+
+
+@pytest.mark.exhaustive
+def test_a_command_that_is_stopped_leaves_its_jobs(slurm: None, tmp_path: Path) -> None:
+    it = Followed(tmp_path)
+    it.wait_until(it.learning())
+    it.command.send_signal(signal.SIGINT)
+    out, _ = it.command.communicate(timeout=60)
+    assert it.command.returncode == 130
+    assert "1 job of SLURM go on; the same command follows them again, 'scancel" in out
+    it.command = it.start()
+    out, _ = it.command.communicate(timeout=300)
+    assert it.command.returncode == 0 and "1 run is in SLURM's queue already" in out
+    record = run_folder(it.results, it.spec.run_id).read()
+    assert record is not None and numbers(record) == numbers(it.calm)
