@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reports.report_error import ReportError
-from results.locations import trials_folder
+from results.locations import results_folders, trials_folder
 from results.reader import Collection, read_runs
 from results.schema import Amount, Count, Fraction, Positive, RunRecord
 from results.shapes import AtMost, ShapeError, check_fields
@@ -36,7 +36,7 @@ class Loaded:
 
 def load(*folders: Path) -> Loaded:
     """Read every run folder below ``folders``, and the trials of ``tune`` beside each; a run that lies in several is
-    taken from the first.
+    taken from the first. A folder may also hold results folders.
 
     Raises:
         ReportError: a folder does not exist, or none holds a record that can be used.
@@ -49,7 +49,8 @@ def load(*folders: Path) -> Loaded:
                 f"the results folder {folder} does not exist; run `python -m benchmark run` first or name another "
                 "--results"
             )
-        for place in (folder, trials_folder(folder)):
+        places = results_folders(folder)
+        for place in dict.fromkeys([*places, *map(trials_folder, places)]):
             collection = _read(place)
             left_out += [f"{_relative(item.path, folder)}: {item.reason}" for item in collection.left_out]
             for record in collection.records:

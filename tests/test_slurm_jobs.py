@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -237,23 +238,40 @@ def test_an_unknown_partition_is_one_sentence(slurm: None, tmp_path: Path, capsy
     assert line.startswith("error: SLURM takes no such job (invalid partition specified: nosuch")
 
 
-LONG = {"tasks": 3, "epochs": 60, "train_limit": None}
+#: a run that takes a while, and one that takes longer than SLURM waits before it ends a job by force (30 s)
+LONG: dict[str, Any] = {"tasks": 2, "epochs": 150, "train_limit": None}
+LONGER: dict[str, Any] = {"tasks": 1, "epochs": 1500, "train_limit": None}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], tuple[RunRecord, Path]]:
+    """What an undisturbed run learns, and its folder."""
+
+    @functools.cache
+    def made(epochs: int) -> tuple[RunRecord, Path]:
+        results = tmp_path_factory.mktemp("calm")
+        record, _ = run_here(
+            small_spec("packnet", **(LONG if epochs == LONG["epochs"] else LONGER)), small_options(results)
+        )
+        return record, results / record.run_id
+
+    return lambda how: made(how["epochs"])
 
 
 class Followed:
     """A command that submits one longer run and follows it, and what an undisturbed run learns."""
 
-    def __init__(self, place: Path, slurm: str = "time=10", **changes: Any) -> None:
+    def __init__(self, place: Path, calm: Any, how: dict[str, Any], slurm: str = "time=10") -> None:
         self.results, self.slurm = place / "runs", slurm
-        self.spec = small_spec("packnet", **{**LONG, **changes})
-        self.calm, _ = run_here(self.spec, small_options(place / "calm"))
-        self.calm_folder = place / "calm" / self.spec.run_id
+        self.spec = small_spec("packnet", **how)
+        self.calm, self.calm_folder = calm(how)
         self.command = self.start()
 
     def start(self) -> subprocess.Popen[str]:
         spec = self.spec
-        words = ["run", "--method", "packnet", "--tasks", "3", "--epochs", str(spec.settings.epochs), "--threads", "1"]
-        words += ["--keep-weights", "all", "--set", "run.checkpoint_seconds=0", "--results", str(self.results)]
+        words = ["run", "--method", "packnet", "--tasks", str(len(spec.task_indices)), "--threads", "1"]
+        words += ["--epochs", str(spec.settings.epochs)]
+        words += ["--keep-weights", "all", "--set", "run.checkpoint_seconds=0.5", "--results", str(self.results)]
         words += ["--executor", "slurm", "--slurm", self.slurm]
         return subprocess.Popen(
             [sys.executable, "-m", "benchmark", *words],
@@ -294,16 +312,16 @@ class Followed:
 
 
 @pytest.mark.exhaustive
-def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
-    it = Followed(tmp_path)
+def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
+    it = Followed(tmp_path, calm, LONGER)
     it.wait_until(it.learning())
     subprocess.run(["scancel", *it.jobs()], check=True)
     assert "it is submitted again and goes on from its checkpoint" in it.end()
 
 
 @pytest.mark.exhaustive
-def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
-    it = Followed(tmp_path)
+def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
+    it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     done = subprocess.run(["scancel", "--signal=KILL", *it.jobs()], check=False)
     assert done.returncode == 0
@@ -311,15 +329,15 @@ def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, 
 
 
 @pytest.mark.exhaustive
-def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, tmp_path: Path) -> None:
+def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
     """SLURM's warning comes before the end of the one minute that it has."""
-    it = Followed(tmp_path, "time=1", epochs=3000)
+    it = Followed(tmp_path, calm, LONGER, "time=1")
     it.end()
 
 
 @pytest.mark.exhaustive
-def test_a_command_that_is_killed_is_taken_up_again(slurm: None, tmp_path: Path) -> None:
-    it = Followed(tmp_path)
+def test_a_command_that_is_killed_is_taken_up_again(slurm: None, calm: Any, tmp_path: Path) -> None:
+    it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.kill()
     it.command.communicate()
@@ -332,8 +350,8 @@ def test_a_command_that_is_killed_is_taken_up_again(slurm: None, tmp_path: Path)
 
 
 @pytest.mark.exhaustive
-def test_a_command_that_is_stopped_leaves_its_jobs(slurm: None, tmp_path: Path) -> None:
-    it = Followed(tmp_path)
+def test_a_command_that_is_stopped_leaves_its_jobs(slurm: None, calm: Any, tmp_path: Path) -> None:
+    it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.send_signal(signal.SIGINT)
     out, _ = it.command.communicate(timeout=60)

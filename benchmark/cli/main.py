@@ -15,11 +15,11 @@ from typing import Any, NoReturn
 from benchmark.errors import RequestError, printable
 from methods.engine.knobs import shown
 
-VERBS = ("run", "tune", "report", "list", "data", "check", "export", "reproduce", "perf", "smoke")
+VERBS = ("run", "tune", "report", "merge", "list", "data", "check", "export", "reproduce", "perf", "smoke")
 
 WINDOWS = os.name == "nt"
 #: verbs that carry out runs, or write where another process may
-NEED_LOCKS = ("run", "tune", "reproduce", "smoke", "perf", "data")
+NEED_LOCKS = ("run", "tune", "reproduce", "smoke", "perf", "data", "merge")
 
 EPILOGUE = """\
 quick start:

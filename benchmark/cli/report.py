@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--results",
         action="append",
         metavar="DIR",
-        help="folder with a folder for every run; repeatable (default: results/runs)",
+        help="results folder, or a folder of such, repeatable (default: results/runs)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"where to write the page (default: {OUT})")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")

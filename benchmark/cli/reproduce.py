@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from benchmark.plan.papers import PRESETS
     from benchmark.plan.planning import weights_sha256
     from benchmark.plan.request import Request
+    from benchmark.plan.shards import shard_of
     from benchmark.plan.tables import expand
     from benchmark.scenarios.start_weights import scenario_of
 
@@ -85,4 +86,4 @@ def run(args: argparse.Namespace) -> int:
     specs = list(expand(preset, request, scenario, weights_sha256(request, scenario)))
     if not specs:
         raise RequestError(f"{preset.name} holds none of the methods asked for; leave out --method to run all of it.")
-    return do(args, request, scenario, specs)
+    return do(args, request, scenario, shard_of(specs, request.shard))

@@ -50,7 +50,8 @@ def _submission(request: Request, to_do: Sequence[RunSpec], found: Estimates | N
     size = chunk_size(options, len(to_do), max(known, default=None))
     jobs = -(-len(to_do) // size)
     asked = {"partition": options.partition or "SLURM's own choice", "time": f"{options.time} min",
-             "gpus": options.gpus, "constraint": options.constraint, "memory": options.memory and f"{options.memory:g} GB",
+             "gpus": options.gpus, "constraint": options.constraint,
+             "memory": options.memory and f"{options.memory:g} GB",
              "account": options.account, "qos": options.qos}  # fmt: skip
     told = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
     each = f"{size} runs each" if size > 1 else "a run each"

@@ -71,7 +71,7 @@ class Declared:
     @property
     def is_list(self) -> bool:
         """It may be given several times, or with commas."""
-        return bool(getattr(inner_type(self.hint)[0], "__origin__", None) is tuple)
+        return self.about.reader is None and getattr(inner_type(self.hint)[0], "__origin__", None) is tuple
 
     def read(self, value: Any, shown_as: str) -> Any:
         """``value`` as the field has it. Raises RequestError, calling the option ``shown_as``."""

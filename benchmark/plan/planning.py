@@ -13,6 +13,7 @@ from benchmark.plan.needed import with_needed
 from benchmark.plan.overrides import require_used, variants
 from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
 from benchmark.plan.run_parts import Backbone, Batches
+from benchmark.plan.shards import shard_of
 from benchmark.plan.source_protocol import reference_for, require_source, source_of, task_settings
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
@@ -35,10 +36,10 @@ def weights_sha256(request: Request, scenario: Scenario) -> str | None:
 
 
 def planned(request: Request, scenario: Scenario) -> list[RunSpec]:
-    """Every run of a request. Raises RequestError."""
+    """Every run of a request, or of its part. Raises RequestError."""
     request = with_tuned_methods(request)
     require_settings_used(request, scenario, bases(request))
-    return list(plan(request, scenario, weights_sha256(request, scenario)))
+    return shard_of(list(plan(request, scenario, weights_sha256(request, scenario))), request.shard)
 
 
 def plan(request: Request, scenario: Scenario, sha256: str | None) -> Iterator[RunSpec]:

@@ -11,6 +11,7 @@ from benchmark.errors import RequestError, did_you_mean
 from benchmark.plan.execution import Execution
 from benchmark.plan.grid_option import read_grid
 from benchmark.plan.options import HOW, option, read_values
+from benchmark.plan.shard_option import read_shard
 from methods.card import BN_POLICIES
 from methods.engine.knobs import shown
 from methods.registry import GROUPS, METHODS, use_plugins
@@ -81,6 +82,10 @@ class Request(Execution):
     compile: str = option(
         "off", "backbone: torch.compile it in place", metavar="C", choices=("off", "backbone"), group=HOW
     )
+    shard: tuple[int, int] | None = option(
+        None, "only the second of five parts of the runs, for machines that share nothing; see 'merge'", metavar="2/5",
+        reader=read_shard, group=HOW, everywhere=False,
+    )  # fmt: skip
     overrides: Mapping[str, Any] = option(
         {}, "any setting, see 'list settings'; of a setting that takes one value, several with commas are a sweep",
         word="set", metavar="KEY=VALUE",

@@ -82,6 +82,8 @@ def search_of(request: Request, scenario: Scenario, count: int) -> Search:
         raise RequestError(
             f"tune takes one seed, not {len(request.seeds)}; 'run --tuned' then takes as many as you like."
         )
+    if request.shard is not None:
+        raise RequestError("tune compares all of its trials; leave out --shard.")
     if request.tuned is not None:
         raise RequestError("tune makes the file that --tuned takes; leave --tuned out.")
     if swept := [key for key, value in request.overrides.items() if isinstance(value, list)]:
