@@ -18,6 +18,11 @@ def report_folder(results: Path) -> Path:
     return _beside(results, "report")
 
 
+def logs_folder(results: Path) -> Path:
+    """Of what ``--log`` writes: ``results/logs`` for ``results/runs``, else ``RESULTS/logs``."""
+    return _beside(results, "logs")
+
+
 def results_folders(folder: Path) -> tuple[Path, ...]:
     """The results folders that ``folder`` holds, one or two levels down, by name; ``folder`` itself where it is one, or
     holds none."""

@@ -226,6 +226,7 @@ def epoch_event(report: EpochReport, name: str, phase: str | None = None) -> dic
         "loss": report.loss,
         "train": report.train,
         "selection": report.selection,
+        "lr": report.rate,
     }
 
 

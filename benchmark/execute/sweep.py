@@ -55,6 +55,7 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     Raises:
         RequestError: no such data root or device.
     """
+    from benchmark.logs.writing import require_loggers
     from benchmark.plan.device import devices_of, kind_of
     from benchmark.plan.execution import Execution, RunOptions
     from benchmark.scenarios.sources import root_of
@@ -78,6 +79,7 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
             how["data_root"].mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(f"--data-root {how['data_root']} cannot be made a folder ({error.strerror}).") from error
+    require_loggers(request.log)
     options = RunOptions(
         **{
             **how,

@@ -74,11 +74,19 @@ def run_needed(spec: RunSpec, options: RunOptions) -> None:
 
 
 def run_all(executor: Executor, jobs: Sequence[Job], done: int, found: Estimates | None) -> int:
-    """Carry out jobs under a progress display; returns how many failed."""
+    """Carry out jobs under a progress display, and write their logs; returns how many failed."""
     from benchmark.console import Console
+    from benchmark.logs.writing import Logs
 
-    with Console([job.spec for job in jobs], done, found, executor.at_once) as console:
-        return sum(run_wave(executor, wave, console) for wave in waves(jobs))
+    if not jobs:
+        with Console([], done, found):
+            return 0
+    options = jobs[0].options
+    with (
+        Console([job.spec for job in jobs], done, found, executor.at_once) as console,
+        Logs(options.log, options.results) as logs,
+    ):
+        return sum(run_wave(executor, wave, Both(console, logs)) for wave in waves(jobs))
 
 
 class Display(Protocol):
@@ -92,6 +100,28 @@ class Display(Protocol):
 
     def wait(self, spec: RunSpec) -> None:
         """A run is another process's, which is waited for."""
+
+
+class Both:
+    """Two displays that are told the same."""
+
+    def __init__(self, first: Display, second: Display) -> None:
+        self._displays = (first, second)
+
+    def hear(self, spec: RunSpec, event: dict[str, Any]) -> None:
+        """See ``Display.hear``."""
+        for display in self._displays:
+            display.hear(spec, event)
+
+    def ended(self, spec: RunSpec, record: RunRecord | None) -> None:
+        """See ``Display.ended``."""
+        for display in self._displays:
+            display.ended(spec, record)
+
+    def wait(self, spec: RunSpec) -> None:
+        """See ``Display.wait``."""
+        for display in self._displays:
+            display.wait(spec)
 
 
 def run_wave(executor: Executor, jobs: Sequence[Job], console: Display) -> int:

@@ -43,6 +43,10 @@ class Execution:
     plugins: tuple[str, ...] = option(
         (), "take the methods of this module too, repeatable", group=HOW, word="plugin", metavar="MODULE"
     )
+    log: tuple[str, ...] = option(
+        (), "write logs for tensorboard, wandb or as csv too, repeatable, comma lists", group=HOW, metavar="TOOL",
+        choices=("tensorboard", "wandb", "csv"), also=("logger", "loggers", "tensorboard", "wandb"),
+    )  # fmt: skip
     keep_weights: str = option(
         "tasks", "which learned weights stay: all, none, or tasks: all but whole networks; those that other runs start "
         "from stay anyway", group=HOW, metavar="W",

@@ -157,6 +157,7 @@ class EpochReport:
     loss: float
     train: float
     selection: float | None
+    rate: float | None = None  #: learning rate of the first group at the end of the epoch
 
 
 @dataclass

@@ -205,10 +205,9 @@ class Trainer:
             }
         )
         if learner.listener:
-            report = EpochReport(
-                task.label, plan.phase, fitting.key, fitting.epoch, plan.epochs, trained.loss, fitting.train, accuracy
-            )
-            learner.listener(report)
+            rate = plan.optimizers.param_groups[0]["lr"]
+            about = (task.label, plan.phase, fitting.key, fitting.epoch, plan.epochs)
+            learner.listener(EpochReport(*about, trained.loss, fitting.train, accuracy, rate))
 
     def one_pass(self, task: LearningTask, plan: Plan, epoch: int, events: Events) -> Pass:
         """One pass over the training images."""

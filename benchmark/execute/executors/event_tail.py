@@ -8,11 +8,11 @@ from typing import Any
 
 
 class EventTail:
-    """What is added to ``events.jsonl`` from now on."""
+    """What is added to ``events.jsonl`` from now on, or ``from_start`` all that it holds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, from_start: bool = False) -> None:
         self.path = path
-        self._offset = _size(path)
+        self._offset = 0 if from_start else _size(path)
 
     def rewind(self) -> None:
         """Begin with the run's last start, where it has begun."""
