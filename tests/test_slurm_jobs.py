@@ -261,7 +261,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]],
 class Followed:
     """A command that submits one longer run and follows it, and what an undisturbed run learns."""
 
-    def __init__(self, place: Path, calm: Any, how: dict[str, Any], slurm: str = "time=10") -> None:
+    def __init__(self, place: Path, calm: Any, how: dict[str, Any], slurm: str = "time=60") -> None:
         self.results, self.slurm = place / "runs", slurm
         self.spec = small_spec("packnet", **how)
         self.calm, self.calm_folder = calm(how)
@@ -285,7 +285,7 @@ class Followed:
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]
 
-    def wait_until(self, what: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_until(self, what: Callable[[], bool], seconds: float = 600) -> None:
         end = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < end, self.events[-3:]
@@ -300,7 +300,7 @@ class Followed:
         return list(json.loads(path.read_text()))
 
     def end(self) -> str:
-        out, _ = self.command.communicate(timeout=400)
+        out, _ = self.command.communicate(timeout=1500)
         assert self.command.returncode == 0, out
         record = run_folder(self.results, self.spec.run_id).read()
         assert record is not None and record.finished
@@ -312,6 +312,7 @@ class Followed:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONGER)
     it.wait_until(it.learning())
@@ -320,6 +321,7 @@ def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, cal
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
@@ -329,6 +331,7 @@ def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, 
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
     """SLURM's warning comes before the end of the one minute that it has."""
     it = Followed(tmp_path, calm, LONGER, "time=1")
@@ -336,13 +339,14 @@ def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, calm:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_command_that_is_killed_is_taken_up_again(slurm: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.kill()
     it.command.communicate()
     it.command = it.start()
-    out, _ = it.command.communicate(timeout=300)
+    out, _ = it.command.communicate(timeout=1500)
     assert it.command.returncode == 0, out
     record = run_folder(it.results, it.spec.run_id).read()
     assert record is not None and numbers(record) == numbers(it.calm)
@@ -350,15 +354,16 @@ def test_a_command_that_is_killed_is_taken_up_again(slurm: None, calm: Any, tmp_
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_command_that_is_stopped_leaves_its_jobs(slurm: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.send_signal(signal.SIGINT)
-    out, _ = it.command.communicate(timeout=60)
+    out, _ = it.command.communicate(timeout=300)
     assert it.command.returncode == 130
     assert "1 job of SLURM go on; the same command follows them again, 'scancel" in out
     it.command = it.start()
-    out, _ = it.command.communicate(timeout=300)
+    out, _ = it.command.communicate(timeout=1500)
     assert it.command.returncode == 0 and "1 run is in SLURM's queue already" in out
     record = run_folder(it.results, it.spec.run_id).read()
     assert record is not None and numbers(record) == numbers(it.calm)

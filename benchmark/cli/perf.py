@@ -21,6 +21,8 @@ examples:
   python -m benchmark perf --scenario cifar100-20 --set backbone.width=0.25 --batch-size 32,128 --out perf
   python -m benchmark perf --scenario cifar100-20 --method ksm,piggyback --bn-policy frozen,per-task
   python -m benchmark perf --scale --out perf
+  python -m benchmark perf --events --method ksm --out perf
+  python -m benchmark perf --throughput --method head-only --workers 2 --threads 1 --out perf
   python -m benchmark perf --equations --method ksm,piggyback --scenario cifar100-20 --repeats 31 --steps 2
   python -m benchmark perf --measuring --method ksm,packnet --repeats 40 --threads 1
 """
@@ -29,7 +31,7 @@ examples:
 #: the options that ``perf`` shares with ``run``
 OPTIONS = (
     "scenario", "methods", "backbone", "overrides", "protocol", "epochs", "data_root", "device", "precision", "compile",
-    "threads", "plugins",
+    "threads", "plugins", "workers", "executor", "slurm",
 )  # fmt: skip
 
 
@@ -39,8 +41,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "perf",
         help="step time, throughput and memory of methods and peers side by side",
         description="Times training steps of methods and of what users would use instead, in rounds, warm-up excluded. "
-        "Where a scenario's data are not at hand, noise of the same shape stands in (not with --measuring, whose runs "
-        "are real). The report shows the tables of --out folders below its results folder, two levels at most.",
+        "Where a scenario's data are not at hand, noise of the same shape stands in (not with --measuring, --events "
+        "and --throughput, whose runs are real). The report shows the tables of --out folders below its results folder, "
+        "two levels at most.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -61,6 +64,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     instead.add_argument(
         "--equations", action="store_true", help="instead: steps by the masks' equations and by their fast path, paired"
     )
+    instead.add_argument(
+        "--events", action="store_true", help="instead: what a run costs beside training: files, lock, events, report"
+    )
+    instead.add_argument(
+        "--throughput", action="store_true",
+        help="instead: many short runs, one at a time and --workers at a time; with --executor slurm its jobs, too",
+    )  # fmt: skip
+    what.add_argument("--runs", type=int, default=40, metavar="N", help="runs of --throughput (default: 40)")
     what.add_argument(
         "--tasks", type=int, default=200, metavar="N", help="how many tasks --scale learns (default: 200)"
     )
@@ -77,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         RequestError: the request is wrong; nothing was measured.
     """
     sizes = _batch_sizes(args.batch_size)
-    for name in ("steps", "repeats", "tasks"):
+    for name in ("steps", "repeats", "tasks", "runs"):
         if getattr(args, name) < 1:
             raise RequestError(f"--{name} must be at least 1, not {getattr(args, name)}.")
     if args.peers not in ("all", "none", "plain"):
@@ -106,6 +117,14 @@ def _measure(specs: Sequence[RunSpec], sizes: Sequence[int], args: argparse.Name
         from benchmark.perf.scale import run_scale
 
         return run_scale(specs, args)
+    if args.events:
+        from benchmark.perf.sweep_parts import run_events
+
+        return run_events(specs, args)
+    if args.throughput:
+        from benchmark.perf.throughput import run_throughput
+
+        return run_throughput(specs, args)
     if args.measuring:
         from benchmark.perf.measuring import run_measuring
 
@@ -168,7 +187,7 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     """One spec a method and BN policy. Raises RequestError."""
     import dataclasses
 
-    from benchmark.plan.device import device_of
+    from benchmark.plan.device import devices_of, torch_name
     from benchmark.plan.options import declared
     from benchmark.plan.planning import planned
     from benchmark.plan.request import Request
@@ -183,7 +202,11 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
     for key, value in request.overrides.items():
         if isinstance(value, list):
             raise RequestError(f"perf takes one value for {key}, not {len(value)}; give the command once for each.")
-    args.device = device_of(request.device)
+    if len(devices := devices_of(request.device)) > 1 and "," in request.device:
+        raise RequestError(f"perf measures one device, not {', '.join(devices)}.")
+    if request.executor != "process" and not args.throughput:
+        raise RequestError(f"--executor {request.executor} is for run, and for perf --throughput.")
+    args.device = torch_name(devices[0])
     scenario = scenario_of(request)
     specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]
     return list({spec.run_id: spec for spec in specs}.values())
