@@ -42,8 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="step time, throughput and memory of methods and peers side by side",
         description="Times training steps of methods and of what users would use instead, in rounds, warm-up excluded. "
         "Where a scenario's data are not at hand, noise of the same shape stands in (not with --measuring, --events "
-        "and --throughput, whose runs are real). The report shows the tables of --out folders below its results folder, "
-        "two levels at most.",
+        "and --throughput, whose runs are real). The report shows the tables of --out folders below its results "
+        "folder, two levels at most.",
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
