@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer
 from small_runs import leftovers, numbers
-from test_slurm_jobs import slurm as slurm  # the fixture
+from test_slurm_jobs import cluster as cluster  # the fixture
 
 from benchmark.cli.main import main
 from results.reader import read_runs
@@ -30,7 +30,7 @@ def recorded(results: Path) -> dict[str, RunRecord]:
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_a_sweep_learns_the_same_however_it_is_carried_out(
-    slurm: None, command: Callable[..., Answer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: None, command: Callable[..., Answer], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ways = {
         "processes": (),

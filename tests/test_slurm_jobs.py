@@ -19,12 +19,13 @@ from conftest import Answer
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
-from benchmark.execute.executors import slurm_queue
+from benchmark.execute.executors import Job, slurm, slurm_jobs, slurm_queue
 from benchmark.execute.executors.event_tail import EventTail
 from benchmark.execute.executors.slurm_queue import Standing
 from benchmark.execute.store import run_folder
 from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked, read_slurm
 from methods.engine.knobs import WrongValue
+from results.atomic import write_json
 from results.schema import RunRecord
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -39,7 +40,7 @@ def answers(*words: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[None]:
+def cluster() -> Iterator[None]:
     """A SLURM that takes jobs: the one that is here, else a local one that this starts where it is installed."""
     pytest.importorskip("submitit", reason="submitit is not installed: pip install 'maskbench[slurm]'")
     started = False
@@ -177,6 +178,95 @@ def test_events_are_read_as_they_come(tmp_path: Path) -> None:
     assert [event["n"] for event in tail.read()] == [3, 4, 5]
 
 
+class Pretended:
+    """A SLURM whose jobs end as it is told: what was submitted, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, standings: Callable[[list[str]], dict[str, Standing]]) -> None:
+        self.submitted: list[str] = []
+        self.cancelled: list[str] = []
+        monkeypatch.setattr(slurm, "LOOK", 0.01)
+        monkeypatch.setattr(slurm, "ASK", 0.0)
+        monkeypatch.setattr(slurm_jobs, "submit", self.submit)
+        monkeypatch.setattr(slurm_queue, "standings", lambda: standings(self.submitted))
+        monkeypatch.setattr(slurm_queue, "cancel", self.cancelled.extend)
+        monkeypatch.setattr(slurm_queue, "limits", lambda: {"MaxArraySize": 3})
+        monkeypatch.setattr(slurm_queue, "require_room", lambda jobs: None)
+        self.when_submitted: Callable[[int], None] = lambda number: None
+
+    def submit(self, results: Path, options: SlurmOptions, chunks: list[list[Job]]) -> dict[str, list[Job]]:
+        number = len(self.submitted) + 1
+        names = [f"{number}_{at}" for at in range(len(chunks))]
+        self.submitted += names
+        self.when_submitted(number)
+        return dict(zip(names, chunks, strict=True))
+
+
+def test_what_ends_without_getting_further_is_submitted_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, heard = small_spec("head-only"), []
+    pretended = Pretended(monkeypatch, lambda submitted: {name: Standing("CANCELLED", "None") for name in submitted})
+    checkpoint = run_folder(tmp_path, spec.run_id).checkpoint
+
+    def further(number: int) -> None:
+        checkpoint.parent.mkdir(exist_ok=True)
+        if number in (1, 2, 4):
+            checkpoint.write_text("")
+            os.utime(checkpoint, (number, number))
+
+    pretended.when_submitted = further
+    executor = slurm.SlurmExecutor(SlurmOptions())
+    ((job, record),) = executor.run([Job(spec, small_options(tmp_path))], lambda spec, event: heard.append(event))
+    assert job.spec == spec and record is not None and record.status == "failed"
+    assert len(pretended.submitted) == 7  # three more after the last that got it further, the fourth
+    assert (record.error or "").startswith("job 7_0 of SLURM ended as CANCELLED, 3 without getting further; see ")
+    assert len([event for event in heard if "submitted again and goes on from its checkpoint" in event["text"]]) == 6
+    assert executor.parting == ""
+
+
+def test_what_waits_in_vain_is_cancelled_and_arrays_are_as_long_as_slurm_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = Standing("PENDING", "PartitionTimeLimit")
+    pretended = Pretended(monkeypatch, lambda submitted: dict.fromkeys(submitted, reason))
+    jobs = [Job(small_spec("head-only", seeds=(seed,)), small_options(tmp_path)) for seed in range(5)]
+    executor = slurm.SlurmExecutor(SlurmOptions(chunk=1))
+    found = list(executor.run(jobs, lambda spec, event: None))
+    assert pretended.submitted == ["1_0", "1_1", "3_0", "3_1", "5_0"]  # two a time: SLURM takes numbers below three
+    assert sorted(pretended.cancelled) == pretended.submitted
+    assert {record.error.partition(":")[2] for _, record in found if record is not None and record.error} == {
+        " PartitionTimeLimit; change --slurm."
+    }
+
+
+def test_a_command_that_is_left_takes_up_what_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job lives and one is gone; the living one is followed from its run's last start on, the other submitted."""
+    running = Standing("RUNNING", "None")
+    pretended = Pretended(monkeypatch, lambda submitted: dict.fromkeys(["77_0", *submitted], running))
+    jobs = [Job(small_spec("head-only", seeds=(seed,)), small_options(tmp_path)) for seed in range(2)]
+    names = [job.spec.run_id for job in jobs]
+    write_json(tmp_path / ".slurm" / "77.json", {"77_0": [names[0]], "77_1": [names[1]]})
+    for job in jobs:
+        folder = run_folder(tmp_path, job.spec.run_id)
+        folder.path.mkdir()
+        folder.append_event({"type": "run-start", "tasks": 3, "done": 0})
+        folder.append_event({"type": "run-start", "tasks": 3, "done": 1})
+    heard: list[tuple[str, dict[str, Any]]] = []
+    executor = slurm.SlurmExecutor(SlurmOptions())
+
+    def hear(spec: Any, event: dict[str, Any]) -> None:
+        heard.append((spec.run_id, event))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run(jobs, hear))
+    assert pretended.submitted == ["1_0"]
+    assert [(name, event["done"]) for name, event in heard] == [(names[0], 1)]
+    assert executor.parting.startswith(
+        "2 jobs of SLURM go on; the same command follows them again, 'scancel 1 77' ends"
+    )
+
+
 # ---------------------------------------------------------------------- a real SLURM
 
 QUICK = ("--tasks", "3", "--epochs", "2", "--train-limit", "60", "--threads", "1", "--keep-weights", "all")
@@ -188,7 +278,7 @@ def records_of(results: Path) -> dict[str, RunRecord]:
 
 
 def test_four_runs_through_sbatch_learn_what_they_learn_here(
-    slurm: None, command: Callable[..., Answer], tmp_path: Path
+    cluster: None, command: Callable[..., Answer], tmp_path: Path
 ) -> None:
     results = tmp_path / "runs"
     words = [
@@ -221,7 +311,7 @@ def test_four_runs_through_sbatch_learn_what_they_learn_here(
 
 
 def test_a_run_that_cannot_be_placed_has_failed_with_slurms_reason(
-    slurm: None, command: Callable[..., Answer], tmp_path: Path
+    cluster: None, command: Callable[..., Answer], tmp_path: Path
 ) -> None:
     words = ["run", "--method", "head-only", *QUICK, "--results", tmp_path / "runs", "--executor", "slurm"]
     done = command(*words, "--slurm", "time=100000")
@@ -231,7 +321,9 @@ def test_a_run_that_cannot_be_placed_has_failed_with_slurms_reason(
     assert record.status == "failed" and "PartitionTimeLimit" in (record.error or "")
 
 
-def test_an_unknown_partition_is_one_sentence(slurm: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_partition_is_one_sentence(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["run", "--executor", "slurm", "--slurm", "partition=nosuch", "--results", str(tmp_path / "runs")]
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -313,7 +405,7 @@ class Followed:
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
-def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
+def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONGER)
     it.wait_until(it.learning())
     subprocess.run(["scancel", *it.jobs()], check=True)
@@ -322,7 +414,7 @@ def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(slurm: None, cal
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
-def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
+def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     done = subprocess.run(["scancel", "--signal=KILL", *it.jobs()], check=False)
@@ -332,7 +424,7 @@ def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(slurm: None, 
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
-def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, calm: Any, tmp_path: Path) -> None:
+def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     """SLURM's warning comes before the end of the one minute that it has."""
     it = Followed(tmp_path, calm, LONGER, "time=1")
     it.end()
@@ -340,7 +432,7 @@ def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(slurm: None, calm:
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
-def test_a_command_that_is_killed_is_taken_up_again(slurm: None, calm: Any, tmp_path: Path) -> None:
+def test_a_command_that_is_killed_is_taken_up_again(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.kill()
@@ -355,7 +447,7 @@ def test_a_command_that_is_killed_is_taken_up_again(slurm: None, calm: Any, tmp_
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
-def test_a_command_that_is_stopped_leaves_its_jobs(slurm: None, calm: Any, tmp_path: Path) -> None:
+def test_a_command_that_is_stopped_leaves_its_jobs(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning())
     it.command.send_signal(signal.SIGINT)

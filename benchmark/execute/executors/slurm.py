@@ -62,6 +62,7 @@ class SlurmExecutor(Executor):
         self._open: dict[str, _Followed] = {}
         self._seconds: float | None = None
         self._submitted = 0.0
+        self._waiting: set[str] = set()  # jobs that have not begun, whose runs have nothing to tell
 
     @property
     def at_once(self) -> int:
@@ -112,7 +113,7 @@ class SlurmExecutor(Executor):
             self._submit(results, [item for item in self._open.values() if not item.task])
         asked = time.monotonic()
         while self._open:
-            for item in list(self._open.values()):
+            for item in [item for item in self._open.values() if item.task not in self._waiting]:
                 if (record := _heard(item, hear)) is not None:
                     yield self._over(item, record)
             if self._open and time.monotonic() - asked >= ASK:
@@ -155,6 +156,7 @@ class SlurmExecutor(Executor):
     def _look(self, results: Path, hear: Hear) -> Iterator[tuple[_Followed, RunRecord | None]]:
         """Ask SLURM; what waits in vain has failed, what ended too early is submitted again."""
         standings = slurm_queue.standings()
+        self._waiting = {task for task, one in (standings or {}).items() if one.state == "PENDING"}
         if standings is None or time.monotonic() - self._submitted < LOOK:
             return
         again = []
