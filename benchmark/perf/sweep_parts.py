@@ -32,7 +32,7 @@ from results.temporary import scratch_folder, temporary_folder
 #: how often a short thing is timed
 TIMES = 200
 #: runs of the folders that reports are made on
-REPORTED = (25, 50, 100)
+REPORTED = (50, 200, 1000)
 
 
 @dataclass(frozen=True)
