@@ -99,6 +99,14 @@ def test_accuracies_of_generated_images_are_not_compared(tmp_path: Path) -> None
     assert "Not compared: images are generated: 1" in comment(found, gate)
 
 
+def test_other_images_are_told(tmp_path: Path) -> None:
+    a = save(tmp_path / "a", [record("ksm", 0, [0.5, 0.6]), record("cpg", 0, [0.5, 0.6])])
+    changed = record("ksm", 0, [0.5, 0.6], provenance={"data_fingerprint": "e" * 64})
+    text = comment(compared(a, save(tmp_path / "b", [changed, record("cpg", 0, [0.5, 0.6])])))
+    assert "Compared, on other images than the base's: 1" in text
+    assert "- KSM (cifar100-20)" in text
+
+
 def test_texts_of_others_stay_texts(tmp_path: Path) -> None:
     runs = [record(HOSTILE, 0, [0.5, 0.6], scenario=HOSTILE, names=("a", "b"), run_id="one")]
     found = compared(save(tmp_path / "a", runs), save(tmp_path / "b", runs))

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.text import Text
 from report_records import record, save
 
+import benchmark as mb
 from benchmark.cli.report import add_parser
 from benchmark.errors import RequestError
 from methods.registry import METHODS
@@ -267,6 +268,19 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(RequestError, match="No run of cpg is finished; the records have runs of ksm, piggyback"):
         call("--results", runs, "--paper", str(tmp_path / "other"), "--method", "cpg")
     assert not (tmp_path / "other").exists()
+
+
+def test_from_python(tmp_path: Path) -> None:
+    runs = save(tmp_path / "runs", runs_of("ksm", "piggyback", seeds=1, tasks=2))
+    index = mb.report(runs, kind="paper", methods="ksm", out=tmp_path / "paper")
+    assert index == tmp_path / "paper" / "example.tex"
+    assert "Piggyback" not in (tmp_path / "paper/tables/cifar100-20-accuracy.tex").read_text(encoding="utf-8")
+    assert mb.report(runs, kind="site", out=tmp_path / "site") == tmp_path / "site" / "index.html"
+    with pytest.raises(RequestError, match="no report of kind 'book'; kinds are page, paper, site"):
+        mb.report(runs, kind="book", out=tmp_path / "book")
+    with pytest.raises(RequestError, match="methods are chosen for a paper alone"):
+        mb.report(runs, methods=["ksm"], out=tmp_path / "book")
+    assert not (tmp_path / "book").exists()
 
 
 @pytest.mark.parametrize(

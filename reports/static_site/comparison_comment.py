@@ -79,6 +79,12 @@ def _generated(match: Match) -> bool:
     return any(made_up(run) for run in (*match.a.runs, *match.b.runs))
 
 
+def _other_images(match: Match) -> bool:
+    """Whether the two say that their images differ."""
+    a, b = ({run.provenance.get("data_fingerprint") for run in side.runs} - {None, ""} for side in (match.a, match.b))
+    return bool(a and b and not a & b)
+
+
 def comment(comparison: Comparison, gate: Gate | None = None) -> str:
     """GitHub Markdown: the outcome, a table of paired differences, the largest fall first, and what stands alone."""
     parts = ["### Benchmark against the base"]
@@ -88,6 +94,8 @@ def comment(comparison: Comparison, gate: Gate | None = None) -> str:
     parts.append(_table(comparison) if differences(comparison) else "The two have no configuration in common.")
     parts.append(WHAT)
     parts += _listed("Without a counterpart", comparison.alone, {"Only in A": "Only in the base", "Only in B": "New"})
+    other = [f"{match.b.label} ({match.panel.slug})" for match, _ in differences(comparison) if _other_images(match)]
+    parts += _listed("Compared, on other images than the base's", other)
     generated = [f"{match.b.label} ({match.panel.slug})" for match in comparison.matches if _generated(match)]
     parts += _listed("Not compared: images are generated", generated)
     failed = background.failures(comparison.sides[1].failed, comparison.methods)
