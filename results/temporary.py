@@ -93,8 +93,10 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def _folder(prefix: str, suffix: str, parent: Path) -> Iterator[Path]:
     def make() -> tuple[str, int]:
-        name = tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=parent)
-        return name, os.open(name, os.O_RDONLY) if fcntl is not None else os.open(os.devnull, os.O_RDONLY)
+        while True:
+            name = tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=parent)
+            with suppress(FileNotFoundError):  # another process removed it before it was opened
+                return name, os.open(name if fcntl is not None else os.devnull, os.O_RDONLY)
 
     name, lock = _made(make)
     owner = os.getpid()
