@@ -256,7 +256,9 @@ def decoding_progress() -> Progress:
 
     def progress(what: str, done: int, total: int) -> None:
         finished = done >= total
-        if terminal:
+        if not total:
+            print(f"{CLEAR if terminal else ''}{what}", file=sys.stderr, flush=True)
+        elif terminal:
             filled = BAR_WIDTH * done // max(total, 1)
             bar = "█" * filled + "·" * (BAR_WIDTH - filled)
             line = f"{CLEAR}{what} {bar} {done:,}/{total:,}"

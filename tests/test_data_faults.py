@@ -22,10 +22,11 @@ from benchmark.cli import check
 from benchmark.data.cifar import find
 from benchmark.data.folders import folder_source
 from benchmark.data.images import EXACT, BrokenImages, Preparation, decode, decode_into
+from benchmark.data.listing import TaskSource
 from benchmark.data.overlap import shared_images
 from benchmark.data.parquet import list_files, parquet_source
 from benchmark.data.patterns import matching
-from benchmark.data.tasks import TaskSource, read_task
+from benchmark.data.tasks import read_task
 from benchmark.data.walk import Walk
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Task, silent

@@ -17,8 +17,9 @@ from PIL import Image
 from benchmark.data import tasks as tasks_module
 from benchmark.data.folders import folder_source
 from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
+from benchmark.data.listing import TaskSource
 from benchmark.data.parquet import Columns, list_files, parquet_source
-from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, TaskSource, read_task
+from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, read_task
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Task, silent
 

@@ -22,8 +22,9 @@ from PIL import EpsImagePlugin, Image, features
 from benchmark.data.cifar import open_cifar
 from benchmark.data.folders import folder_source
 from benchmark.data.images import EXACT, MOST_PIXELS, Preparation, Refused, as_seen, decode, fit
+from benchmark.data.listing import TaskSource
 from benchmark.data.parquet import parquet_source
-from benchmark.data.tasks import TaskSource, read_task
+from benchmark.data.tasks import read_task
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Task, silent
 

@@ -123,7 +123,10 @@ def test_imagenet2sketch_on_a_small_tree(tmp_path: Path) -> None:
         "wikiart",
         "sketches",
     ]
-    assert [task.train.images.shape for task in tasks] == [(4, 3, 224, 224)] * 2 + [(4, 3, 256, 256)] * 3
+    shapes = [np.unique(task.train.images.shapes, axis=0).tolist() for task in tasks]  # type: ignore[union-attr]
+    assert shapes == [[[224, 224]]] * 2 + [[[274, 256]]] * 3  # of 300 x 280
+    assert [task.stored_side for task in tasks] == [224, 224, 256, 256, 256]
+    assert [task.whole for task in tasks] == [False] * 2 + [True] * 3
     cropped, others = Augmentation(flip=True), Augmentation(flip=True, random_resized_crop=True)
     assert [task.augmentation for task in tasks] == [cropped] * 2 + [others] * 3
     assert {task.mean for task in tasks} == {(0.485, 0.456, 0.406)}

@@ -112,7 +112,19 @@ def test_all_five_methods_run_on_a_small_imagenet2sketch_tree(tmp_path: Path) ->
         assert len(record["tasks"]) == 5
         assert record["forgetting"] == 0.0, method
         assert record["size"]["rules"]["cpg_table"] > 0
+        assert record["spec"]["crops"] == "whole"
+        assert [task["resize"] for task in record["spec"]["inputs"]] == ["exact"] * 2 + ["short-side, whole"] * 3
     assert [task["name"] for task in found["cpg"]["tasks"]][:2] == ["cubs_cropped", "stanford_cars_cropped"]
+    # an exported task sees the same pixels: its accuracy is compared with the record's
+    words = [
+        "export",
+        str(results / found["ksm"]["run_id"]),
+        "--task",
+        "4",
+        "--to",
+        str(tmp_path / "wikiart.safetensors"),
+    ]
+    assert main(words) == 0
 
 
 def test_reproduce_runs_a_small_table(tmp_path: Path) -> None:

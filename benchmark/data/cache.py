@@ -32,6 +32,10 @@ VARIABLE = "MASKBENCH_CACHE"  #: environment variable that moves the cache
 VERSION = 1  #: of the decoding; part of every key, raised when decoding changes what comes out
 
 
+#: in an array's description: its reader checks every piece of it when it first reads it (``benchmark.data.pixel_file``)
+BY_IMAGE = "checked by image"
+
+
 class Create(Protocol):
     """``create(name, shape, dtype)``: a new array of the entry, to be filled."""
 
@@ -71,16 +75,21 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps([VERSION, *parts]).encode()).hexdigest()
 
 
+def entry_folder(kind: str, key: str) -> Path:
+    """Where an entry lies; ``kind`` only makes the folder's name readable."""
+    return cache_folder() / "decoded" / f"{kind}-{key[:24]}"
+
+
 def open_or_build(kind: str, key: str, build: Build) -> Entry:
     """The entry ``key``, built when it is absent, truncated or corrupt. ``kind`` only makes the folder's name readable.
 
     Raises RequestError when it must be built and the cache folder cannot be written or is full.
     """
-    folder = cache_folder() / "decoded" / f"{kind}-{key[:24]}"
-    found = _open(folder)
+    folder = entry_folder(kind, key)
+    found = open_entry(folder)
     if found is None:
         _write(folder, build)
-        found = _open(folder)
+        found = open_entry(folder)
         if found is None:
             raise RequestError(f"The cache entry {folder} changed while it was written; delete it and try again.")
     return found
@@ -90,7 +99,7 @@ def open_or_build(kind: str, key: str, build: Build) -> Entry:
 _vouched: set[tuple[str, ...]] = set()
 
 
-def _open(folder: Path) -> Entry | None:
+def open_entry(folder: Path) -> Entry | None:
     """The entry when every byte of it is as written, else None. A process reads them once."""
     try:
         entry = json.loads(content_of(folder / "entry.json"))
@@ -101,7 +110,8 @@ def _open(folder: Path) -> Entry | None:
         arrays: dict[str, NDArray[Any]] = {}
         for name, about in entry["arrays"].items():
             require_regular(paths[name])
-            if seen not in _vouched and checksum(paths[name]) != about["crc32"]:
+            checked = seen in _vouched or about.get(BY_IMAGE, False)
+            if not checked and checksum(paths[name]) != about["crc32"]:
                 return None
             array = np.load(paths[name], mmap_mode="r", allow_pickle=False)
             if list(array.shape) != about["shape"] or str(array.dtype) != about["dtype"]:
@@ -140,7 +150,7 @@ def _write(folder: Path, build: Build) -> None:
             sweep_below(folder.parent)
             temporary = stack.enter_context(temporary_folder(folder))
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise unwritable(error) from error
         _fill(folder, temporary, build)
 
 
@@ -149,13 +159,8 @@ def _fill(folder: Path, temporary: Path, build: Build) -> None:
         arrays: dict[str, Any] = {}
 
         def create(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-            needed = math.prod(shape) * np.dtype(dtype).itemsize
-            free = shutil.disk_usage(temporary).free
-            if needed > free:  # writing a memory map to a full disk would kill the process
-                raise RequestError(
-                    f"The decoded images need {in_units(needed)} in {cache_folder()}, where {in_units(free)} are free; "
-                    f"set {VARIABLE} to a folder on a larger disk."
-                )
+            # writing a memory map to a full disk would kill the process
+            require_room(math.prod(shape) * np.dtype(dtype).itemsize, temporary)
             path = temporary / f"{name}.npy"
             arrays[name] = np.lib.format.open_memmap(path, mode="w+", shape=shape, dtype=dtype)
             _reserve(path)
@@ -166,11 +171,27 @@ def _fill(folder: Path, temporary: Path, build: Build) -> None:
         arrays.clear()
         for name in about:
             (temporary / f"{name}.npy").replace(folder / f"{name}.npy")
-        meta = json.loads(json.dumps(meta))  # as it will be read
-        seal = _seal_of(about, meta)
-        write_json(folder / "entry.json", {"version": VERSION, "arrays": about, "meta": meta, "seal": seal})
+        describe(folder, about, meta)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(error) from error
+
+
+def describe(folder: Path, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Write what makes a folder an entry. Raises OSError."""
+    meta = json.loads(json.dumps(meta))  # as it will be read
+    seal = _seal_of(arrays, meta)
+    write_json(folder / "entry.json", {"version": VERSION, "arrays": arrays, "meta": meta, "seal": seal})
+
+
+def require_room(needed: int, folder: Path) -> int:
+    """Bytes free on the disk of ``folder``. Raises RequestError when ``needed`` are more."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise RequestError(
+            f"The decoded images need {in_units(needed)} in {cache_folder()}, where {in_units(free)} are free; "
+            f"set {VARIABLE} to a folder on a larger disk."
+        )
+    return free
 
 
 def _reserve(path: Path) -> None:
@@ -197,7 +218,8 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unwritable(folder: Path, error: OSError) -> RequestError:
+def unwritable(error: OSError) -> RequestError:
+    """The sentence for a cache that refuses to be written."""
     return RequestError(
         f"The cache folder {cache_folder()} cannot be written ({error.strerror or error}); "
         f"set {VARIABLE} to a folder that can."

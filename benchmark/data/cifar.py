@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
 from benchmark.data.images import EXACT, Encoded, Preparation, decode_into
+from benchmark.data.listing import SPLITS
 from benchmark.data.manifest import read_manifest
 from benchmark.data.prepared import warnings_of
-from benchmark.data.tasks import SPLITS, LabelledTask, write_sliced
+from benchmark.data.tasks import LabelledTask, write_sliced
 from benchmark.data.walk import Walk, subfolders
 from benchmark.errors import RequestError
 from benchmark.scenarios.cifar100_20 import SUPERCLASSES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.tasks import SPLITS, Listing, TaskSource, check_listings, normal
+from benchmark.data.listing import SPLITS, Listing, TaskSource, check_listings, normal
 from benchmark.data.walk import EXTENSIONS, Walk, by_ending, loose_images, subfolders
 from benchmark.errors import RequestError
 

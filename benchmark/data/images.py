@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from benchmark.data.orientation import orientation
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Progress, silent
 from results.atomic import require_regular
@@ -40,18 +41,6 @@ THREADED_BYTES = 16 * 1024  #: encoded size from which Pillow spends its time ou
 SHOWN = 10  #: broken images named in an error
 
 Encoded = bytes | Path | None  #: an image's file or content; None: the source has a row for it, but no bytes
-
-#: EXIF's orientation -> what turns the image upright
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 _large = threading.Lock()
 
@@ -86,17 +75,20 @@ def shortened(faults: Sequence[str]) -> str:
 class Preparation:
     """How images are stored: ``size`` x ``size`` pixels and 1 (grey) or 3 (RGB) ``channels``.
 
-    ``exact`` squashes to that size; ``short-side`` brings the shorter side to it and keeps the centre square.
-    Both are bilinear with antialiasing, as torchvision's Resize and CenterCrop on PIL images.
+    ``exact`` squashes to that size; ``short-side`` brings the shorter side to it and keeps the centre square, or, of a
+    ``whole`` image, all of it. Each is bilinear with antialiasing, as torchvision's Resize and CenterCrop on Pillow's.
+    ``in_a_file``: the images stay in their file (``benchmark.data.pixel_file``); those that are whole always do.
     """
 
     size: int
     resize: str = SHORT_SIDE
     channels: int = 3
+    whole: bool = False
+    in_a_file: bool = False
 
 
 def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.uint8]:
-    """One image, uint8 (channels, size, size); of an animation the first frame.
+    """One image, uint8 (channels, size, size), a whole one (channels, height, width); of an animation the first frame.
 
     Raises RequestError naming ``name`` when it does not decode, is no ordinary file, or is too large.
     """
@@ -107,7 +99,7 @@ def decode(encoded: Encoded, name: str, preparation: Preparation) -> NDArray[np.
             check_size(*image.size)
             with _large if image.width * image.height > ONE_AT_A_TIME else nullcontext():
                 seen = as_seen(image, preparation.channels)
-                array = np.asarray(fit(seen, preparation.size, preparation.resize))
+                array = np.asarray(fit(seen, preparation.size, preparation.resize, preparation.whole))
     except Refused as error:
         raise RequestError(f"{name} {error}.") from error
     except UnidentifiedImageError as error:
@@ -155,7 +147,7 @@ def as_seen(image: Image.Image, channels: int) -> Image.Image:
     Raises ValueError for pixels that have no one meaning as 8 bit (floating point, 32-bit integers).
     """
     image.load()
-    if (turn := _turn(image)) is not None:
+    if (turn := orientation(image)) is not None:
         image = image.transpose(turn)
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bit(image)
@@ -175,17 +167,6 @@ def _on_white(image: Image.Image, mode: str) -> Image.Image:
     return seen
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What EXIF's orientation asks for; None where it cannot be read.
-
-    The tags beside it are not looked at: they are often damaged where the pixels are whole.
-    """
-    try:
-        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as many kinds as there are ways to damage a tag
-        return None
-
-
 def _eight_bit(image: Image.Image) -> Image.Image:
     """16-bit grey (modes I;16* and, from some formats, I) scaled to 8 bit: 65535 becomes 255."""
     pixels = np.asarray(image)
@@ -197,15 +178,14 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(scaled.astype(np.uint8))
 
 
-def fit(image: Image.Image, size: int, resize: str) -> Image.Image:
-    """``image`` as ``size`` x ``size``; see :class:`Preparation`."""
+def fit(image: Image.Image, size: int, resize: str, whole: bool = False) -> Image.Image:
+    """``image`` as ``size`` x ``size``, or with that shorter side; see :class:`Preparation`."""
     width, height = image.size
     if (width, height) == (size, size):
         return image
     if resize == EXACT:
         return image.resize((size, size), Image.Resampling.BILINEAR)
-    short = min(width, height)
-    scaled = (size * width // short, size * height // short)  # torchvision truncates the longer side
+    scaled = scaled_size(width, height, size)
     if scaled[0] * scaled[1] > MOST_PIXELS:
         raise Refused(
             f"has {width:,} x {height:,} pixels; with a shorter side of {size:,} they would be {scaled[0]:,} x "
@@ -213,8 +193,16 @@ def fit(image: Image.Image, size: int, resize: str) -> Image.Image:
         )
     if scaled != (width, height):
         image = image.resize(scaled, Image.Resampling.BILINEAR)
+    if whole:
+        return image
     left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
     return image.crop((left, top, left + size, top + size))
+
+
+def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height with that shorter side; torchvision truncates the longer one."""
+    short = min(width, height)
+    return short_side * width // short, short_side * height // short
 
 
 def decode_into(
@@ -229,7 +217,7 @@ def decode_into(
     Raises BrokenImages, at the end, naming those that do not decode.
     """
     faults: list[str] = []
-    for place, image in enumerate(_decoded(encoded, len(target), preparation, what, progress)):
+    for place, image in enumerate(decoded(encoded, len(target), preparation, what, progress)):
         if isinstance(image, RequestError):
             faults.append(str(image))
         else:
@@ -242,14 +230,23 @@ def find_broken(
     encoded: Iterable[tuple[str, Encoded]], total: int, preparation: Preparation, what: str, progress: Progress = silent
 ) -> dict[int, str]:
     """Places of the images that do not decode, with a sentence for each; nothing is kept of the others."""
-    decoded = enumerate(_decoded(encoded, total, preparation, what, progress))
-    return {place: str(image) for place, image in decoded if isinstance(image, RequestError)}
+    found = enumerate(decoded(encoded, total, preparation, what, progress))
+    return {place: str(image) for place, image in found if isinstance(image, RequestError)}
 
 
-def _decoded(
-    encoded: Iterable[tuple[str, Encoded]], total: int, preparation: Preparation, what: str, progress: Progress
+def decoded(
+    encoded: Iterable[tuple[str, Encoded]],
+    total: int,
+    preparation: Preparation,
+    what: str,
+    progress: Progress,
+    done: int = 0,
 ) -> Iterator[NDArray[np.uint8] | RequestError]:
-    """Every image or what is wrong with it, in order. Large ones are decoded by several threads."""
+    """Every image or what is wrong with it, in order. Large ones are decoded by several threads.
+
+    Args:
+        done: how many of ``total`` an earlier process has decoded, which are not among ``encoded``.
+    """
 
     def attempt(pair: tuple[str, Encoded]) -> NDArray[np.uint8] | RequestError:
         try:
@@ -257,7 +254,6 @@ def _decoded(
         except RequestError as error:
             return error
 
-    done = 0
     progress(what, done, total)
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(THREADS)) if THREADS > 1 else None

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from benchmark.data.images import Encoded
+from benchmark.data.listing import Listing, TaskSource, normal
 from benchmark.data.parquet_pages import BadPages, largest_page
-from benchmark.data.tasks import Listing, TaskSource, normal
 from benchmark.errors import RequestError, did_you_mean
 from methods.engine.knobs import shown
 from results.atomic import require_regular

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from benchmark.data.folders import folder_source
+from benchmark.data.listing import TaskSource
 from benchmark.data.manifest import Manifest, read_manifest, verify
-from benchmark.data.tasks import TaskSource
 from benchmark.scenarios.contract import Progress, Vouched
 
 

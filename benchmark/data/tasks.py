@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +13,13 @@ from numpy.typing import NDArray
 
 from benchmark.data.cache import Create, Entry, key_of, open_or_build
 from benchmark.data.digest import content_digest
-from benchmark.data.images import BrokenImages, Encoded, Preparation, broken, decode_into, find_broken, shortened
+from benchmark.data.images import BrokenImages, Preparation, broken, decode_into, find_broken, shortened
+from benchmark.data.listing import SPLITS, Listing, TaskSource, check_listings, normal
+from benchmark.data.pixel_cache import Wanted, announce, opened
 from benchmark.data.pixel_statistics import mean_and_std
 from benchmark.errors import RequestError
 from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData, Split, Task
 
-SPLITS = ("train", "test")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 ADVICE = " Repair or remove what is broken; skip_broken: true in a scenario file of your own leaves it out."
@@ -38,43 +36,32 @@ class LabelledTask:
     class_names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Listing:
-    """One split of one task, found but not decoded."""
-
-    where: str  #: the folder or file, for messages
-    class_names: tuple[str, ...]
-    labels: NDArray[np.int64]  #: (n,), indices into ``class_names``
-    encoded: Callable[[], Iterator[tuple[str, Encoded]]]  #: n pairs (what to call it, image) in the labels' order
-
-    def without(self, places: Collection[int]) -> Listing:
-        """The same, the images at these places left out."""
-        return dataclasses.replace(
-            self,
-            labels=np.delete(self.labels, sorted(places)),
-            encoded=lambda: (pair for place, pair in enumerate(self.encoded()) if place not in places),
-        )
-
-
-@dataclass(frozen=True)
-class TaskSource:
-    """Where one task's images come from. ``options``: what besides the files' content decides what is listed;
-    ``recorded``: what of that the fingerprint tells too; ``notes``: what ``check`` should say of it."""
-
-    root: Path
-    files: tuple[Path, ...]
-    listing: Callable[[str], Listing]  #: of "train" or "test"; raises RequestError for what is wrong in it
-    options: tuple[object, ...] = ()
-    recorded: tuple[object, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def normal(name: str) -> str:
-    """A class name with its letters composed (Unicode NFC): ``e`` and an accent are ``é``, whoever wrote the file."""
-    return unicodedata.normalize("NFC", name)
-
-
 # --- one entry per task -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task to be read: from where, how its images are stored, and what runs do with them."""
+
+    index: int  #: 1-based, in the scenario
+    name: str
+    source: TaskSource
+    preparation: Preparation
+    normalisation: Normalisation
+    augmentation: Augmentation
+    skip_broken: bool = False  #: images that do not decode are left out and told in the task's notes
+
+
+def read_tasks(plans: Sequence[TaskPlan], progress: Progress) -> ScenarioData:
+    """The tasks, decoded on first use; of large images it is said before how much room they take.
+
+    Raises:
+        RequestError: naming the files and the fault; or the disk has no room for the images.
+    """
+    in_a_file = [_in_a_file(plan, progress) for plan in plans]
+    announce([wanted for wanted in in_a_file if wanted is not None], progress)
+    found = [_read(plan, wanted, progress) for plan, wanted in zip(plans, in_a_file, strict=True)]
+    return ScenarioData(tuple(task for task, _ in found), fingerprint(mark for _, mark in found))
 
 
 def read_task(
@@ -87,24 +74,57 @@ def read_task(
     progress: Progress,
     skip_broken: bool = False,
 ) -> tuple[Task, str]:
-    """One task and its fingerprint, decoded on first use. Raises RequestError naming the files and the fault.
+    """One task and its fingerprint, decoded on first use. Raises RequestError naming the files and the fault."""
+    plan = TaskPlan(index, name, source, preparation, normalisation, augmentation, skip_broken)
+    return _read(plan, _in_a_file(plan, progress), progress)
 
-    ``skip_broken``: images that do not decode are left out and told in the task's notes.
-    """
-    content = content_digest(source.root, source.files, progress)
-    options = (*source.options, "skip broken") if skip_broken else source.options
-    key = key_of(content, options, preparation.size, preparation.resize, preparation.channels)
-    kind = "".join(letter if letter.isalnum() else "_" for letter in name)[:40]
-    build = _build_without_broken if skip_broken else _build_task
-    entry = open_or_build(kind, key, lambda create: build(create, name, source, preparation, progress))
+
+def _read(plan: TaskPlan, in_a_file: Wanted | None, progress: Progress) -> tuple[Task, str]:
+    name, source, preparation = plan.name, plan.source, plan.preparation
+    images: Mapping[str, Any]
+    if in_a_file is not None:
+        entry, images = opened(in_a_file, progress)
+    else:
+        build = _build_without_broken if plan.skip_broken else _build_task
+        key = _key(plan, progress)
+        entry = open_or_build(_kind(name), key, lambda create: build(create, name, source, preparation, progress))
+        images = {split: entry.arrays[f"{split}_images"] for split in SPLITS}
     class_names = tuple(normal(class_name) for class_name in entry.meta["class_names"])
-    mean, std = normalisation or (tuple(entry.meta["mean"]), tuple(entry.meta["std"]))
-    splits = [Split(entry.arrays[f"{split}_images"], np.array(entry.arrays[f"{split}_labels"])) for split in SPLITS]
+    mean, std = plan.normalisation or (tuple(entry.meta["mean"]), tuple(entry.meta["std"]))
+    train, test = (Split(images[split], np.array(entry.arrays[f"{split}_labels"])) for split in SPLITS)
     notes = source.notes
     if left_out := entry.meta.get("left_out"):
         notes = (*notes, f"broken images were left out, {len(left_out):,} in all: {shortened(left_out)}")
-    task = Task(index, name, class_names, splits[0], splits[1], mean, std, augmentation, notes, preparation.resize)
+    resize, augmentation = preparation.resize, plan.augmentation
+    task = Task(plan.index, name, class_names, train, test, mean, std, augmentation, notes, resize, preparation.whole)
     return task, _sha256([name, class_names, sorted(entry.digests.items()), *source.recorded])
+
+
+def _in_a_file(plan: TaskPlan, progress: Progress) -> Wanted | None:
+    """What to ask the cache for where the images stay in a file, else None."""
+    if not (plan.preparation.whole or plan.preparation.in_a_file):
+        return None
+    return Wanted(
+        plan.name,
+        _kind(plan.name),
+        _key(plan, progress),
+        lambda: {split: plan.source.listing(split) for split in SPLITS},
+        plan.preparation,
+        plan.skip_broken,
+        ADVICE,
+    )
+
+
+def _key(plan: TaskPlan, progress: Progress) -> str:
+    how = plan.preparation
+    content = content_digest(plan.source.root, plan.source.files, progress)
+    options = (*plan.source.options, "skip broken") if plan.skip_broken else plan.source.options
+    kept = ("whole",) if how.whole else ("in a file",) if how.in_a_file else ()
+    return key_of(content, options, how.size, how.resize, how.channels, *kept)
+
+
+def _kind(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)[:40]
 
 
 def _build_task(
@@ -151,27 +171,6 @@ def _write_task(
         raise broken(faults, sum(len(listing.labels) for listing in listings.values()), ADVICE)
     mean, std = mean_and_std(images["train"])
     return {"class_names": list(listings["train"].class_names), "mean": mean, "std": std}
-
-
-def check_listings(train: Listing, test: Listing) -> None:
-    """Raises RequestError unless both splits have the same classes, an image of each, and every label names one."""
-    for listing, other in ((test, train), (train, test)):
-        for name in listing.class_names:
-            if name not in other.class_names:
-                raise RequestError(f"Class {name!r} is in {listing.where} but not in {other.where}.")
-    if train.class_names != test.class_names:
-        raise RequestError(f"The class names in {test.where} stand in another order than in {train.where}.")
-    for listing in (train, test):
-        outside = (listing.labels < 0) | (listing.labels >= len(listing.class_names))
-        if outside.any():
-            row = int(outside.argmax())
-            raise RequestError(
-                f"{listing.where}, row {row}: label {listing.labels[row]} is out of range; there are "
-                f"{len(listing.class_names)} classes, 0 to {len(listing.class_names) - 1}."
-            )
-        absent = set(range(len(listing.class_names))) - set(np.unique(listing.labels).tolist())
-        if absent:
-            raise RequestError(f"{listing.where} has no image of class {listing.class_names[min(absent)]!r}.")
 
 
 # --- several tasks in one entry ---------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Materi
 
 def inputs_of(spec: RunSpec, task: Task) -> Inputs:
     """How a run's network sees a task's images."""
-    return Inputs(task.name, task.resize, task.mean, task.std, augmentation_of(spec, task.augmentation))
+    resize = f"{task.resize}, whole" if task.whole else task.resize
+    return Inputs(task.name, resize, task.mean, task.std, augmentation_of(spec, task.augmentation))
 
 
 def backbone_of(spec: RunSpec, options: RunOptions) -> nn.Module:

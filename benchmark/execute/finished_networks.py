@@ -18,7 +18,7 @@ from benchmark.plan.needed import how_to_repeat, needed_run
 from benchmark.plan.spec import RunSpec
 from methods.engine.restore import WholeNetwork, shared_backbone, whole_network
 from methods.engine.sealing import tensors_sha256
-from methods.engine.tensor_data import TaskImages, TensorImages
+from methods.engine.tensor_data import Images, TaskImages
 from methods.registry import METHODS
 from results.schema import NetworksFrom
 
@@ -71,7 +71,7 @@ class FinishedNetworks:
         restore = METHODS[self._needed.method].load_restore()
         return whole_network(restore, self.run.shared, kept, self.run.layout)
 
-    def images(self, label: int) -> TensorImages | None:
+    def images(self, label: int) -> Images | None:
         """The images to choose on for a task."""
         found = self._images.get(label + 1)
         if found is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmark.measure.provenance import cpu_name
 from methods.card import Card
-from methods.engine.tensor_data import TensorImages
+from methods.engine.tensor_data import Images
 
 #: test images of each task whose logits must not change
 IMAGES = 64
@@ -31,7 +31,7 @@ class Promise:
         tests, names: of every task by its 1-based index in the scenario.
     """
 
-    def __init__(self, card: Card, strategy: Any, tests: Mapping[int, TensorImages], names: Mapping[int, str]) -> None:
+    def __init__(self, card: Card, strategy: Any, tests: Mapping[int, Images], names: Mapping[int, str]) -> None:
         self._card, self._strategy, self._tests, self._names = card, strategy, tests, names
         self._noted: dict[int, Tensor] = {}
 

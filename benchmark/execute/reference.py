@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmark.data.pixel_file import PixelFile
 from benchmark.execute.checkpoint import CheckpointError, load_training, read_tensors, save_training, write_tensors
 from benchmark.execute.compiling import compiling_apart
 from benchmark.execute.shared_lock import locked
@@ -261,8 +262,12 @@ def _of(facts: Mapping[str, Any]) -> str:
 def task_digest(task: PreparedTask) -> str:
     """Ten hex digits that tell one task's training data from others: labels, a sample of images, how they are shown."""
     split = task.task.train
-    every = max(1, len(split.labels) // SAMPLED_IMAGES)
+    every, images = max(1, len(split.labels) // SAMPLED_IMAGES), split.images
     digest = hashlib.sha256(np.ascontiguousarray(split.labels).tobytes())
-    digest.update(np.ascontiguousarray(split.images[::every]).tobytes())
+    if isinstance(images, PixelFile):
+        for place in range(0, len(images), every):
+            digest.update(images.read(place).tobytes())
+    else:
+        digest.update(np.ascontiguousarray(images[::every]).tobytes())
     digest.update(repr((task.task.mean, task.task.std, task.task.augmentation)).encode())
     return digest.hexdigest()[:10]

@@ -300,7 +300,7 @@ class Runner:
             "class_names": task.class_names,
             "mean": task.mean,
             "std": task.std,
-            "resize": {"how": task.resize, "size": task.test.images.shape[-1]},
+            "resize": {"how": task.resize, "size": task.stored_side},
         }
         learned = self.strategy.learned[index - 1]
         self._write(self.folder.task(index), learned, metadata)

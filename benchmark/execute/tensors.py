@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmark.data.pixel_file import PixelFile
 from benchmark.plan.planning import augmentation_of
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Split, Task
 from methods.engine.augment import Augmenting
+from methods.engine.stored_images import StoredImages
 from methods.engine.streams import Streams
-from methods.engine.tensor_data import ImageDataset, TaskImages, TensorImages
+from methods.engine.tensor_data import ImageDataset, Images, TaskImages, TensorImages
 from results.schema import VALIDATION
 
 VALIDATION_SHARE = 0.1
@@ -28,7 +30,7 @@ class PreparedTask:
 
     task: Task
     images: TaskImages
-    test: TensorImages
+    test: Images
 
 
 def balanced_subset(labels: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
@@ -58,11 +60,15 @@ def validation_split(labels: NDArray[np.int64], seed: int) -> tuple[NDArray[np.i
 
 
 def fits(tasks: Sequence[Task], device: torch.device, workers: int) -> bool:
-    """Whether all images of a run may live on the device: half of what is free there, shared by ``workers`` runs."""
+    """Whether all images of a run may live on the device: half of what is free there, shared by ``workers`` runs.
+
+    Those that stay in their file do not count.
+    """
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return sum(task.train.images.nbytes + task.test.images.nbytes for task in tasks) <= free / 2 / workers
+    images = [split.images for task in tasks for split in (task.train, task.test)]
+    return sum(each.nbytes for each in images if not isinstance(each, PixelFile)) <= free / 2 / workers
 
 
 def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool = True) -> PreparedTask:
@@ -74,7 +80,7 @@ def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool =
     own = augmentation_of(spec, task.augmentation)
     size = spec.backbone.image_size
     augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
-    train = _Tensors(task, task.train, augmenting, device, resident)
+    train = _split(task, task.train, augmenting, device, resident)
     kept = balanced_subset(task.train.labels, spec.train_limit)
     images = TaskImages(train.at(kept), None)
     if spec.selection == VALIDATION:
@@ -84,24 +90,53 @@ def prepare(spec: RunSpec, task: Task, device: torch.device, *, resident: bool =
     if spec.measured_on == VALIDATION:  # the test images stay unseen
         assert images.selection is not None
         return PreparedTask(task, images, images.selection)
-    test = _Tensors(task, task.test, augmenting, device, resident).at(
-        balanced_subset(task.test.labels, spec.test_limit)
-    )
+    test = _split(task, task.test, augmenting, device, resident).at(balanced_subset(task.test.labels, spec.test_limit))
     if spec.selection == "legacy-test":
         images = TaskImages(images.train, test)
     return PreparedTask(task, images, test)
 
 
+def _split(
+    task: Task, split: Split, augmenting: Augmenting, device: torch.device, resident: bool
+) -> _Tensors | _InAFile:
+    if isinstance(split.images, PixelFile):
+        return _InAFile(task, split.images, split.labels, augmenting, device)
+    return _Tensors(task, split.images, split.labels, augmenting, device, resident)
+
+
+class _InAFile:
+    """One split's images in their file."""
+
+    def __init__(
+        self, task: Task, images: PixelFile, labels: NDArray[np.int64], augmenting: Augmenting, device: torch.device
+    ) -> None:
+        self._images, self._labels = images, torch.from_numpy(np.array(labels)).to(device)
+        self._task, self._augmenting = task, augmenting
+
+    def at(self, rows: NDArray[np.int64]) -> StoredImages:
+        """The images at these positions."""
+        labels = self._labels[torch.from_numpy(rows).to(self._labels.device)]
+        return StoredImages(self._images, labels, self._task.mean, self._task.std, self._augmenting, rows)
+
+
 class _Tensors:
     """One split's images on the device, subsets of which share them."""
 
-    def __init__(self, task: Task, split: Split, augmenting: Augmenting, device: torch.device, resident: bool) -> None:
+    def __init__(
+        self,
+        task: Task,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        augmenting: Augmenting,
+        device: torch.device,
+        resident: bool,
+    ) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a memory map is read-only, and so are we
-            self._images = torch.from_numpy(split.images)
+            self._images = torch.from_numpy(images)
         if resident:
             self._images = self._images.to(device)
-        self._labels = torch.from_numpy(np.array(split.labels)).to(device)
+        self._labels = torch.from_numpy(np.array(labels)).to(device)
         self._task, self._augmenting = task, augmenting
 
     def at(self, rows: NDArray[np.int64]) -> TensorImages:

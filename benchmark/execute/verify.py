@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from benchmark.data.pixel_file import PixelFile
 from benchmark.errors import RequestError
 from benchmark.execute.stored_run import StoredRun
 from benchmark.execute.tensors import balanced_subset
 from benchmark.scenarios.contract import Task, silent
 from benchmark.scenarios.loader import load_scenario
-from methods.engine.task_file import load_task
+from methods.engine.task_file import TaskNetwork, load_task
 from results.schema import TaskRow
 
 BATCH = 100
@@ -56,7 +59,14 @@ def verify(run: StoredRun, row: TaskRow, file: Path, task: Task) -> Verified:
     right = 0
     for start in range(0, len(rows), BATCH):
         chosen = rows[start : start + BATCH]
-        images = torch.tensor(task.test.images[chosen])
         labels = torch.from_numpy(task.test.labels[chosen])
-        right += int((network(network.normalise(images)).argmax(1) == labels).sum())
+        right += int((network(_seen(network, task.test.images, chosen)).argmax(1) == labels).sum())
     return Verified(right, round(row.accuracy_at_end * row.test_images), len(rows))
+
+
+def _seen(network: TaskNetwork, images: NDArray[np.uint8] | PixelFile, chosen: NDArray[np.int64]) -> torch.Tensor:
+    """What the network sees of the images at these places; those in a file have sizes of their own."""
+    if not isinstance(images, PixelFile):
+        return network.normalise(torch.tensor(images[chosen]))
+    found = [torch.from_numpy(images.read(place).transpose(2, 0, 1)[None]) for place in chosen.tolist()]
+    return torch.cat([network.normalise(image) for image in found])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -82,10 +81,8 @@ def _experiences(workload: Workload, count: int) -> list[Any]:
     from avalanche.benchmarks.utils import as_classification_dataset
 
     images = workload.train_images()
-    rows = None if images.rows is None else images.rows.cpu()
     # on the CPU, where its loader takes images one by one: from a GPU every one of them would be waited for
-    images = dataclasses.replace(images, images=images.images.cpu(), labels=images.labels.cpu(), rows=rows)
-    datasets = [as_classification_dataset(ImageDataset(images))] * count
+    datasets = [as_classification_dataset(ImageDataset(images.on_the_host()))] * count
     stream = list(task_incremental_benchmark(benchmark_from_datasets(train=datasets)).streams["train"])
     for experience in stream:
         experience.classes_in_this_experience = list(range(workload.pixels.classes))

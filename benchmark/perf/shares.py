@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmark.perf.contenders import Session
 from methods.engine.functions import MaskFunction
 from methods.engine.state import Plan
-from methods.engine.tensor_data import TaskImages, TensorImages
+from methods.engine.tensor_data import Images, TaskImages
 
 PARTS = ("data", "forward", "backward", "masks", "optimizer", "loop")
 
@@ -62,29 +62,29 @@ class Parts:
         return inside
 
 
-class _TimedImages(TensorImages):
-    """Training images whose batches are timed as part "data"."""
+class _TimedImages:
+    """Training images whose batches are timed as part "data"; all else is the images' own."""
 
-    parts: Parts
+    def __init__(self, images: Images, parts: Parts) -> None:
+        self.images, self.parts = images, parts
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.images, name)
+
+    def __len__(self) -> int:
+        return len(self.images)
 
     def training_batches(
         self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         with self.parts("data"):
-            batches = super().training_batches(batch_size, order, augmentation)
+            batches = self.images.training_batches(batch_size, order, augmentation)
         while True:
             with self.parts("data"):
                 batch = next(batches, None)
             if batch is None:
                 return
             yield batch
-
-
-def _timed_images(images: TensorImages, parts: Parts) -> TensorImages:
-    fields = {field.name: getattr(images, field.name) for field in dataclasses.fields(images)}
-    timed = _TimedImages(**fields)
-    object.__setattr__(timed, "parts", parts)
-    return timed
 
 
 def _timed_plan(plan: Plan, parts: Parts) -> Plan:
@@ -101,7 +101,7 @@ def shares(session: Session, synchronise: Callable[[], None]) -> dict[str, float
     parts = Parts(synchronise)
     strategy, optimizers = session.strategy, session.plan.optimizers
     assert session.task.images is not None
-    images = TaskImages(_timed_images(session.task.images.train, parts))
+    images = TaskImages(cast(Images, _TimedImages(session.task.images.train, parts)))
     task = dataclasses.replace(session.task, images=images)
     plan = _timed_plan(session.plan, parts)
     patches = [

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.backbones.builder import build
+from benchmark.data.pixel_file import PixelFile
 from benchmark.errors import RequestError
 from benchmark.plan.planning import augmentation_of
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario, Task, silent
 from methods.engine.augment import Augmenting
+from methods.engine.stored_images import StoredImages
 from methods.engine.streams import Streams
-from methods.engine.tensor_data import TensorImages
+from methods.engine.tensor_data import Images, TensorImages
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Pixels:
     """Images to train on.
 
     Attributes:
-        images, labels: uint8 (n, channels, height, width) and int64 (n,), on the device.
+        images: uint8 (n, channels, height, width), on the device; or a file of images of any size.
+        labels: int64 (n,), on the device.
         classes: labels are 0 to classes - 1.
         mean, std, augmentation: the scenario's.
         synthetic: the images are noise of the scenario's shape, because its data are not here.
     """
 
-    images: Tensor
+    images: Tensor | PixelFile
     labels: Tensor
     classes: int
     mean: tuple[float, ...]
@@ -55,16 +58,17 @@ class Workload:
         with Streams(0).initialising(0):
             return build(chosen.name, width=chosen.width, channels=chosen.channels).to(self.device)
 
-    def train_images(self) -> TensorImages:
+    def train_images(self) -> Images:
         """Exactly ``steps`` batches of training images."""
         count = self.batch_size * self.steps
         own = augmentation_of(self.spec, self.pixels.augmentation)
         size = self.spec.backbone.image_size
         augmenting = Augmenting(size, own.crop_padding, own.flip, own.random_resized_crop, own.cutout)
         rows = torch.arange(count, device=self.device) % len(self.pixels.labels)
-        return TensorImages(
-            self.pixels.images, self.pixels.labels[rows], self.pixels.mean, self.pixels.std, augmenting, rows
-        )
+        pixels, labels = self.pixels, self.pixels.labels[rows]
+        if isinstance(pixels.images, PixelFile):
+            return StoredImages(pixels.images, labels, pixels.mean, pixels.std, augmenting, rows.cpu().numpy())
+        return TensorImages(pixels.images, labels, pixels.mean, pixels.std, augmenting, rows)
 
     def generators(self) -> tuple[torch.Generator, torch.Generator]:
         """Fresh generators for order and augmentation."""
@@ -101,7 +105,8 @@ def read_pixels(scenario: Scenario, root: Path | None, device: torch.device, *, 
 
 
 def _pixels(task: Task, device: torch.device) -> Pixels:
-    images = torch.tensor(task.train.images, device=device)
+    found = task.train.images
+    images = found if isinstance(found, PixelFile) else torch.tensor(found, device=device)
     labels = torch.tensor(task.train.labels, dtype=torch.int64, device=device)
     return Pixels(images, labels, len(task.class_names), task.mean, task.std, task.augmentation, synthetic=False)
 

@@ -15,7 +15,7 @@ from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
 from benchmark.plan.run_parts import Backbone, Batches
 from benchmark.plan.shards import shard_of
 from benchmark.plan.source_protocol import reference_for, require_source, source_of, task_settings
-from benchmark.plan.spec import RunSpec
+from benchmark.plan.spec import SQUARE, WHOLE, RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import PRETRAINED, SOURCE, USUAL, Card
 from methods.engine.knobs import knobs_of
@@ -248,6 +248,7 @@ def _spec(
         device=device_of(request.device).split(":")[0],
         precision=request.precision,
         compile=request.compile,
+        crops=WHOLE if set(order) & set(scenario.whole) else SQUARE,
         settings_of=protocol,
     )
 

@@ -41,7 +41,8 @@ class Inputs:
     """What the network sees of one task's images, resolved."""
 
     task: str
-    resize: str  #: how images were brought to their stored size: ``benchmark.data.images``
+    resize: str  #: how images were brought to their stored size: ``benchmark.data.images``; "short-side, whole": all of
+    #: each image was kept, not its central square
     mean: tuple[float, ...]  #: per channel, of pixels in 0 to 1
     std: tuple[float, ...]
     augmentation: Augmentation

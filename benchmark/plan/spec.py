@@ -19,6 +19,8 @@ from results.shapes import check_fields
 
 Made = TypeVar("Made")
 
+SQUARE, WHOLE = "square", "whole"
+
 #: bytes of a scenario's name
 LONGEST_NAME = 120
 
@@ -53,6 +55,7 @@ class RunSpec:
     device: str = "cpu"  #: "cpu" or "cuda"
     precision: str = "fp32"
     compile: str = "off"
+    crops: str = SQUARE  #: what random crops are taken from: "square", the central one of an image, or "whole"
     scenario_title: str = ""
     measured_on: str = TEST  #: the images that accuracies are of: "test", or "validation" for trials of ``tune``
     tuning: Tuning | None = None  #: None: the settings are the protocol's and the user's
@@ -211,7 +214,7 @@ class RunSpec:
 
 
 #: fields that came after names held every knob, with what runs did then
-_LATER_FIELDS = {"measured_on": TEST, "tuning": None, "task_settings": None}
+_LATER_FIELDS = {"measured_on": TEST, "tuning": None, "task_settings": None, "crops": SQUARE}
 
 #: fields of a spec that are mappings in its JSON
 _PARTS = ("backbone", "protocol", "settings", "scratch")
@@ -233,6 +236,7 @@ class _Plain:
     device: str
     precision: str
     compile: str
+    crops: str = SQUARE
     measured_on: str = TEST
     tuning: Mapping[str, Any] | None = None
     tuning_seconds: float | None = None

@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # ``list`` answers without numpy
     import numpy as np
     from numpy.typing import NDArray
 
-#: ``progress(what, done, total)``, called while images are decoded.
+    from benchmark.data.pixel_file import PixelFile
+
+#: ``progress(what, done, total)``, called while images are decoded. With a total of 0 ``what`` is a sentence to tell.
 Progress = Callable[[str, int, int], None]
 
 
@@ -38,9 +40,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Split:
-    """``images``: uint8 (n, channels, height, width), possibly a read-only memory map; ``labels``: int64 (n,)."""
+    """``images``: uint8 (n, channels, height, width), possibly a read-only memory map, or a file of images of any size;
+    ``labels``: int64 (n,)."""
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | PixelFile
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -61,6 +64,13 @@ class Task:
     augmentation: Augmentation = Augmentation()
     notes: tuple[str, ...] = ()  #: what ``check`` says of its source: files left out, a drawn split
     resize: str = "short-side"  #: how images were brought to their stored size (``benchmark.data.images``)
+    whole: bool = False  #: the whole of each image is stored, for random crops; False: a square
+
+    @property
+    def stored_side(self) -> int:
+        """The shorter side of the stored images, pixels."""
+        images = self.test.images
+        return int(getattr(images, "side", 0) or images.shape[-1])  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,7 @@ class Scenario:
     pretrained_on: PretrainedOn | None = None
     batch_size: int = 32
     eval_batch_size: int = 100
+    whole: tuple[int, ...] = ()  #: 1-based indices of the tasks that are stored whole, for random crops up to the edges
     threads: int = 0  #: CPU threads that suit its network; 0: torch's own choice
     protocol: str = ""  #: the name under which methods' cards say what their sources set here; empty: their defaults
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: over these, see above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ STORED_SIZE = 256  #: short side of the tasks that are cropped at random
 
 #: In CPG's order, without ImageNet itself, which is where every task starts from.
 TASK_NAMES = ("cubs_cropped", "stanford_cars_cropped", "flowers", "wikiart", "sketches")
+WHOLE = (3, 4, 5)  #: the tasks that are not cropped to a box beforehand, and so are cropped at random
 CLASSES = tuple(source.classes for source in FINE_GRAINED)
 IMAGES = tuple(source.images for source in FINE_GRAINED)
 
@@ -34,14 +36,11 @@ PRETRAINED_ON = PretrainedOn("imagenet", "ImageNet", 1000, "imagenet/val", 50_00
 
 
 def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
-    """Images uint8 (n, 3, 224, 224) of the two cropped tasks, (n, 3, 256, 256) of the others; only those asked for.
-
-    Each of the others is stored as the centre square of its short side at 256, so that a random crop is taken from
-    that square, not from the whole image.
-    """
+    """Images in a file, uint8: 224 x 224 of the two cropped tasks, of the others all of it at a short side of 256; only
+    the tasks asked for."""
     from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
     from benchmark.data.prepared import prepared_source
-    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, fingerprint, read_task
+    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, TaskPlan, read_tasks
 
     if data_root is None:
         raise absent(f"imagenet2sketch needs a data root: {DATA_HELP}", FINE_GRAINED, None)
@@ -49,16 +48,16 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     missing = [name for name in TASK_NAMES if not (root / name).is_dir()]
     if any(TASK_NAMES[index - 1] in missing for index in indices):
         raise absent(f"{root} does not hold {', '.join(missing)}: {DATA_HELP}", FINE_GRAINED, data_root, missing)
-    read_tasks = []
+    plans = []
     for index in indices:
         name = TASK_NAMES[index - 1]
-        cropped = name.endswith("_cropped")
-        preparation = Preparation(IMAGE_SIZE, EXACT) if cropped else Preparation(STORED_SIZE, SHORT_SIDE)
-        augmentation = Augmentation(flip=True, random_resized_crop=not cropped)
+        whole = index in WHOLE
+        preparation = Preparation(STORED_SIZE, SHORT_SIDE, whole=True) if whole else Preparation(IMAGE_SIZE, EXACT)
+        preparation = dataclasses.replace(preparation, in_a_file=True)
+        augmentation = Augmentation(flip=True, random_resized_crop=whole)
         source = prepared_source(root / name, progress)
-        normalisation = (IMAGENET_MEAN, IMAGENET_STD)
-        read_tasks.append(read_task(index, name, source, preparation, normalisation, augmentation, progress))
-    return ScenarioData(tuple(task for task, _ in read_tasks), fingerprint(mark for _, mark in read_tasks))
+        plans.append(TaskPlan(index, name, source, preparation, (IMAGENET_MEAN, IMAGENET_STD), augmentation))
+    return read_tasks(plans, progress)
 
 
 def vouch(data_root: Path | None, index: int, progress: Progress) -> Vouched | None:
@@ -90,6 +89,7 @@ SCENARIO = Scenario(
     eval_batch_size=100,
     data_help=DATA_HELP,
     images=IMAGES,
+    whole=WHOLE,
     wanted=FINE_GRAINED,
     vouch=vouch,
     source="Piggyback (Mallya et al., ECCV 2018); CPG (Hung et al., NeurIPS 2019), experiment 2; KSM, table 2",

@@ -30,7 +30,8 @@ from methods.engine.knobs import shown
 
 if TYPE_CHECKING:
     from benchmark.data.images import Preparation
-    from benchmark.data.tasks import Normalisation, TaskSource
+    from benchmark.data.listing import TaskSource
+    from benchmark.data.tasks import Normalisation
 
 KEYS = (
     "name",
@@ -107,6 +108,7 @@ def load_user_scenario(path: Path) -> Scenario:
         backbone=backbone,
         image_size=image_size,
         channels=channels,
+        whole=tuple(index for index, how in enumerate(preparations, start=1) if how.whole),
         backbone_options=_backbone_options(content, where),
         pretrained=weights is not None,
         weights=weights,
@@ -128,22 +130,21 @@ def _read(
     progress: Progress,
 ) -> ScenarioData:
     """The scenario's reader; ``data_root`` has no say, since the file's paths are relative to the file."""
-    from benchmark.data.tasks import fingerprint, read_task
+    from benchmark.data.tasks import TaskPlan, read_tasks
 
-    found = [
-        read_task(
+    plans = [
+        TaskPlan(
             index,
             tasks[index - 1].name,
             _source(tasks[index - 1]),
             preparations[index - 1],
             normalisation,
             tasks[index - 1].augmentation,
-            progress,
             skip_broken,
         )
         for index in indices
     ]
-    return ScenarioData(tuple(task for task, _ in found), fingerprint(mark for _, mark in found))
+    return read_tasks(plans, progress)
 
 
 def _source(task: UserTask) -> TaskSource:
@@ -159,12 +160,15 @@ def _source(task: UserTask) -> TaskSource:
 
 
 def _preparation(task: UserTask, plain: Preparation) -> Preparation:
-    """Images that are cropped at random are stored somewhat larger than the network sees them."""
+    """Images that are cropped at random are stored somewhat larger than the network sees them, and the whole of them
+    unless they are squashed to a square."""
     import dataclasses
+
+    from benchmark.data.images import SHORT_SIDE
 
     if not task.augmentation.random_resized_crop:
         return plain
-    return dataclasses.replace(plain, size=round(plain.size * STORED_SHARE))
+    return dataclasses.replace(plain, size=round(plain.size * STORED_SHARE), whole=plain.resize == SHORT_SIDE)
 
 
 def _tasks(content: Mapping[str, Any], path: Path, augmentation: Augmentation) -> tuple[UserTask, ...]:

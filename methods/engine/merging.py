@@ -40,7 +40,7 @@ from methods.engine.parts import (
 from methods.engine.restore import WholeNetwork, merged_layout, whole_network
 from methods.engine.state import LearningTask, Snapshot
 from methods.engine.task_strategy import TaskStrategy
-from methods.engine.tensor_data import TensorImages
+from methods.engine.tensor_data import Images
 
 
 class TaskNetworks(Protocol):
@@ -49,7 +49,7 @@ class TaskNetworks(Protocol):
     def network(self, label: int) -> WholeNetwork:
         """The task's whole network."""
 
-    def images(self, label: int) -> TensorImages | None:
+    def images(self, label: int) -> Images | None:
         """What a choice for the task may be made on; None where there are no such images."""
 
 
@@ -61,7 +61,7 @@ class LearnedNetworks:
         images: by task label, to choose on.
     """
 
-    def __init__(self, strategy: TaskStrategy, images: Mapping[int, TensorImages] | None = None) -> None:
+    def __init__(self, strategy: TaskStrategy, images: Mapping[int, Images] | None = None) -> None:
         self._strategy, self._images = strategy, dict(images or {})
 
     def network(self, label: int) -> WholeNetwork:
@@ -69,7 +69,7 @@ class LearnedNetworks:
         strategy, kept = self._strategy, tensors_of(self._strategy.learned[label])
         return whole_network(strategy.card.load_restore(), strategy.shared(), kept, strategy.layout)
 
-    def images(self, label: int) -> TensorImages | None:
+    def images(self, label: int) -> Images | None:
         """See ``TaskNetworks``."""
         return self._images.get(label)
 

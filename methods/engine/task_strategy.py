@@ -21,7 +21,7 @@ from methods.engine.network import TaskView
 from methods.engine.parts import HEAD_BIAS, HEAD_WEIGHT, Parts, tensors_of
 from methods.engine.state import EpochReport, LearningTask, Phase, Progress, TaskState, untimed
 from methods.engine.streams import Streams
-from methods.engine.tensor_data import TensorImages
+from methods.engine.tensor_data import Images
 from methods.engine.trainer import Trainer
 from methods.settings import TrainSettings
 
@@ -242,18 +242,18 @@ class TaskStrategy(Method, SupervisedTemplate):
         self._viewed = None
 
     @torch.no_grad()
-    def correct(self, label: int, images: TensorImages) -> int:
+    def correct(self, label: int, images: Images) -> int:
         """How many of ``images`` task ``label`` classifies rightly; one synchronisation at the end."""
         self.look_at(label)
         return self._count(images)
 
     @torch.no_grad()
-    def logits(self, label: int, images: TensorImages) -> Tensor:
+    def logits(self, label: int, images: Images) -> Tensor:
         """Logits (n, classes) of task ``label``."""
         self.look_at(label)
         return torch.cat([self.view(batch) for batch, _ in images.evaluation_batches(self.eval_mb_size)])
 
-    def _count(self, images: TensorImages) -> int:
+    def _count(self, images: Images) -> int:
         total = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch, labels in images.evaluation_batches(self.eval_mb_size):
             total += (self.view(batch).argmax(1) == labels).sum()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,9 +16,36 @@ from torch.utils.data import Dataset
 from methods.engine.augment import Augmenting, augmented, centre_crop, cut_out
 
 
+class Images(Protocol):
+    """One split of one task: in a tensor (``TensorImages``), or in a file (``methods.engine.stored_images``)."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (n,), 0 to classes - 1 within the task, on the training device, where batches are delivered."""
+
+    def __len__(self) -> int: ...
+
+    def single(self, index: int) -> Tensor:
+        """One image as the network sees it in evaluation, float32 (channels, h, w), on the CPU."""
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One shuffled pass over augmented images, float32 (n, channels, h, w), and their labels."""
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass in order: centre crop, normalised."""
+
+    def first(self, count: int) -> Images:
+        """The first ``count`` images of the split."""
+
+    def on_the_host(self) -> Images:
+        """The same, on the CPU."""
+
+
 @dataclass(frozen=True)
 class TensorImages:
-    """One split of one task.
+    """One split of one task, in memory.
 
     Attributes:
         images: uint8 (n, channels, height, width), on the training device or on the CPU.
@@ -40,7 +68,7 @@ class TensorImages:
 
     def single(self, index: int) -> Tensor:
         """One image as the network sees it in evaluation, float32 (channels, h, w), on the CPU."""
-        scale, shift = self._affine()
+        scale, shift = affine(self.mean, self.std, self.labels.device)
         image = centre_crop(self._take(slice(index, index + 1)), self.augmenting.size)
         return torch.addcmul(shift, image.float(), scale)[0].cpu()
 
@@ -49,7 +77,7 @@ class TensorImages:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One shuffled pass; the last batch may be smaller, a last batch of one joins the one before (BN needs two)."""
         permutation = torch.randperm(len(self), generator=order, device=order.device).to(self.images.device)
-        scale, shift = self._affine()
+        scale, shift = affine(self.mean, self.std, self.labels.device)
         for start, stop in batch_bounds(len(self), batch_size):
             index = permutation[start:stop]
             batch = augmented(self._take(index), self.augmenting, augmentation)
@@ -60,7 +88,7 @@ class TensorImages:
 
     def evaluation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass in order: centre crop, normalised."""
-        scale, shift = self._affine()
+        scale, shift = affine(self.mean, self.std, self.labels.device)
         for start in range(0, len(self), batch_size):
             batch = centre_crop(self._take(slice(start, start + batch_size)), self.augmenting.size)
             yield torch.addcmul(shift, batch.float(), scale), self.labels[start : start + batch_size]
@@ -75,13 +103,18 @@ class TensorImages:
         taken = self.images[index if self.rows is None else self.rows[index]]
         return taken.to(self.labels.device, non_blocking=True)
 
-    def _affine(self) -> tuple[Tensor, Tensor]:
-        """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
-        device = self.labels.device
-        std = torch.tensor(self.std, dtype=torch.float64)
-        scale = (1 / (255 * std)).float().to(device, non_blocking=True)[:, None, None]
-        shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float()
-        return scale, shift.to(device, non_blocking=True)[:, None, None]
+    def on_the_host(self) -> TensorImages:
+        """The same, images and all, on the CPU."""
+        rows = None if self.rows is None else self.rows.cpu()
+        return replace(self, images=self.images.cpu(), labels=self.labels.cpu(), rows=rows)
+
+
+def affine(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Normalisation as (scale, shift), each (channels, 1, 1), of uint8 values."""
+    deviation = torch.tensor(std, dtype=torch.float64)
+    scale = (1 / (255 * deviation)).float().to(device, non_blocking=True)[:, None, None]
+    shift = (-torch.tensor(mean, dtype=torch.float64) / deviation).float()
+    return scale, shift.to(device, non_blocking=True)[:, None, None]
 
 
 def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
@@ -100,14 +133,14 @@ def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
 class TaskImages:
     """What a strategy learns a task from: training images and, unless the last epoch counts, those it selects on."""
 
-    train: TensorImages
-    selection: TensorImages | None = None
+    train: Images
+    selection: Images | None = None
 
 
 class ImageDataset(Dataset[tuple[Tensor, int]]):
-    """A ``TensorImages`` as an ordinary torch data set with ``targets``, for Avalanche's benchmark builders."""
+    """A split as an ordinary torch data set with ``targets``, for Avalanche's benchmark builders."""
 
-    def __init__(self, images: TensorImages) -> None:
+    def __init__(self, images: Images) -> None:
         self.source = images
         self.targets: list[int] = images.labels.tolist()
 
