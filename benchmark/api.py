@@ -279,7 +279,9 @@ def _reason(record: RunRecord) -> str:
 
 
 def _row(record: RunRecord, label: str) -> dict[str, Any]:
-    spec = record.spec
+    from reports.without_accuracy import without_accuracy
+
+    record, spec = without_accuracy(record), record.spec
     size = record.size.rules.get("itemised") if record.size else None
     return {
         "run_id": record.run_id,
@@ -291,6 +293,7 @@ def _row(record: RunRecord, label: str) -> dict[str, Any]:
         "status": record.status,
         "accuracy": None if record.mean_accuracy is None else 100 * record.mean_accuracy,
         "forgetting": None if record.forgetting is None else 100 * record.forgetting,
+        "synthetic": record.is_synthetic,
         "training s": record.training_seconds_total,
         "MiB": None if size is None else mib(size),
         "error": "" if record.finished else _reason(record),

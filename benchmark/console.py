@@ -14,7 +14,7 @@ from benchmark.measure.size import mib
 from benchmark.notebook import Cell, cell
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Progress
-from results.schema import TASK_1_SETTINGS, RunRecord
+from results.schema import SYNTHETIC, TASK_1_SETTINGS, RunRecord
 
 BAR_WIDTH = 30
 CLEAR = "\r\033[K"  #: a terminal's code for an empty line
@@ -96,12 +96,14 @@ class Console:
             self._tasks[key] = (event["position"] - 1, self._tasks.get(key, (0, 0, ""))[1], event["name"])
             self._note(key, event["name"])
         elif kind == "epoch":
-            text = f"{event['task']}  {event['phase']} {event['epoch']}/{event['epochs']}  train {event['train']:.3f}"
+            text = f"{event['task']}  {event['phase']} {event['epoch']}/{event['epochs']}"
+            text += "" if spec.synthetic else f"  train {event['train']:.3f}"
             self._note(key, text)
             self._plain_epoch(key, text)
         elif kind == "task-end":
             _, total, _ = self._tasks.get(key, (0, 0, ""))
-            text = f"{event['name']}: accuracy {event['accuracy']:.3f}, trained {event['seconds']:.1f} s"
+            told = SYNTHETIC if spec.synthetic else f"accuracy {event['accuracy']:.3f}"
+            text = f"{event['name']}: {told}, trained {event['seconds']:.1f} s"
             if self._progress is not None and key in self._bars:
                 self._progress.update(self._bars[key], completed=event["position"], note=text)
             elif self._cell is None:
@@ -121,6 +123,8 @@ class Console:
         seconds = 0.0 if began is None else time.monotonic() - began
         if record is None:
             text = "another process is at it"
+        elif record.finished and record.is_synthetic:
+            text = f"{SYNTHETIC} ({seconds:.0f} s)"
         elif record.finished and record.mean_accuracy is not None:
             text = f"mean accuracy {record.mean_accuracy:.3f} ({seconds:.0f} s)"
         else:
@@ -218,8 +222,9 @@ def print_table(records: Sequence[RunRecord]) -> None:
         print(f"\n{'run':<{width}}  mean accuracy  training s      MiB")
         for name, record in zip(names, finished, strict=True):
             size = record.size.rules.get("itemised") if record.size else None
+            accuracy = SYNTHETIC if record.is_synthetic else f"{_number(record.mean_accuracy):.4f}"
             print(
-                f"{name:<{width}}  {_number(record.mean_accuracy):>13.4f}  "
+                f"{name:<{width}}  {accuracy:>13}  "
                 f"{_number(record.training_seconds_total):>10.1f}  {mib(size) if size is not None else NAN:>7.2f}"
             )
         for line in faults(finished):

@@ -41,7 +41,10 @@ class Answer:
 
 
 def answers(panel: Panel) -> tuple[Answer, ...]:
-    """The answers that a panel's runs give, one for each of ``QUESTIONS``."""
+    """The answers that a panel's runs give, one for each of ``QUESTIONS``; on generated images there is one."""
+    if panel.synthetic:
+        text = "the images are generated, so accuracies mean nothing. Times, memory and sizes stand below."
+        return (Answer(WHICH, "Not asked here:", text),)
     return which(panel), cost(panel), published(panel)
 
 

@@ -30,6 +30,7 @@ from reports.tables.published_size import published_size
 from reports.tables.ranking import ranking_sheet
 from reports.tables.sheet import Sheet
 from reports.tables.step_sheet import method_of, steps_sheet
+from reports.tables.synthetic_cost import cost_sheet
 from reports.tables.tuned_beside_untuned import tuned_beside_untuned
 from reports.trials import with_trials
 from results.atomic import write_text
@@ -77,7 +78,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
     panels, repeated = group(loaded.finished, methods)
     panels = with_trials(panels, loaded.trials)
     left_out = loaded.left_out + repeated + unread
-    checked = [(panel, check_claims(panel, CLAIMS)) for panel in panels]
+    checked = [(panel, () if panel.synthetic else check_claims(panel, CLAIMS)) for panel in panels]
     figures_of = draw(panels, out / FIGURES, FIGURES)
     glances = [_glance(panel, out) for panel in panels]
     beside = _beside(panels)
@@ -157,10 +158,12 @@ def _panel(
     beside: Mapping[str, Sheet],
 ) -> page.PanelView:
     failed = loaded.failed
-    shown = [write_grid(accuracy.accuracy(panel, failed), out)]
+    real = not panel.synthetic
+    shown = [write_grid(accuracy.accuracy(panel, failed), out)] if real else []
     shown += [write_sheet(sheet, out) for sheet in cost.costs(panel)]
-    sizes, ablation = model_size.sizes(panel, failed), accuracy.ablation(panel, failed)
-    shown += [write_grid(grid, out) for grid in (sizes, *accuracy.initial_tasks(panel), ablation) if grid]
+    sizes, ablation = model_size.sizes(panel, failed), accuracy.ablation(panel, failed) if real else None
+    starts = accuracy.initial_tasks(panel) if real else ()
+    shown += [write_grid(grid, out) for grid in (sizes, *starts, ablation) if grid]
     folded = [write_grid(grid, out) for grid in training_time.training_times(panel, failed)]
     parts = (published_size(panel), model_size.components(panel), own_measures(panel))
     folded += [write_sheet(sheet, out) for sheet in parts if sheet]
@@ -171,14 +174,15 @@ def _panel(
         setting=panel.describe(),
         answers=answers(panel),
         notices=notices.of_panel(panel),
-        ranking=write_sheet(ranking_sheet(panel), out),
+        ranking=write_sheet(ranking_sheet(panel) if real else cost_sheet(panel), out),
         claims=claims,
         tables=tuple(tables),
         figures=drawn,
         glance=glance,
         said=sentences(panel),
         beside=tuple(write_sheet(sheet, out) for slug, sheet in beside.items() if slug == panel.slug),
-        effects=tuple(_effects(panel, item, out) for item in effects_of(panel)),
+        synthetic=panel.synthetic,
+        effects=tuple(_effects(panel, item, out) for item in (effects_of(panel) if real else ())),
     )
 
 

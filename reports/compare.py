@@ -23,6 +23,7 @@ from reports.tables.grid import per_seed_mean
 from reports.tables.model_size import size_by_rule
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry, missing, points_entry
 from results.atomic import write_text
+from results.schema import SYNTHETIC
 from results.temporary import sweep_below
 
 NO_SEED = "no seed in common"
@@ -82,7 +83,7 @@ def compare_page(comparison: Comparison, out: Path) -> Built:
     alone, left_out = comparison.alone, comparison.left_out
     if out.is_dir():
         sweep_below(out)
-    sheets = [overview(matches), *(per_task(found) for found in matches)]
+    sheets = [overview(matches), *(per_task(found) for found in matches if not found.panel.synthetic)]
     views = [write_sheet(sheet, out) for sheet in sheets]
     html = page.render(
         "compare.html.j2",
@@ -147,13 +148,15 @@ def overview(matches: Sequence[Match]) -> Sheet:
     for found in matches:
         tasks = [task.index for task in found.panel.tasks]
         difference = paired_difference(found.b.accuracy, found.a.accuracy)
+        means = [_percent(per_seed_mean(item.accuracy, tasks)) for item in (found.a, found.b)]
+        if found.panel.synthetic:
+            means = [missing("accuracies on generated images say nothing", SYNTHETIC)] * 2
         lines.append(
             Line(
                 Entry(found.a.label),
                 (
                     Entry(found.panel.slug, kind="words"),
-                    _percent(per_seed_mean(found.a.accuracy, tasks)),
-                    _percent(per_seed_mean(found.b.accuracy, tasks)),
+                    *means,
                     points_entry(difference, 2, hint=NO_SEED),
                     _verdict(difference),
                     _ratio(_times(found)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class Configuration:
         for run in self.runs if runs is None else runs:
             for row in run.tasks:
                 number = value(row)
-                if number is not None:
+                if number is not None and not math.isnan(number):
                     collected[row.index, run.spec["seed"]].append(number)
         return {key: sum(numbers) / len(numbers) for key, numbers in collected.items()}
 

@@ -13,7 +13,7 @@ from reports.hardware import hardware_of
 from reports.tables.grid import NOT_RUN, Grid
 from reports.tables.sheet import Entry, Heading, Sheet
 from reports.validation import mean_validation, validation_accuracy
-from results.schema import RunRecord, TaskRow
+from results.schema import SYNTHETIC, RunRecord, TaskRow
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -139,7 +139,7 @@ def runs_csv(panels: Iterable[Panel]) -> str:
                 about_run: tuple[object, ...] = (panel.slug, panel.scenario, item.method, item.label)
                 about_run += (run.spec["seed"], run.run_id, item.initial_task, hardware_of(run).label)
                 totals = (
-                    number(run.mean_accuracy),
+                    SYNTHETIC if run.is_synthetic else number(run.mean_accuracy),
                     number(mean_validation(run)),
                     number(run.forgetting),
                     number(run.backward_transfer),
@@ -157,6 +157,8 @@ def runs_csv(panels: Iterable[Panel]) -> str:
 
 
 def _task_value(run: RunRecord, row: TaskRow, name: str) -> object:
+    if run.is_synthetic and name in ("accuracy", "accuracy_at_end", VALIDATION_COLUMN):
+        return SYNTHETIC
     value = validation_accuracy(run, row) if name == VALIDATION_COLUMN else getattr(row, name)
     return number(value) if isinstance(value, float) else value
 

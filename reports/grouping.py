@@ -21,7 +21,8 @@ from reports.papers import paper_of
 from reports.papers.paper_card import PaperScenario
 from reports.specification import canonical, complete, configuration_key, telling_differences
 from reports.style import Look
-from results.schema import RunRecord
+from reports.without_accuracy import without_accuracy
+from results.schema import SYNTHETIC, RunRecord
 
 #: Specification keys that every method of one panel shares. ``initial_task`` is not among them: table 3 varies it.
 PANEL_KEYS = ("selection", "backbone", "train_limit", "test_limit", "precision", "device")
@@ -46,6 +47,11 @@ class Panel:
     def tuned(self) -> bool:
         """Settings were found by trials on validation images."""
         return bool(self.setting.get(TUNED))
+
+    @property
+    def synthetic(self) -> bool:
+        """The runs are on generated images: nothing is known of accuracies."""
+        return bool(self.setting.get(SYNTHETIC))
 
     @cached_property
     def paper(self) -> PaperScenario:
@@ -127,6 +133,7 @@ def describe_setting(setting: Mapping[str, Any], tasks: int) -> str:
     parts += [str(setting[key]) for key in ("precision", "device") if setting.get(key)]
     parts += [f"images {setting['data']}"] if setting.get("data") else []
     parts += ["tuned settings"] if setting.get(TUNED) else []
+    parts += [f"{SYNTHETIC}: no accuracies"] if setting.get(SYNTHETIC) else []
     return " · ".join(parts)
 
 
@@ -136,7 +143,7 @@ def group(records: Sequence[RunRecord], methods: Methods | None = None) -> tuple
     ``methods`` are those of the whole report where that has more records than these.
     """
     methods = methods or Methods(records)
-    kept, repeated = _without_repeats(records)
+    kept, repeated = _without_repeats([without_accuracy(record) for record in records])
     by_panel: dict[str, list[RunRecord]] = defaultdict(list)
     for record in kept:
         by_panel[_panel_key(record)].append(record)
@@ -164,6 +171,7 @@ def _panel(members: Sequence[RunRecord], name: str, methods: Methods, data: str 
             **shared_setting(first),
             **({"data": data} if data else {}),
             **({TUNED: True} if _tuned(first) else {}),
+            **({SYNTHETIC: True} if first.is_synthetic else {}),
         },
         slug=name,
         tasks=tuple(TaskRef(index, tasks[index]) for index in sorted(tasks)),
@@ -184,7 +192,7 @@ def _with_unique_slugs(panels: Sequence[Panel]) -> Iterable[Panel]:
 def _importance(members: Sequence[RunRecord]) -> tuple[Any, ...]:
     position = paper_of(str(members[0].spec["scenario"])).position
     methods = len({str(record.spec["method"]) for record in members})
-    return position, -methods, not _tuned(members[0]), -len(members), _panel_key(members[0])
+    return members[0].is_synthetic, position, -methods, not _tuned(members[0]), -len(members), _panel_key(members[0])
 
 
 def _without_repeats(records: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
@@ -207,7 +215,13 @@ def comparable(record: RunRecord) -> str:
     """What runs must agree in before they are compared, tuned or not, as one string."""
     tasks = sorted(row.index for row in record.tasks)
     return canonical(
-        {"scenario": record.spec["scenario"], "tasks": tasks, "data": _data(record), **shared_setting(record)}
+        {
+            "scenario": record.spec["scenario"],
+            "tasks": tasks,
+            "data": _data(record),
+            **shared_setting(record),
+            **({SYNTHETIC: True} if record.is_synthetic else {}),
+        }
     )
 
 

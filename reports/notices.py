@@ -10,6 +10,7 @@ from reports.naming import listed, plural
 from reports.records import Loaded
 from reports.setting import departures, drawn
 from reports.tables import cost
+from reports.tables.synthetic_cost import NOTICE
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def of_report(loaded: Loaded, left_out: Sequence[str], caveats: Sequence[str]) -
 
 def of_panel(panel: Panel) -> tuple[Notice, ...]:
     """Of one setting."""
-    found = []
-    if panel.setting.get("selection") == "legacy-test":
+    found = [Notice("synthetic data", NOTICE)] if panel.synthetic else []
+    if panel.setting.get("selection") == "legacy-test" and not panel.synthetic:
         found.append(
             Notice(
                 "epochs chosen on test images",

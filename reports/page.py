@@ -64,6 +64,7 @@ class PanelView:
     claims: tuple[Checked, ...]
     tables: tuple[TableView, ...]
     figures: tuple[FigureView, ...]
+    synthetic: bool = False  #: on generated images: no claims
     effects: tuple[tuple[TableView, FigureView], ...] = ()  #: what each choice is worth, with its picture
     beside: tuple[TableView, ...] = ()  #: tuned beside untuned, on the first of the two panels
     glance: FigureView | None = None  #: the picture beside the answers
@@ -161,7 +162,7 @@ def index_contents(
 ) -> tuple[Entry, ...]:
     """The contents of the index page: of a panel what is shown at once, not every folded part."""
     first = [Entry(table.key, table.title) for panel in panels[:1] for table in (panel.ranking, *panel.beside)]
-    claims = [Entry("claims-overview", "Claims") for _ in panels[:1]]
+    claims = [Entry("claims-overview", "Claims") for panel in panels[:1] if not panel.synthetic]
     entries = [Entry("top", "In short", (*first, *claims))]
     for number, panel in enumerate(panels):
         inside = [Entry(item.key, item.title) for item in (panel.ranking, *panel.beside) if number]
@@ -170,7 +171,7 @@ def index_contents(
         inside += [Entry(item.key, item.title) for item in panel.figures if not item.folded]
         inside += [Entry(item.key, item.title) for item in panel.tables if item.folded]
         inside += [Entry(item.key, item.title) for item in panel.figures if item.folded]
-        inside.append(Entry(f"{panel.key}-claims", "Claims, in numbers"))
+        inside += [] if panel.synthetic else [Entry(f"{panel.key}-claims", "Claims, in numbers")]
         entries.append(Entry(panel.key, panel.title, tuple(inside)))
     if steps:
         entries.append(Entry("steps", "Training steps", tuple(Entry(table.key, table.title) for table in steps)))

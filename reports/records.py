@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from reports.report_error import ReportError
+from reports.without_accuracy import without_accuracy
 from results.locations import results_folders, trials_folder
 from results.reader import Collection, read_runs
 from results.schema import Amount, Count, Fraction, Positive, RunRecord
@@ -103,7 +104,7 @@ def usable(
     finished: list[RunRecord] = []
     failed: list[RunRecord] = []
     trials: list[RunRecord] = []
-    for record in records:
+    for record in map(without_accuracy, records):
         fault = _misshapen(record) or (_unusable(record) if record.finished else None)
         if fault:
             left_out.append(f"{record.run_id}: {fault}")
@@ -132,6 +133,7 @@ class UsedSpec:
     task_names: tuple[str, ...] | None = None
     task_indices: tuple[int, ...] | None = None
     measured_on: str | None = None
+    synthetic: bool | None = None
     tuning: dict[str, Any] | None = None
     tuning_seconds: Amount | None = None
 

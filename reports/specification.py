@@ -12,14 +12,16 @@ from methods.engine.knobs import idle_knobs, knobs_of
 from methods.registry import METHODS
 from methods.settings import MaskSettings, TrainSettings
 from reports.naming import key_title, value_title
-from results.schema import TASK_1_SETTINGS, TEST, RunRecord
+from results.schema import SQUARE, TASK_1_SETTINGS, TEST, RunRecord
 
 #: Keys that say where numbers come from and change none.
 UNHASHED = ("scenario_title", "settings_of", "inputs", "tuning_seconds")
 #: Those, and keys that follow from others: they say nothing of their own.
 FOLLOWING = (*UNHASHED, "task_names", "task_indices")
 #: Keys that older records lack: what absent ones mean.
-_USUAL = {"measured_on": TEST, "tuning": None, "networks": None, "task_settings": None}
+_USUAL = {
+    "measured_on": TEST, "tuning": None, "networks": None, "task_settings": None, "crops": SQUARE, "synthetic": False,
+}  # fmt: skip
 #: Where two configurations differ in much, these keys name the difference first.
 _TELLING = ("initial_task", "bn_policy", "epochs", "batch_size", "settings.epochs", "settings.lr")
 

@@ -26,6 +26,12 @@ TASK_1_SETTINGS = "scratch"
 #: validation images in trials of ``tune``
 TEST, VALIDATION = "test", "validation"
 
+#: field ``crops``: what random crops are taken from, the central square of an image (where it is absent) or all of it
+SQUARE, WHOLE = "square", "whole"
+
+#: what is shown in place of an accuracy that generated images gave (field ``synthetic``)
+SYNTHETIC = "synthetic data"
+
 FINISHED = "finished"
 FAILED = "failed"
 
@@ -213,6 +219,11 @@ class RunRecord:
     def is_trial(self) -> bool:
         """True for a trial of ``tune``: its accuracies are of validation images."""
         return self.spec.get("measured_on") == VALIDATION
+
+    @property
+    def is_synthetic(self) -> bool:
+        """True for a run on generated images: its accuracies say nothing, its times, memory and sizes do."""
+        return bool(self.spec.get("synthetic"))
 
     def to_json(self) -> dict[str, Any]:
         """A plain JSON value, ``schema_version`` first."""

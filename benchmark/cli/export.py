@@ -62,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
     from results.units import in_units
 
     stored = read_run(folder)
+    if stored.spec.synthetic:
+        raise RequestError(
+            f"{stored.record.run_id} learned generated images (--synthetic-data): there is nothing to export."
+        )
     row = task_row(stored, args.task)
     _require_places(args.to, args.backbone_to)
     try:

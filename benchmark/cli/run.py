@@ -101,7 +101,7 @@ def _repeat(args: argparse.Namespace) -> int:
     record, spec = read(args.from_record)
     request = request_to_repeat(record, spec, told)
     spec = dataclasses.replace(spec, device=request.device.partition(":")[0])
-    scenario = scenario_of(request)
+    scenario = scenario_of(dataclasses.replace(request, synthetic_data=spec.synthetic))
     if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
         raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
     folder = run_folder(request.results, *spec.ids)

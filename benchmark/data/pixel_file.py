@@ -27,6 +27,7 @@ class PixelFile:
         checksums: uint32 (n,), CRC-32 of each image's bytes.
         channels: of all images.
         damaged: called before a damaged image is refused.
+        places: bytes (n,) before each image; None: they lie one after another.
     """
 
     def __init__(
@@ -37,12 +38,13 @@ class PixelFile:
         checksums: NDArray[np.uint32],
         channels: int,
         damaged: Callable[[], None] = lambda: None,
+        places: NDArray[np.int64] | None = None,
     ) -> None:
         self.path, self.channels = path, channels
         self.shapes = np.array(shapes, dtype=np.int64).reshape(-1, 2)
         self._checksums, self._damaged = np.array(checksums), damaged
-        ends = start + np.cumsum(self.shapes.prod(1) * channels)
-        self._offsets = np.concatenate(([start], ends)).astype(np.int64)
+        self._sizes = self.shapes.prod(1) * channels
+        self._offsets = start + np.cumsum(self._sizes) - self._sizes if places is None else places
         self._seen = np.zeros(len(self.shapes), dtype=bool)
         self._file: int | None = None
         self._lock = threading.Lock()
@@ -53,12 +55,17 @@ class PixelFile:
     @property
     def nbytes(self) -> int:
         """Bytes of all images."""
-        return int(self._offsets[-1] - self._offsets[0])
+        return int(self._sizes.sum())
 
     @property
     def side(self) -> int:
         """The short side that they were brought to, pixels."""
         return int(self.shapes.min()) if len(self) else 0
+
+    def at(self, places: NDArray[np.int64]) -> PixelFile:
+        """The images at these places, any of them as often as it is named."""
+        shapes, checksums = self.shapes[places], self._checksums[places]
+        return PixelFile(self.path, 0, shapes, checksums, self.channels, self._damaged, self._offsets[places])
 
     def read(self, place: int) -> NDArray[np.uint8]:
         """One image, uint8 (height, width, channels). Raises RequestError when it is not as it was written."""

@@ -42,7 +42,7 @@ class Material:
 
 def material(spec: RunSpec, options: RunOptions, device: torch.device) -> Material:
     """Read the data and put them on the device. Raises RequestError: not there, or not as they should be."""
-    scenario = load_scenario(options.scenario_source, spec.backbone.name)
+    scenario = load_scenario(options.scenario_source, spec.backbone.name, spec.synthetic)
     data = scenario.read(options.data_root, sorted(spec.task_indices), silent)
     resident = fits(data.tasks, device, options.workers)
     tasks = {task.index: prepare(spec, task, device, resident=resident) for task in data.tasks}

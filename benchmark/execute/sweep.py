@@ -131,7 +131,7 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     if options.force or not all(map(_finished_record, jobs)):
         executor.start()  # imports go on while images are decoded
     try:
-        if options.download:
+        if options.download and not scenario.generated:
             from benchmark.data.cifar import download_cifar100
 
             download_cifar100(options.data_root or Path("data"))

@@ -15,13 +15,14 @@ from benchmark.plan.request import DEFAULT_METHODS, Request, method_names
 from benchmark.plan.run_parts import Backbone, Batches
 from benchmark.plan.shards import shard_of
 from benchmark.plan.source_protocol import reference_for, require_source, source_of, task_settings
-from benchmark.plan.spec import SQUARE, WHOLE, RunSpec
+from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.contract import Augmentation, Scenario
 from methods.card import PRETRAINED, SOURCE, USUAL, Card
 from methods.engine.knobs import knobs_of
 from methods.engine.schedule import driving_knob, score_travel
 from methods.registry import METHODS, reference
 from methods.settings import MaskedSettings
+from results.schema import SQUARE, WHOLE
 
 if TYPE_CHECKING:
     from benchmark.tuning.tuned_file import Tuned
@@ -249,6 +250,7 @@ def _spec(
         precision=request.precision,
         compile=request.compile,
         crops=WHOLE if set(order) & set(scenario.whole) else SQUARE,
+        synthetic=request.synthetic_data,
         settings_of=protocol,
     )
 
@@ -274,6 +276,8 @@ def warnings_of(spec: RunSpec, train_images: int) -> list[str]:
                 f"cross the threshold ({distance:.4f} away): every mask will keep everything. {longer}"
                 f"{'Raise' if not longer else 'raise'} {spec.method}.{knob}."
             )
+    if spec.synthetic and spec.backbone.pretrained and spec.backbone.weights is None:
+        found.append("no --weights: the backbone starts from random ones, which changes no time and no size rule.")
     if METHODS[spec.method].needs.goal and spec.selection == "last":
         found.append(
             f"{spec.method}: with --selection last there are no images to compare with an accuracy goal; its training "

@@ -43,6 +43,10 @@ class Request(Execution):
     tasks: int | None = option(None, "only the first N tasks", metavar="N", at_least=1, also=("n_tasks", "experiences"))
     train_limit: int | None = option(None, "at most N training images per task", metavar="N", at_least=1)
     test_limit: int | None = option(None, "at most N test images per task", metavar="N", at_least=1)
+    synthetic_data: bool = option(
+        False, "generated images of the true sizes and counts: for time, memory and size; no accuracy is shown",
+        also=("fake_data", "noise"),
+    )  # fmt: skip
     epochs: int | None = option(
         None, "length of the main phase; all else scales with it", metavar="N", at_least=1, also=("num_epochs",)
     )

@@ -14,12 +14,10 @@ from benchmark.scenarios.contract import Augmentation
 from methods.engine.knobs import WrongValue, coerced, filled, knobs_of, shown, types_of
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
-from results.schema import TASK_1_SETTINGS, TEST
+from results.schema import SQUARE, TASK_1_SETTINGS, TEST
 from results.shapes import check_fields
 
 Made = TypeVar("Made")
-
-SQUARE, WHOLE = "square", "whole"
 
 #: bytes of a scenario's name
 LONGEST_NAME = 120
@@ -56,6 +54,7 @@ class RunSpec:
     precision: str = "fp32"
     compile: str = "off"
     crops: str = SQUARE  #: what random crops are taken from: "square", the central one of an image, or "whole"
+    synthetic: bool = False  #: its images are generated (``--synthetic-data``): no accuracy of it is shown
     scenario_title: str = ""
     measured_on: str = TEST  #: the images that accuracies are of: "test", or "validation" for trials of ``tune``
     tuning: Tuning | None = None  #: None: the settings are the protocol's and the user's
@@ -214,7 +213,7 @@ class RunSpec:
 
 
 #: fields that came after names held every knob, with what runs did then
-_LATER_FIELDS = {"measured_on": TEST, "tuning": None, "task_settings": None, "crops": SQUARE}
+_LATER_FIELDS = {"measured_on": TEST, "tuning": None, "task_settings": None, "crops": SQUARE, "synthetic": False}
 
 #: fields of a spec that are mappings in its JSON
 _PARTS = ("backbone", "protocol", "settings", "scratch")
@@ -237,6 +236,7 @@ class _Plain:
     precision: str
     compile: str
     crops: str = SQUARE
+    synthetic: bool = False
     measured_on: str = TEST
     tuning: Mapping[str, Any] | None = None
     tuning_seconds: float | None = None

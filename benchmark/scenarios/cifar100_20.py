@@ -32,6 +32,8 @@ SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
 }
 
+IMAGES = ((2500, 500),) * len(SUPERCLASSES)
+
 DATA_HELP = (
     "the data root must hold CIFAR-100 as torchvision's cifar-100-python/ (add --download to fetch it), as Hugging "
     "Face's parquet files (cifar100/train*.parquet and test*.parquet), or as image folders "
@@ -50,6 +52,14 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     )
 
 
+def generate(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+    """Noise, as many images as there are."""
+    from benchmark.data.generated import small_tasks
+
+    augmentation = Augmentation(crop_padding=4, flip=True)
+    return small_tasks(indices, SCENARIO.task_names, list(SUPERCLASSES.values()), IMAGES, (3, 32, 32), augmentation)
+
+
 SCENARIO = Scenario(
     name="cifar100-20",
     protocol="cifar100-20",
@@ -64,6 +74,7 @@ SCENARIO = Scenario(
     eval_batch_size=100,
     data_help=DATA_HELP,
     wanted=(CIFAR100,),
-    images=((2500, 500),) * len(SUPERCLASSES),
+    images=IMAGES,
+    generate=generate,
     source="CPG (Hung et al., NeurIPS 2019), experiment 1; KSM (Yang et al., CVPR 2021), table 1",
 )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.scenarios.cifar100_20 import DATA_HELP
+from benchmark.scenarios.cifar100_20 import DATA_HELP, IMAGES, SUPERCLASSES
 from benchmark.scenarios.cifar100_20 import SCENARIO as CIFAR100_20
 from benchmark.scenarios.contract import Augmentation, Progress, ScenarioData
 
@@ -24,6 +24,14 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     return sliced_tasks(entry, indices, Augmentation(), str(found.folder), (MEAN, STD), notes=notes_of(found))
 
 
+def generate(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+    """Noise, as many images as there are."""
+    from benchmark.data.generated import small_tasks
+
+    names, classes = tuple(SUPERCLASSES), list(SUPERCLASSES.values())
+    return small_tasks(indices, names, classes, IMAGES, (3, 32, 32), Augmentation(), (MEAN, STD))
+
+
 SCENARIO = dataclasses.replace(
     CIFAR100_20,
     name="cifar100-superclass",
@@ -31,6 +39,7 @@ SCENARIO = dataclasses.replace(
     title="Twenty tasks of CIFAR-100 on LeNet",
     summary="the same 20 superclasses on LeNet without BN, images not augmented (WSN's superclass table)",
     read=read,
+    generate=generate,
     backbone="lenet",
     batch_size=64,
     source="WSN (Kang et al., ICML 2022), CIFAR-100 superclass",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.errors import RequestError
 from benchmark.scenarios.sources import DataSource
 from methods.engine.knobs import knob
 
@@ -167,3 +168,14 @@ class Scenario:
     source: str = ""  #: the paper whose protocol this reproduces
     wanted: tuple[DataSource, ...] = ()  #: the data sets to be got, for who has none of them
     vouch: Voucher | None = None  #: asked by ``check`` before it decodes a task
+    generate: Reader | None = None  #: as ``read``, of generated images of the true sizes and counts
+    generated: bool = False  #: ``read`` generates its images, and no weights are needed
+
+    def with_generated_images(self) -> Scenario:
+        """The scenario for ``--synthetic-data``. Raises RequestError: its sizes are not known without its images."""
+        if self.generate is None:
+            raise RequestError(
+                f"--synthetic-data needs to know how many images of which size a scenario has; of {self.name} that is "
+                "known from its images alone. Take cifar100-20, cifar100-superclass or imagenet2sketch."
+            )
+        return dataclasses.replace(self, read=self.generate, wanted=(), vouch=None, generated=True)

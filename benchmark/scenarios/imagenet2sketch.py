@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.scenarios.contract import Augmentation, PretrainedOn, Progress, Scenario, ScenarioData, Vouched
 from benchmark.scenarios.sources import FINE_GRAINED, absent
+
+if TYPE_CHECKING:
+    from benchmark.data.images import Preparation
+    from benchmark.data.listing import TaskSource
+    from benchmark.data.tasks import TaskPlan
 
 FOLDER = "imagenet2sketch"  #: below the data root
 IMAGE_SIZE = 224
@@ -38,9 +43,8 @@ PRETRAINED_ON = PretrainedOn("imagenet", "ImageNet", 1000, "imagenet/val", 50_00
 def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
     """Images in a file, uint8: 224 x 224 of the two cropped tasks, of the others all of it at a short side of 256; only
     the tasks asked for."""
-    from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
     from benchmark.data.prepared import prepared_source
-    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, TaskPlan, read_tasks
+    from benchmark.data.tasks import read_tasks
 
     if data_root is None:
         raise absent(f"imagenet2sketch needs a data root: {DATA_HELP}", FINE_GRAINED, None)
@@ -48,16 +52,33 @@ def read(data_root: Path | None, indices: Sequence[int], progress: Progress) -> 
     missing = [name for name in TASK_NAMES if not (root / name).is_dir()]
     if any(TASK_NAMES[index - 1] in missing for index in indices):
         raise absent(f"{root} does not hold {', '.join(missing)}: {DATA_HELP}", FINE_GRAINED, data_root, missing)
-    plans = []
-    for index in indices:
-        name = TASK_NAMES[index - 1]
-        whole = index in WHOLE
-        preparation = Preparation(STORED_SIZE, SHORT_SIDE, whole=True) if whole else Preparation(IMAGE_SIZE, EXACT)
-        preparation = dataclasses.replace(preparation, in_a_file=True)
-        augmentation = Augmentation(flip=True, random_resized_crop=whole)
-        source = prepared_source(root / name, progress)
-        plans.append(TaskPlan(index, name, source, preparation, (IMAGENET_MEAN, IMAGENET_STD), augmentation))
-    return read_tasks(plans, progress)
+    sources = {index: prepared_source(root / TASK_NAMES[index - 1], progress) for index in indices}
+    return read_tasks([_plan(index, sources[index]) for index in indices], progress)
+
+
+def generate(data_root: Path | None, indices: Sequence[int], progress: Progress) -> ScenarioData:
+    """Noise, as many images as there are, of varying widths where the tasks' images have them."""
+    from benchmark.data.generated import large_tasks, source_of_large
+
+    plans = [_plan(index, source_of_large(index, _preparation(index))) for index in indices]
+    chosen = [index - 1 for index in indices]
+    return large_tasks(plans, [CLASSES[at] for at in chosen], [IMAGES[at] for at in chosen], progress)
+
+
+def _plan(index: int, source: TaskSource) -> TaskPlan:
+    from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD, TaskPlan
+
+    augmentation = Augmentation(flip=True, random_resized_crop=index in WHOLE)
+    normalisation = (IMAGENET_MEAN, IMAGENET_STD)
+    return TaskPlan(index, TASK_NAMES[index - 1], source, _preparation(index), normalisation, augmentation)
+
+
+def _preparation(index: int) -> Preparation:
+    from benchmark.data.images import EXACT, SHORT_SIDE, Preparation
+
+    if index in WHOLE:
+        return Preparation(STORED_SIZE, SHORT_SIDE, whole=True, in_a_file=True)
+    return Preparation(IMAGE_SIZE, EXACT, in_a_file=True)
 
 
 def vouch(data_root: Path | None, index: int, progress: Progress) -> Vouched | None:
@@ -92,5 +113,6 @@ SCENARIO = Scenario(
     whole=WHOLE,
     wanted=FINE_GRAINED,
     vouch=vouch,
+    generate=generate,
     source="Piggyback (Mallya et al., ECCV 2018); CPG (Hung et al., NeurIPS 2019), experiment 2; KSM, table 2",
 )

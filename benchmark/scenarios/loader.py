@@ -25,17 +25,18 @@ def known_scenarios() -> tuple[str, ...]:
     return tuple(SCENARIOS)
 
 
-def load_scenario(name: str, backbone: str | None = None) -> Scenario:
+def load_scenario(name: str, backbone: str | None = None, synthetic: bool = False) -> Scenario:
     """The scenario of that name, or the one that a YAML file defines.
 
     Args:
         backbone: what takes the place of the scenario's own. One of timm's brings the normalisation that it was trained
             with.
+        synthetic: on generated images.
 
     Raises:
-        RequestError: there is no such scenario or network of timm.
+        RequestError: there is no such scenario or network of timm, or its images cannot be generated.
     """
-    scenario = _load(name)
+    scenario = _load(name).with_generated_images() if synthetic else _load(name)
     if backbone is None or backbone == scenario.backbone:
         return scenario
     from benchmark.backbones.timm_models import inputs_of, is_timm

@@ -24,12 +24,14 @@ class Asked(Protocol):
     def data_root(self) -> Path | None: ...
     @property
     def backbone(self) -> str | None: ...
+    @property
+    def synthetic_data(self) -> bool: ...
 
 
 def scenario_of(request: Asked) -> Scenario:
     """The scenario that is asked for, with the weights that lie in a usual place where it needs some and none are
     named. Raises RequestError: there is no such scenario."""
-    scenario = load_scenario(request.scenario, request.backbone)
+    scenario = load_scenario(request.scenario, request.backbone, request.synthetic_data)
     other = request.backbone not in (None, scenario.backbone)  # the scenario's usual weights are of its own network
     if request.weights is not None or scenario.weights is not None or other:
         return scenario
@@ -62,7 +64,7 @@ def weights_faults(scenario: Scenario, given: Path | None) -> list[str]:
     """What is wrong with the weights a scenario starts from; the file's content is checked when a run loads it."""
     if given is not None:
         return [] if given.is_file() else [f"There is no weights file {given}."]
-    if scenario.pretrained and scenario.weights is None:
+    if scenario.pretrained and scenario.weights is None and not scenario.generated:
         return [f"{scenario.name} starts from pretrained weights: {scenario.weights_help}"]
     return []
 

@@ -78,6 +78,8 @@ def search_of(request: Request, scenario: Scenario, count: int) -> Search:
     """
     if request.selection != VALIDATION:
         raise RequestError(f"tune chooses on validation images; leave out --selection {request.selection}.")
+    if request.synthetic_data:
+        raise RequestError("tune chooses by accuracy, of which generated images have none: leave out --synthetic-data.")
     if len(request.seeds) != 1:
         raise RequestError(
             f"tune takes one seed, not {len(request.seeds)}; 'run --tuned' then takes as many as you like."

@@ -42,6 +42,9 @@ KINDS = (
     profiles.profiles,
 )
 
+#: Those that say nothing of accuracies, for runs on generated images.
+OF_COST = (training_cost.training_cost, mask_layers.mask_ratios)
+
 #: From so many figures on, a second process draws half of them.
 WORTH_A_SECOND_PROCESS = 6
 
@@ -54,7 +57,7 @@ def draw(panels: Sequence[Panel], folder: Path, prefix: str) -> list[tuple[Figur
 
     One tuple of figures per panel, in the order of ``KINDS``.
     """
-    jobs = [(panel, kind, folder, prefix) for panel in panels for kind in range(len(KINDS))]
+    jobs = [(panel, kind, folder, prefix) for panel in panels for kind in range(len(KINDS))]  # some draw nothing
     drawn = (
         _with_second_process(jobs) if _may_fork() and len(jobs) >= WORTH_A_SECOND_PROCESS else list(map(_draw, jobs))
     )
@@ -67,6 +70,8 @@ def draw(panels: Sequence[Panel], folder: Path, prefix: str) -> list[tuple[Figur
 
 def _draw(job: tuple[Panel, int, Path, str]) -> tuple[FigureView, ...]:
     panel, kind, folder, prefix = job
+    if panel.synthetic and KINDS[kind] not in OF_COST:
+        return ()
     with canvas.style():
         views = tuple(canvas.save(drawing, folder, prefix, panel.looks) for drawing in KINDS[kind](panel))
     gc.collect()  # figures are cycles with megabytes of pixels behind them

@@ -77,14 +77,14 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
                 behind_best=None if item is order[0] else paired_difference(item.accuracy, order[0].accuracy),
                 validation=mean_interval(_by_seed(item.runs, mean_validation).values()),
                 last_epoch=without_choosing(item) if panel.setting.get("selection") == "legacy-test" else None,
-                forgetting=_over_seeds(item, "forgetting"),
-                backward_transfer=_over_seeds(item, "backward_transfer"),
+                forgetting=over_seeds(item, "forgetting"),
+                backward_transfer=over_seeds(item, "backward_transfer"),
                 transfer=_transfer(item, scratch),
-                seconds=_over_seeds(item, "training_seconds_total", hardware),
+                seconds=over_seeds(item, "training_seconds_total", hardware),
                 networks=mean_interval(item.networks_seconds(hardware).values()) if hardware else None,
                 in_all=mean_interval(item.seconds_in_all(hardware).values()) if hardware else None,
                 with_tuning=mean_interval(with_tuning(item, hardware).values()),
-                size=mean_interval(_sizes(item).values()),
+                size=mean_interval(sizes(item).values()),
                 parameters=next((run.trainable_parameters for run in item.runs if run.trainable_parameters), None),
                 paper=published_mean(panel, item.method),
                 away=incomparable(panel, item),
@@ -262,7 +262,8 @@ def _paper(panel: Panel, item: Ranked) -> Entry:
     )
 
 
-def _over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:
+def over_seeds(item: Configuration, name: str, hardware: Hardware | None = None) -> Interval | None:
+    """Mean of a number of the record over the seeds, those timed on ``hardware`` only where it is given."""
     runs = item.runs if hardware is None else item.on(hardware)
     return mean_interval(_by_seed(runs, lambda run: getattr(run, name)).values())
 
@@ -281,7 +282,8 @@ def with_tuning(item: Configuration, hardware: Hardware | None) -> dict[int, flo
     return _by_seed(item.runs if hardware is None else item.on(hardware), total)
 
 
-def _sizes(item: Configuration) -> Mapping[int, float]:
+def sizes(item: Configuration) -> Mapping[int, float]:
+    """Itemised bytes by seed."""
     return {
         run.spec["seed"]: float(size)
         for run in item.runs

@@ -54,9 +54,9 @@ class Sheet:
     view_title: str = ""
 
 
-def missing(hint: str = "") -> Entry:
+def missing(hint: str = "", text: str = DASH) -> Entry:
     """A cell without a value."""
-    return Entry(DASH, kind="missing", hint=hint)
+    return Entry(text, kind="missing", hint=hint)
 
 
 def interval_entry(interval: Interval | None, scale: float = 1.0, decimals: int | None = None) -> Entry:
