@@ -57,6 +57,13 @@ def unlike_own(scenario: str, item: Configuration) -> tuple[str, ...]:
     )
 
 
+def published_mean(panel: Panel, method: str) -> float | None:
+    """What the paper prints for the method, mean over the panel's tasks, in percent; None where it prints nothing."""
+    table = panel.paper.accuracy.printed
+    names = [panel.paper.column(task.index, task.name) for task in panel.tasks]
+    return table.mean(method, names) if table else None
+
+
 def departures(panel: Panel) -> tuple[str, ...]:
     """In what the panel differs from the paper's own setting; empty for scenarios that the paper does not have."""
     if not panel.paper.in_paper:

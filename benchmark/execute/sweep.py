@@ -159,7 +159,9 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
     finally:
         executor.stop()
     if report:
-        _conclude(results, specs)
+        from benchmark.execute.conclusion import conclude
+
+        conclude(results, specs)
     return 1 if failed else 0
 
 
@@ -278,30 +280,3 @@ def _estimated(executor: Executor, jobs: Sequence[Job], scenario: Scenario, data
     if (total := found.total(specs, executor.at_once)) is not None:
         print(f"about {in_words(total)}, by {found.basis(specs)}", flush=True)
     return found
-
-
-def _conclude(results: Path, specs: Sequence[RunSpec]) -> None:
-    """The table on the terminal, and the report."""
-    from benchmark.console import print_table, waiting
-    from benchmark.execute.store import run_folder
-
-    records = [record for spec in specs if (record := run_folder(results, *spec.ids).read()) is not None]
-    print_table(records)
-    from reports.report_error import ReportError
-    from results.locations import report_folder
-
-    with waiting("writing the report"):
-        try:
-            from reports.build import build
-
-            built = build(results, report_folder(results))
-        except ReportError as error:
-            print(f"no report: {error}", file=sys.stderr)
-            return
-        except OSError as error:
-            print(f"no report: {error.filename or results} cannot be written ({error.strerror})", file=sys.stderr)
-            return
-        except Exception as error:  # a fault of the report must not make finished runs look failed
-            print(f"no report: {type(error).__name__}: {error}; the runs are kept", file=sys.stderr)
-            return
-    print(f"report: {built.index}")

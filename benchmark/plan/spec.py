@@ -7,17 +7,16 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from benchmark.plan.run_parts import Backbone, Batches, Inputs, Tuning
+from benchmark.plan.spec_json import filled_knobs, made, task_settings_of
 from benchmark.scenarios.contract import Augmentation
-from methods.engine.knobs import WrongValue, coerced, filled, knobs_of, shown, types_of
+from methods.engine.knobs import knobs_of, shown
 from methods.registry import METHODS, reference
 from methods.settings import MaskSettings, Settings, TrainSettings
 from results.schema import SQUARE, TASK_1_SETTINGS, TEST
 from results.shapes import check_fields
-
-Made = TypeVar("Made")
 
 #: bytes of a scenario's name
 LONGEST_NAME = 120
@@ -194,19 +193,19 @@ class RunSpec:
                 raise TypeError(f"{part} is {shown(value.get(part))}, not a mapping")
         for name in ("task_indices", "task_names"):
             known[name] = tuple(known.get(name, ()))
-        known["backbone"] = _made(Backbone, known["backbone"], "backbone")
-        known["protocol"] = _made(Batches, known["protocol"], "protocol")
+        known["backbone"] = made(Backbone, known["backbone"], "backbone")
+        known["protocol"] = made(Batches, known["protocol"], "protocol")
         check_fields(Augmentation, known["protocol"].augmentation)
-        known["settings"] = _filled(type(card.settings), known["settings"], "settings")
-        known["scratch"] = _filled(TrainSettings, known["scratch"], "settings of task 1")
-        known["mask"] = None if mask is None else _filled(MaskSettings, mask, "mask")
+        known["settings"] = filled_knobs(type(card.settings), known["settings"], "settings")
+        known["scratch"] = filled_knobs(TrainSettings, known["scratch"], "settings of task 1")
+        known["mask"] = None if mask is None else filled_knobs(MaskSettings, mask, "mask")
         if known.get("tuning") is not None:
-            known["tuning"] = _made(Tuning, known["tuning"], "tuning")
-        known["task_settings"] = _task_settings(known.get("task_settings"), type(card.settings))
+            known["tuning"] = made(Tuning, known["tuning"], "tuning")
+        known["task_settings"] = task_settings_of(known.get("task_settings"), type(card.settings))
         networks, of = known.get("networks") or {}, card.needs.networks_of
-        known["networks"] = None if of is None else _filled(type(METHODS[of].settings), networks, "networks")
+        known["networks"] = None if of is None else filled_knobs(type(METHODS[of].settings), networks, "networks")
         known["inputs"] = tuple(
-            _made(Inputs, {**item, "augmentation": Augmentation(**item["augmentation"])}, "inputs")
+            made(Inputs, {**item, "augmentation": Augmentation(**item["augmentation"])}, "inputs")
             for item in known.get("inputs", ())
         )
         return cls(**known)
@@ -240,46 +239,6 @@ class _Plain:
     measured_on: str = TEST
     tuning: Mapping[str, Any] | None = None
     tuning_seconds: float | None = None
-
-
-def _made(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:
-    """A plain dataclass from its JSON; fields that are new since have their defaults."""
-    check_fields(kind, values)
-    needed = [item.name for item in dataclasses.fields(kind) if _is_needed(item)]  # type: ignore[arg-type]
-    if lacking := [name for name in needed if name not in values]:
-        raise ValueError(f"its {what} has no {', '.join(lacking)}")
-    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    items = {name: tuple(item) if isinstance(item, list) else item for name, item in values.items() if name in known}
-    return kind(**items)
-
-
-def _is_needed(item: dataclasses.Field[Any]) -> bool:
-    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-
-
-def _filled(kind: type[Made], values: Mapping[str, Any], what: str) -> Made:
-    if "epochs" in types_of(kind) and "epochs" not in values:
-        raise ValueError(f"its {what} has no epochs")
-    check_fields(kind, values)
-    try:
-        return filled(kind, values)
-    except WrongValue as error:
-        raise ValueError(f"in its {what}, {error}") from None
-
-
-def _task_settings(value: Any, kind: type[Settings]) -> dict[str, dict[str, Any]] | None:
-    """``RunSpec.task_settings`` from JSON. Raises ValueError: no mapping of tasks to knobs that the parts have."""
-    kinds: dict[str, Any] = {"settings": kind, TASK_1_SETTINGS: TrainSettings}
-    found: dict[str, dict[str, Any]] = {}
-    try:
-        for task, knobs in (value or {}).items():
-            for key, item in knobs.items():
-                part, _, name = key.partition(".")
-                read = coerced(types_of(kinds[part])[name], knobs_of(kinds[part])[name], item)
-                found.setdefault(task, {})[key] = read
-    except (AttributeError, KeyError, WrongValue) as error:
-        raise ValueError(f"its settings of single tasks are not readable ({error})") from None
-    return found or None
 
 
 def _unlike(values: Any, default: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from reports.configuration import TASK_1_NETWORK, Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
 from reports.naming import plural
-from reports.setting import incomparable
+from reports.setting import incomparable, published_mean
 from reports.statistics import Difference, Interval, mean_interval, paired_difference
 from reports.tables.grid import per_seed_mean
 from reports.tables.model_size import MIB
@@ -91,13 +91,6 @@ def ranking(panel: Panel) -> tuple[Ranked, ...]:
             )
         )
     return tuple(found)
-
-
-def published_mean(panel: Panel, method: str) -> float | None:
-    """What the paper prints for the method, mean over the panel's tasks, in percent; None where it prints nothing."""
-    table = panel.paper.accuracy.printed
-    names = [panel.paper.column(task.index, task.name) for task in panel.tasks]
-    return table.mean(method, names) if table else None
 
 
 def without_choosing(item: Configuration) -> Interval | None:
