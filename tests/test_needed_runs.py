@@ -49,7 +49,7 @@ def run_of(results: Path, method: str) -> Path:
 
 def command(results: Path, *words: str) -> int:
     """``run`` in this process, without the report at its end, which would take most of the time."""
-    with mock.patch("benchmark.execute.sweep._conclude"):
+    with mock.patch("benchmark.execute.conclusion.conclude"):
         return main(["run", *QUICK, "--results", str(results), *words])
 
 
