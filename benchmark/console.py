@@ -17,6 +17,9 @@ from benchmark.scenarios.contract import Progress
 from results.schema import SYNTHETIC, TASK_1_SETTINGS, RunRecord
 
 BAR_WIDTH = 30
+#: characters of a run's name beside its bar at most
+NAME_WIDTH = 36
+ALL_RUNS = "all runs"
 CLEAR = "\r\033[K"  #: a terminal's code for an empty line
 
 #: seconds between two plain lines about the same task
@@ -63,14 +66,20 @@ class Console:
         if self.done < self.runs and not self.terminal:
             self._cell = cell()
         if self.terminal and self.done < self.runs:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+            from rich.table import Column
 
+            widest = min(NAME_WIDTH, max([len(ALL_RUNS), *map(len, self._names.values())]))
+            name, note = Column(width=widest, no_wrap=True), Column(no_wrap=True, overflow="ellipsis", ratio=1)
             self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.description}", table_column=name), BarColumn(bar_width=BAR_WIDTH),
+                TextColumn("{task.completed}/{task.total} {task.fields[unit]}"), TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}", table_column=note), transient=True, expand=True,
             )  # fmt: skip
             self._progress.start()
-            self._overall = self._progress.add_task("runs", total=self.runs, completed=self.done, note="")
+            self._overall = self._progress.add_task(
+                ALL_RUNS, total=self.runs, completed=self.done, note="", unit="runs"
+            )
         return self
 
     def __exit__(
@@ -89,7 +98,9 @@ class Console:
             if self._progress is not None and key in self._bars:  # the run goes on in another process
                 self._progress.update(self._bars[key], completed=event["done"])
             elif self._progress is not None:
-                self._bars[key] = self._progress.add_task(name, total=event["tasks"], completed=event["done"], note="")
+                self._bars[key] = self._progress.add_task(
+                    name, total=event["tasks"], completed=event["done"], note="", unit="tasks"
+                )
             elif self._cell is None:
                 self._say(f"{name}: {event['tasks']} tasks")
         elif kind == "task-start":

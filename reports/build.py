@@ -19,6 +19,7 @@ from reports.figures.step_bars import step_times
 from reports.grouping import Panel, group
 from reports.method_facts import Methods
 from reports.naming import plural
+from reports.other_measurements import Measurement, load_measurements
 from reports.papers import PAPERS
 from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
@@ -59,21 +60,30 @@ def build(results: Path | Sequence[Path], out: Path) -> Built:
     loaded = load(*folders)
     read = [load_steps(folder) for folder in folders]
     steps = [item for found, _ in read for item in found]
-    return build_records(loaded, out, steps, tuple(line for _, unread in read for line in unread))
+    others = [item for folder in folders for item in load_measurements(folder)]
+    return build_records(loaded, out, steps, tuple(line for _, unread in read for line in unread), others)
 
 
-def build_records(loaded: Loaded, out: Path, steps: Sequence[Steps] = (), unread: tuple[str, ...] = ()) -> Built:
-    """Write the report on records, and on measurements of steps, into ``out``."""
+def build_records(
+    loaded: Loaded,
+    out: Path,
+    steps: Sequence[Steps] = (),
+    unread: tuple[str, ...] = (),
+    others: Sequence[Measurement] = (),
+) -> Built:
+    """Write the report on records, and on measurements of steps and others, into ``out``."""
     if out.is_dir():
         sweep_below(out)
     gc.freeze()  # the records stay to the end; the collector need not visit them after every figure
     try:
-        return _build(loaded, steps, unread, out)
+        return _build(loaded, steps, unread, others, out)
     finally:
         gc.unfreeze()
 
 
-def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out: Path) -> Built:
+def _build(
+    loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], others: Sequence[Measurement], out: Path
+) -> Built:
     methods = Methods([*loaded.all, *loaded.trials])
     panels, repeated = group(loaded.finished, methods)
     panels = with_trials(panels, loaded.trials)
@@ -111,7 +121,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
         title,
         page.index_contents(
             shown,
-            [table for table, _ in measured_steps],
+            [*(table for table, _ in measured_steps), *others],
             {
                 "not-run": bool(absent),
                 "failed": bool(loaded.failed),
@@ -127,6 +137,7 @@ def _build(loaded: Loaded, steps: Sequence[Steps], unread: tuple[str, ...], out:
             "facts": background.facts(loaded, panels),
             "panels": shown,
             "measured_steps": measured_steps,
+            "measurements": others,
             "looks": page.swatches(item for panel in panels for item in panel.everything),
             "absent": absent,
             "failed": background.failures(loaded.failed, methods),

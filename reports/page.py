@@ -20,6 +20,7 @@ from reports.configuration import Configuration
 from reports.evidence import FAILS, HOLDS, NOT_JUDGED, UNDECIDED
 from reports.naming import listed, plural
 from reports.notices import Notice
+from reports.other_measurements import Measurement
 from reports.style import Look, css_variables
 from reports.tables.sheet import Sheet
 
@@ -158,7 +159,7 @@ def security_policy(script: str) -> str:
 
 
 def index_contents(
-    panels: Sequence[PanelView], steps: Sequence[TableView], has: Mapping[str, bool]
+    panels: Sequence[PanelView], steps: Sequence[TableView | Measurement], has: Mapping[str, bool]
 ) -> tuple[Entry, ...]:
     """The contents of the index page: of a panel what is shown at once, not every folded part."""
     first = [Entry(table.key, table.title) for panel in panels[:1] for table in (panel.ranking, *panel.beside)]

@@ -23,6 +23,7 @@ from benchmark.perf.naive import with_masks
 from benchmark.perf.rounds import Series, interleaved
 from benchmark.perf.scale import Point, growth
 from benchmark.perf.shares import PARTS, Parts
+from benchmark.perf.surroundings import busy
 from benchmark.perf.text_tables import SETTING, as_csv, as_text
 
 ROOT = Path(__file__).parent.parent
@@ -140,13 +141,24 @@ def test_parts_inside_parts_interrupt_the_outer_one(monkeypatch: pytest.MonkeyPa
     assert parts.seconds == {"data": 0, "forward": 0, "backward": 2 + 4, "masks": 3, "optimizer": 0, "loop": 1 + 5}
 
 
+def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmark.perf.surroundings.cores", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (1.2, 5.0, 5.0))
+    assert busy() == []
+    monkeypatch.setattr("os.getloadavg", lambda: (1.3, 0.0, 0.0))
+    assert busy() == [
+        "warning: the machine is busy (load 1.3 on 2 cores); times vary with what else it does. Measure when it is idle."
+    ]
+
+
 def test_floor_is_counts_over_rates() -> None:
     assert StepCount(flops=6_000, bytes=500, trained=7).milliseconds(Rates(flops=1e6, bytes=1e5)) == (6.0, 5.0)
 
 
 def test_table_leaves_unmeasured_numbers_empty() -> None:
     row = row_of("x", 2.0, kind="peer")
-    assert "2.00" in as_text([row])
+    text = as_text([row, row_of("naive piggyback, BN per-task", 123456.78, kind="method", trained=123456789)])
+    assert "2.00" in text and max(map(len, text.splitlines())) <= 120
     setting = {name: name for name in SETTING}
     tail = ",scenario,images,backbone,width,hidden_linear,overrides,precision,compile,device,threads"
     assert as_csv([row], setting).splitlines()[1] == "x,peer,adam,,32,2,2,2,16000" + "," * 10 + ",0,,,,,,2" + tail

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from report_records import record
+from report_records import record, save
 from step_rows import row_of
 
 from benchmark.perf.text_tables import SETTING, as_csv
@@ -94,3 +94,19 @@ def test_damaged_measurement_is_named_and_the_report_is_built(damage: str, tmp_p
     page = built.index.read_text(encoding="utf-8")
     assert "Training steps: perf/good" in page
     assert "KSM over Piggyback, BN frozen in both" in page
+
+
+def test_other_measurements_of_perf_stand_on_the_page(tmp_path: Path) -> None:
+    """What --scale and --measuring printed, folded, escaped, the picture inside the page; a text that is none is not."""
+    folder = tmp_path / "runs"
+    save(folder, [record("ksm", 0, [0.5, 0.6])])
+    (folder / "perf" / "scale").mkdir(parents=True)
+    (folder / "perf" / "scale" / "scale.txt").write_text("ksm  0.10 s <b>\n")
+    (folder / "perf" / "scale" / "scale.png").write_bytes(b"\x89PNG\r\n")
+    (folder / "measuring.txt").write_text("60 pairs\n")
+    (folder / "equations.txt").write_bytes(b"\xff\xfe")
+    text = build(folder, tmp_path / "report").index.read_text(encoding="utf-8")
+    assert "From few tasks to many: time, memory and bytes (perf/scale)" in text
+    assert "<pre>ksm  0.10 s &lt;b&gt;</pre>" in text and 'src="data:image/png;base64,iVBORw0K' in text
+    assert "What the measuring itself costs</summary><pre>60 pairs</pre>" in text
+    assert "fast path" not in text

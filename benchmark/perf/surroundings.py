@@ -10,7 +10,7 @@ import torch
 
 from benchmark.execute.allocator import keep_freed_blocks
 from benchmark.execute.preflight import usable
-from benchmark.measure.provenance import cpu_name
+from benchmark.measure.provenance import cores, cpu_name
 
 
 def made_ready(args: argparse.Namespace) -> torch.device:
@@ -27,13 +27,26 @@ def made_ready(args: argparse.Namespace) -> torch.device:
     return device
 
 
+#: load of the last minute, over the cores, from which on another process takes a part of them
+BUSY = 0.6
+
+
 def surroundings(device: torch.device) -> list[str]:
-    """One line each."""
+    """One line each; the last is a warning where the machine is busy."""
     name = device_name(device)
     if device.type == "cpu":
         name += f", {torch.get_num_threads()} of {os.cpu_count()} threads"
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
-    return [f"device: {name}; torch {torch.__version__}", f"load of the machine (1, 5, 15 minutes): {load}"]
+    lines = [f"device: {name}; torch {torch.__version__}", f"load of the machine (1, 5, 15 minutes): {load}"]
+    return [*lines, *busy()]
+
+
+def busy() -> list[str]:
+    """A warning where the load says that others use the processor; empty on an idle machine."""
+    if not hasattr(os, "getloadavg") or os.getloadavg()[0] <= BUSY * cores():
+        return []
+    load = f"{os.getloadavg()[0]:.1f} on {cores()} cores"
+    return [f"warning: the machine is busy (load {load}); times vary with what else it does. Measure when it is idle."]
 
 
 def device_name(device: torch.device) -> str:

@@ -62,34 +62,33 @@ def _ratio_as_text(row: Row) -> tuple[str, str]:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """A table of fixed width, shares in percent of a step."""
-    heads = ["", "optimizer", "batch", "ms/step", "range", "images/s", "to fine-tuning", "95 % interval"]
-    heads += [*(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]
-    lines = [heads]
+    """Two tables of fixed width, times and what they are made of (shares in percent); each fits 120 columns."""
+    times = [["", "optimizer", "batch", "ms/step", "range", "images/s", "to fine-tuning", "95 % interval"]]
+    made_of = [["", "batch", *(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]]
     for row in rows:
-        lines.append(
-            [
-                row.name,
-                row.optimizer,
-                str(row.batch_size),
-                f"{row.times.median:.2f}",
-                f"{row.times.lowest:.2f}-{row.times.highest:.2f}",
-                f"{row.images_per_second:.0f}",
-                *_ratio_as_text(row),
-                *("" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS),
-                f"{row.peak_bytes / 2**20:.0f}",
-                "" if row.trained is None else f"{row.trained:,}",
-                "" if row.floor_ms is None else f"{row.floor_ms:.2f}",
-            ]
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if not at else cell.rjust(width)
+        span = f"{row.times.lowest:.2f}-{row.times.highest:.2f}"
+        first = [row.name, row.optimizer, str(row.batch_size), f"{row.times.median:.2f}", span]
+        times.append([*first, f"{row.images_per_second:.0f}", *_ratio_as_text(row)])
+        shares = ["" if not row.shares else f"{row.shares[part] * 100:.0f}" for part in PARTS]
+        rest = [
+            "" if row.trained is None else f"{row.trained:,}",
+            "" if row.floor_ms is None else f"{row.floor_ms:.2f}",
+        ]
+        made_of.append([row.name, str(row.batch_size), *shares, f"{row.peak_bytes / 2**20:.0f}", *rest])
+    return f"{_aligned(times)}\n\n{_aligned(made_of)}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """The first column to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    cells = [
+        [
+            cell.rjust(width) if at else cell.ljust(width)
             for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
+        ]
         for line in lines
-    )
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in cells)
 
 
 def write_picture(rows: Sequence[Row], title: str, folder: Path) -> list[Path]:
