@@ -97,7 +97,7 @@ def test_damaged_measurement_is_named_and_the_report_is_built(damage: str, tmp_p
 
 
 def test_other_measurements_of_perf_stand_on_the_page(tmp_path: Path) -> None:
-    """What --scale and --measuring printed, folded, escaped, the picture inside the page; a text that is none is not."""
+    """What --scale and --measuring printed, folded and escaped, with its picture; what is no text is left out."""
     folder = tmp_path / "runs"
     save(folder, [record("ksm", 0, [0.5, 0.6])])
     (folder / "perf" / "scale").mkdir(parents=True)
