@@ -350,6 +350,11 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]],
     return lambda how: made(how["epochs"])
 
 
+def heed_interrupts() -> None:
+    """A test run in the background ignores Ctrl-C, and what it starts would, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Followed:
     """A command that submits one longer run and follows it, and what an undisturbed run learns."""
 
@@ -369,6 +374,7 @@ class Followed:
             [sys.executable, "-m", "benchmark", *words],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"},
             cwd=self.results.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            preexec_fn=heed_interrupts,
         )  # fmt: skip
 
     @property
