@@ -64,7 +64,7 @@ def _ratio_as_text(row: Row) -> tuple[str, str]:
 def as_text(rows: Sequence[Row]) -> str:
     """Two tables of fixed width, times and what they are made of (shares in percent); each fits 120 columns."""
     times = [["", "optimizer", "batch", "ms/step", "range", "images/s", "to fine-tuning", "95 % interval"]]
-    made_of = [["", "batch", *(f"{part} %" for part in PARTS), "peak MiB", "trained", "floor ms"]]
+    made_of = [["", "batch", *PARTS, "peak MiB", "trained", "floor ms"]]
     for row in rows:
         span = f"{row.times.lowest:.2f}-{row.times.highest:.2f}"
         first = [row.name, row.optimizer, str(row.batch_size), f"{row.times.median:.2f}", span]
@@ -75,7 +75,7 @@ def as_text(rows: Sequence[Row]) -> str:
             "" if row.floor_ms is None else f"{row.floor_ms:.2f}",
         ]
         made_of.append([row.name, str(row.batch_size), *shares, f"{row.peak_bytes / 2**20:.0f}", *rest])
-    return f"{_aligned(times)}\n\n{_aligned(made_of)}"
+    return f"{_aligned(times)}\n\nParts in percent of a step:\n{_aligned(made_of)}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
