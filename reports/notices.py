@@ -33,7 +33,7 @@ def of_report(loaded: Loaded, left_out: Sequence[str], caveats: Sequence[str]) -
         found.append(Notice(f"{count} left out", text))
     if not loaded.finished:
         found.append(Notice("no run finished", "No run finished: there is nothing to tabulate."))
-    found += [Notice(text.partition(": ")[0] + ": read the note", text) for text in caveats]
+    found += [Notice("a note on " + text.partition(": ")[0], text) for text in caveats]
     return tuple(found)
 
 

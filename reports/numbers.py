@@ -26,7 +26,9 @@ def decimals_for(largest: float) -> int:
 
 
 def duration(seconds: float) -> str:
-    """``41 seconds``, ``7 minutes``, ``2.3 hours``."""
+    """``0.2 seconds``, ``41 seconds``, ``7 minutes``, ``2.3 hours``."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} second{'' if f'{seconds:.2g}' == '1' else 's'}"
     if seconds < 90:
         return f"{seconds:.0f} second{'' if round(seconds) == 1 else 's'}"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

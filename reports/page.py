@@ -88,7 +88,9 @@ class PanelView:
             found.append(f"{plural(len(undecided), 'claim')} not decided: {why}.")
         if silent:
             reasons = list(dict.fromkeys(item.statistic for item in silent))
-            found.append(f"{plural(len(silent), 'claim')} not judged: {listed(reasons, 2)}.")
+            faults = list(dict.fromkeys(text.partition(":")[0].lower() for text in reasons))
+            why = reasons[0] if len(reasons) == 1 else f"{listed(faults, 3)}, see the signs in the ranking"
+            found.append(f"{plural(len(silent), 'claim')} not judged: {why}.")
         return " ".join(found)
 
     @property

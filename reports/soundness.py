@@ -170,6 +170,12 @@ def remarks(panel: Panel, items: Sequence[Configuration]) -> tuple[str, ...]:
     return tuple(f"{text}." for text in explained(panel, items))
 
 
+def signs_in_brief(panel: Panel, items: Sequence[Configuration]) -> tuple[str, ...]:
+    """The signs in a table of ``items`` and where they are explained, in one line; none without any."""
+    words = signs_in_words(panel, items)
+    return (f"{words}: explained under the ranking.",) if words else ()
+
+
 def signs_in_words(panel: Panel, items: Sequence[Configuration]) -> str:
     """``† masks never moved, § below head-only``: the signs in a figure of ``items``; empty without any."""
     found = {fault.sign: fault.name for item in items for fault in faults(panel, item)}

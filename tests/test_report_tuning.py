@@ -167,7 +167,15 @@ def test_what_is_said_beside_a_ranking() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(1.2, "1 second"), (89, "89 seconds"), (90, "2 minutes"), (5400, "1.5 hours")]
+    ("seconds", "words"),
+    [
+        (1.2, "1.2 seconds"),
+        (1.0, "1 second"),
+        (0.19, "0.19 seconds"),
+        (89, "89 seconds"),
+        (90, "2 minutes"),
+        (5400, "1.5 hours"),
+    ],
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -12,7 +12,7 @@ from reports.figures.canvas import Drawing, blank, drawn_as, from_where, logarit
 from reports.figures.tradeoff import pareto_front
 from reports.grouping import Panel
 from reports.naming import short
-from reports.setting import drawn
+from reports.setting import MOST_DRAWN
 from reports.style import INK, MUTED, PAPER
 from reports.tables.ranking import Ranked, ranking
 from results.schema import FROM_SCRATCH
@@ -27,13 +27,12 @@ _LETTERS = 30
 
 def at_a_glance(panel: Panel) -> Drawing | None:
     """The picture beside the answers; None where fewer than two methods were timed."""
-    shown = {item.label for item in drawn(panel)}
-    ranked = [item for item in ranking(panel) if item.configuration.label in shown]
+    ranked = ranking(panel)
     placed = [
         item
         for item in ranked
         if item.in_all and item.in_all.mean > 0 and item.configuration.facts.reference != FROM_SCRATCH
-    ]
+    ][:MOST_DRAWN]
     if len(placed) < 2:
         return None
     figure, (axis,) = blank(height=3.9, width=5.4)
@@ -64,6 +63,7 @@ def at_a_glance(panel: Panel) -> Drawing | None:
         key=f"{panel.slug}-at-a-glance",
         title="Accuracy against training time",
         caption="Up and to the left is better; nothing beats the methods on the dashed line in both."
+        + (f" The {MOST_DRAWN} most accurate." if len(ranked) > MOST_DRAWN else "")
         + (f" Lines: {' and '.join(references)}." if references else ""),
         alt=f"{words}." + "".join(f" {name}: {height:.1f} percent." for name, height, _ in lines),
         figure=figure,

@@ -11,7 +11,7 @@ from reports.naming import task_title
 from reports.papers.paper_card import PaperTable
 from reports.published import Note, PublishedTable
 from reports.setting import departure_remark, incomparable, titled, varied, why_not_run
-from reports.soundness import names, remarks, signs, unjudged
+from reports.soundness import names, signs, signs_in_brief, unjudged
 from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
 from reports.tables.initial_data import with_pretrained_row
 from results.schema import RunRecord
@@ -77,7 +77,7 @@ def _initial_task_grid(panel: Panel, family: dict[int, Configuration]) -> Grid:
         cells=cells,
         higher_is_better=True,
         remarks=departure_remark(panel) + (_notes(table) if table else ()),
-        signs=remarks(panel, list(family.values())),
+        signs=signs_in_brief(panel, list(family.values())),
         missing=tuple(f"initial task {start} (no run of it in this setting among the records)" for start in absent),
         published_name=table.name if table else "",
     )
@@ -118,7 +118,7 @@ def _by_method(
         cells=cells,
         higher_is_better=True,
         remarks=(departure_remark(panel) + _notes(table)) if table else (),
-        signs=remarks(panel, chosen),
+        signs=signs_in_brief(panel, chosen),
         missing=why_not_run(panel, compared, failed),
         published_name=table.name if table else "",
     )

@@ -9,7 +9,7 @@ from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.numbers import decimals_for
 from reports.setting import departure_remark, titled, why_not_run
-from reports.soundness import names, remarks, signs, unjudged
+from reports.soundness import names, signs, signs_in_brief, unjudged
 from reports.statistics import mean_interval
 from reports.tables.grid import Axis, Cell, Grid
 from reports.tables.sheet import Entry, Heading, Line, Sheet, interval_entry
@@ -76,7 +76,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
         rounding=1.0,
         counted=True,
         remarks=(departure_remark(panel) + tuple(note.text for note in table.notes)) if table else (),
-        signs=remarks(panel, [item for item in panel.configurations if size_by_rule(item)]),
+        signs=signs_in_brief(panel, [item for item in panel.configurations if size_by_rule(item)]),
         missing=why_not_run(panel, expected, failed),
         published_name=table.name if table else "",
     )
