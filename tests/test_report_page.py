@@ -205,9 +205,7 @@ def test_accessible_structure(page: Page) -> None:
     for attributes in page.all("svg"):
         assert attributes["role"] == "img"
         assert set((attributes["aria-labelledby"] or "").split()) <= set(ids)
-    assert (
-        len(page.all("desc")) == len(page.all("svg")) == 10
-    )  # eight figures, the picture beside the answers, the drawing of a mask
+    assert len(page.all("desc")) == len(page.all("svg")) == 11  # eight figures, the glance, what is explored, a mask
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
