@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +14,20 @@ from PIL import Image
 from published_archives import picture
 from safetensors.torch import save_file
 from tiny import learn, make_strategy, tiny_net, tiny_stream
+from torchvision import transforms as v1  # type: ignore[import-untyped]
 
+from benchmark.backbones import build
+from benchmark.backbones.timm_models import inputs_of
 from benchmark.backbones.weights import load_classifier
 from benchmark.data import class_folders
 from benchmark.data.tasks import IMAGENET_MEAN, IMAGENET_STD
-from benchmark.execute.pretrained_row import _batches, share_freed
+from benchmark.execute.pretrained_row import _batches, _right, share_freed
 from benchmark.scenarios.loader import load_scenario
 from benchmark.scenarios.start_weights import found_weights
+from methods.card import AS_GIVEN
 from methods.engine.layers import weight_layers
+from methods.registry import METHODS
+from results.schema import FROM_SCRATCH
 
 SCENARIO = load_scenario("imagenet2sketch")
 ON = SCENARIO.pretrained_on
@@ -62,6 +71,48 @@ def test_others_keep_the_whole_network_or_none_of_it() -> None:
     assert make_strategy("ksm", pretrained=True).pretrained_tensors() == {}
     assert make_strategy("finetune", pretrained=True).pretrained_tensors() == {}
     assert make_strategy("finetune-sequential", pretrained=True).pretrained_tensors() is None
+
+
+@pytest.mark.parametrize("name", ["supsup", "wsn", "scratch"])
+def test_methods_without_the_pretrained_network_have_no_row(name: str) -> None:
+    """Random weights, weights that nobody owns, a network from scratch: none answers for ImageNet."""
+    card = METHODS[name]
+    keeps = card.needs.backbone == AS_GIVEN and card.reference != FROM_SCRATCH
+    assert not keeps or make_strategy(name, pretrained=True).pretrained_tensors() is None
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "timm:test_resnet"])
+def test_right_answers_are_counted_as_torchvision_would(backbone: str, tmp_path: Path) -> None:
+    """Against a plain loop: the files through torchvision's transforms, the network in evaluation mode, some head."""
+    if backbone.startswith("timm:"):
+        pytest.importorskip("timm")
+    torch.manual_seed(5)
+    options = {} if backbone.startswith("timm:") else {"width": 0.125}
+    network = build(backbone, **options).eval()  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features) / 5
+    weight = torch.randn(3, int(network.feature_dim))  # type: ignore[arg-type]
+    mean, std = inputs_of(backbone).normalisation(3) if backbone.startswith("timm:") else (IMAGENET_MEAN, IMAGENET_STD)
+    seen = v1.Compose([v1.Resize(round(48 * 256 / 224)), v1.CenterCrop(48), v1.ToTensor(), v1.Normalize(mean, std)])
+    generator = np.random.default_rng(0)
+    paths, features = [], []
+    for number in range(12):
+        pixels = generator.integers(0, 256, (3, 4, 3)).repeat(20 + number, 0).repeat(24, 1).astype(np.uint8)
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+        with torch.no_grad():
+            features.append(network(seen(Image.open(paths[-1]).convert("RGB"))[None])[0])
+    scores = torch.stack(features) @ weight.T
+    head = weight, -scores.mean(0)  # so that the images' differences decide
+    answers = (scores + head[1]).argmax(1).tolist()
+    assert len(set(answers)) > 1
+    labels = [answer if number < 7 else (answer + 1) % 3 for number, answer in enumerate(answers)]
+    strategy = make_strategy("piggyback", backbone=network, pretrained=True)
+    spec: Any = SimpleNamespace(
+        backbone=SimpleNamespace(name=backbone, image_size=48), protocol=SimpleNamespace(eval_batch_size=5)
+    )
+    assert _right(spec, strategy, strategy.pretrained_tensors(), head, list(zip(paths, labels, strict=True))) == 7
 
 
 def test_the_head_beside_the_weights(tmp_path: Path) -> None:
@@ -145,6 +196,15 @@ def test_a_folder_that_is_laid_out_otherwise_is_a_fault(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- the weights
+
+
+def test_files_of_another_kind_are_no_images(tmp_path: Path) -> None:
+    """A fault before anything is trained, not a division by zero after it."""
+    folder = class_tree(tmp_path, 3)
+    on = dataclasses.replace(ON, classes=3)
+    for path in next(folder.iterdir()).iterdir():
+        path.rename(path.with_suffix(".webp"))
+    assert "holds no image (.jpeg, .jpg, .png)" in (class_folders.fault(folder, on) or "")
 
 
 def test_where_weights_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

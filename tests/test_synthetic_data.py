@@ -31,7 +31,7 @@ DIGITS = ("86.4", "75.3", "97.5", "64.3", "82.5", "0.864", "0.753", "0.975", "0.
 
 def specs(**options: Any) -> list[RunSpec]:
     request = request_of({"methods": "ksm", **options})
-    return planned(request, load_scenario(request.scenario, request.synthetic_data))
+    return planned(request, load_scenario(request.scenario, synthetic=request.synthetic_data))
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def _repeat(args: argparse.Namespace) -> int:
     from benchmark.plan.needed import with_needed
     from benchmark.plan.repeat import identical, inputs_differ, read, request_to_repeat, verdict
     from benchmark.scenarios.start_weights import scenario_of
+    from results.schema import WHOLE
 
     told = given(args)
     free = {item.name for item in dataclasses.fields(Execution)} | {"scenario", "weights"}
@@ -101,9 +102,15 @@ def _repeat(args: argparse.Namespace) -> int:
     record, spec = read(args.from_record)
     request = request_to_repeat(record, spec, told)
     spec = dataclasses.replace(spec, device=request.device.partition(":")[0])
-    scenario = scenario_of(dataclasses.replace(request, synthetic_data=spec.synthetic))
+    same = dataclasses.replace(request, synthetic_data=spec.synthetic, backbone=spec.backbone.name)
+    scenario = scenario_of(same)
     if beyond := [index for index in spec.task_indices if not 1 <= index <= len(scenario.task_names)]:
         raise RequestError(f"{args.from_record} cannot be repeated: {scenario.name} has no task {beyond[0]}.")
+    if (spec.crops == WHOLE) != bool(set(spec.task_indices) & set(scenario.whole)):
+        raise RequestError(
+            f"{args.from_record} was made when random crops came from the central square of an image; they come from "
+            "the whole image now, so that it cannot be repeated. Run the method anew."
+        )
     folder = run_folder(request.results, *spec.ids)
     there = folder.read()
     again = getattr(args, DRY_RUN) or request.force or folder.to_be_repeated

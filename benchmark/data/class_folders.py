@@ -30,15 +30,19 @@ def listing(folder: Path) -> list[tuple[Path, int]]:
         (path, label)
         for label, classes in enumerate(class_folders(folder))
         for path in sorted(classes.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if _is_image(path)
     ]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def fault(folder: Path, on: PretrainedOn) -> str | None:
     """What is wrong with the folder of validation images, one sentence; None: nothing. Opens no image."""
     try:
         count = len(class_folders(folder))
-        empty = next((path for path in class_folders(folder) if not any(path.iterdir())), None)
+        empty = next((path for path in class_folders(folder) if not any(map(_is_image, path.iterdir()))), None)
     except OSError as error:
         return f"{error.filename or folder} cannot be read ({error.strerror})."
     if count != on.classes:
@@ -46,7 +50,9 @@ def fault(folder: Path, on: PretrainedOn) -> str | None:
             f"{folder} has {count:,} class folders, {on.title} has {on.classes:,}: lay its validation images out as "
             f"{on.place}/CLASS/*, one folder a class, or take the folder away."
         )
-    return None if empty is None else f"{empty} holds no image."
+    if empty is None:
+        return None
+    return f"{empty} holds no image ({', '.join(IMAGE_SUFFIXES)}); lay the images out as {on.place}/CLASS/*."
 
 
 def told(on: PretrainedOn, folder: Path | None) -> str:

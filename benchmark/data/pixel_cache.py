@@ -157,9 +157,11 @@ def _locked(folder: Path) -> Iterator[None]:
         handle = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            ours = False
             with suppress(FileNotFoundError):  # it became the entry meanwhile
-                if folder.stat().st_ino == os.fstat(handle).st_ino:
-                    yield
-                    return
+                ours = folder.stat().st_ino == os.fstat(handle).st_ino
+            if ours:
+                yield
+                return
         finally:
             os.close(handle)

@@ -23,9 +23,11 @@ from benchmark.execute.tensors import balanced_subset
 from benchmark.plan.execution import RunOptions
 from benchmark.plan.spec import RunSpec
 from benchmark.scenarios.loader import load_scenario
+from methods.card import AS_GIVEN
 from methods.engine import batchnorm
 from methods.engine.layers import weight_layers
-from results.schema import PretrainedRow
+from methods.registry import METHODS
+from results.schema import FROM_SCRATCH, PretrainedRow
 
 #: short side of an image over the side that the network sees: 256 over 224
 LARGER = 256 / 224
@@ -40,9 +42,11 @@ def pretrained_row(
     """The row of a run whose tasks are all learned; None where the scenario has no such row."""
     scenario = load_scenario(options.scenario_source)
     on = scenario.pretrained_on
-    if on is None or not spec.backbone.pretrained:
+    if on is None or not spec.backbone.pretrained or spec.synthetic:
         return None
-    tensors = strategy.pretrained_tensors()
+    card = METHODS[spec.method]
+    keeps = card.needs.backbone == AS_GIVEN and card.reference != FROM_SCRATCH
+    tensors = strategy.pretrained_tensors() if keeps else None
     freed = 0.0 if tensors is None else share_freed(strategy.view.backbone, tensors)
 
     def not_run(why: str) -> PretrainedRow:

@@ -33,7 +33,7 @@ def scenario_of(request: Asked) -> Scenario:
     named. Raises RequestError: there is no such scenario."""
     scenario = load_scenario(request.scenario, request.backbone, request.synthetic_data)
     other = request.backbone not in (None, scenario.backbone)  # the scenario's usual weights are of its own network
-    if request.weights is not None or scenario.weights is not None or other:
+    if request.weights is not None or scenario.weights is not None or other or scenario.generated:
         return scenario
     return dataclasses.replace(scenario, weights=found_weights(scenario, request.data_root))
 
