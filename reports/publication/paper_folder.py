@@ -17,6 +17,7 @@ from reports.publication.paper_tables import tables
 from reports.publication.print_figures import FIGURES
 from reports.publication.print_style import COLUMN, PAGE, paper_style
 from reports.records import Loaded, load, made_up
+from reports.report_error import ReportError
 from results.atomic import replacing, write_text
 from results.temporary import sweep_below
 
@@ -51,6 +52,8 @@ def publish_records(loaded: Loaded, out: Path, methods: Sequence[str] = ()) -> P
     """The same of records."""
     real = [record for record in loaded.finished if not made_up(record)]
     generated = tuple(f"{record.run_id}: its images are generated" for record in loaded.finished if made_up(record))
+    if generated and not real:
+        raise ReportError("All runs are on generated images (--synthetic-data): there is no accuracy to print.")
     panels, repeated = group(real, Methods([*loaded.all, *loaded.trials]))
     choices, absent = choose(panels, methods)
     if out.is_dir():
