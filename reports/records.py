@@ -65,11 +65,6 @@ def load(*folders: Path) -> Loaded:
     return dataclasses.replace(sorted_out(records.values(), left_out, where), source=source)
 
 
-def made_up(record: RunRecord) -> bool:
-    """Whether a record says that its images were generated, and are of no data set: its accuracies say nothing."""
-    return bool(record.spec.get("synthetic"))
-
-
 def _read(folder: Path) -> Collection:
     """The records of a folder; none where there is no such folder. Raises ReportError."""
     try:

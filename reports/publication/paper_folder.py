@@ -16,7 +16,7 @@ from reports.publication.latex_tables import PACKAGES, written
 from reports.publication.paper_tables import tables
 from reports.publication.print_figures import FIGURES
 from reports.publication.print_style import COLUMN, PAGE, paper_style
-from reports.records import Loaded, load, made_up
+from reports.records import Loaded, load
 from reports.report_error import ReportError
 from results.atomic import replacing, write_text
 from results.temporary import sweep_below
@@ -50,8 +50,8 @@ def publish(results: Sequence[Path], out: Path, methods: Sequence[str] = ()) -> 
 
 def publish_records(loaded: Loaded, out: Path, methods: Sequence[str] = ()) -> Published:
     """The same of records."""
-    real = [record for record in loaded.finished if not made_up(record)]
-    generated = tuple(f"{record.run_id}: its images are generated" for record in loaded.finished if made_up(record))
+    real = [record for record in loaded.finished if not record.is_synthetic]
+    generated = tuple(f"{record.run_id}: its images are generated" for record in loaded.finished if record.is_synthetic)
     if generated and not real:
         raise ReportError("All runs are on generated images (--synthetic-data): there is no accuracy to print.")
     panels, repeated = group(real, Methods([*loaded.all, *loaded.trials]))

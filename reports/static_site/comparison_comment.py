@@ -9,7 +9,7 @@ from functools import cached_property
 from reports import background
 from reports.compare import Comparison, Match, overview
 from reports.formats import escape_markdown, full_heading
-from reports.records import Loaded, made_up
+from reports.records import Loaded
 from reports.statistics import Difference, paired_difference
 
 #: lines of a table and of a list at most: a comment of GitHub holds 65,536 letters
@@ -76,7 +76,7 @@ def differences(comparison: Comparison) -> list[tuple[Match, Difference | None]]
 
 
 def _generated(match: Match) -> bool:
-    return any(made_up(run) for run in (*match.a.runs, *match.b.runs))
+    return any(run.is_synthetic for run in (*match.a.runs, *match.b.runs))
 
 
 def _other_images(match: Match) -> bool:

@@ -17,7 +17,6 @@ from reports.configuration import Configuration
 from reports.grouping import Panel, describe_setting
 from reports.hardware import Hardware
 from reports.papers import paper_of
-from reports.records import made_up
 from reports.specification import canonical, telling_differences
 from reports.static_site.site_sources import Source
 from reports.statistics import Interval, mean_interval
@@ -118,7 +117,9 @@ def leaderboards(
 
 def _rows(source: Source, panel: Panel, item: Configuration, copied: frozenset[tuple[str, str]]) -> Iterable[Standing]:
     for hardware in item.hardware:
-        runs = tuple(run for run in item.on(hardware) if (source.name, run.run_id) not in copied and not made_up(run))
+        runs = tuple(
+            run for run in item.on(hardware) if (source.name, run.run_id) not in copied and not run.is_synthetic
+        )
         alone = replace(item, runs=runs)
         accuracy = mean_interval(per_seed_mean(alone.accuracy, [task.index for task in panel.tasks]).values())
         if accuracy is None:
