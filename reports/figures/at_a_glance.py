@@ -50,7 +50,7 @@ def at_a_glance(panel: Panel) -> Drawing | None:
     for _, height, line in lines:
         axis.axhline(height, color=MUTED.light, linewidth=1, linestyle=line, zorder=1)
     low, high = axis.get_ylim()
-    axis.set_ylim(max(0.0, low), min(100.0, high))
+    axis.set_ylim(max(0.0, low), min(102.0, high))  # a marker at 100 is seen whole
     axis.set_xlabel("Training seconds, all tasks")
     axis.set_ylabel(f"Mean accuracy in percent{from_where(axis)}")
     _name(axis, placed, points, lines)

@@ -26,9 +26,10 @@ MEANING = {
 
 
 def published_size(panel: Panel) -> Sheet | None:
-    """The parts of the rule "As the papers count" by method, MiB; None where no record has them."""
+    """The parts of the rule "As the papers count" by method, MiB; None where no record has them or no paper
+    prints sizes."""
     columns = [item for item in panel.configurations if _sizes(item)]
-    if not columns:
+    if not columns or panel.paper.model_size.printed is None:
         return None
     present = {part for item in columns for size in _sizes(item) for part in size.table_parts}
     lines = [
