@@ -187,6 +187,34 @@ def test_a_run_that_was_taken_over_writes_no_more(tmp_path: Path) -> None:
             claim.require()
 
 
+@pytest.mark.parametrize("disturbed", ["its files are gone", "it tells", "it writes what a task learned"])
+def test_a_process_that_wakes_leaves_what_another_one_finished(
+    disturbed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process took the run over, removed its half-written checkpoint, and finished it."""
+    from benchmark.execute import runner
+
+    spec = small_spec("finetune", tasks=2, epochs=1)
+    folder = run_folder(tmp_path, spec.run_id)
+
+    def wakes(self: runner.Runner, facts: dict[str, Any]) -> Any:
+        (claim,) = folder.path.glob(".lock.?")
+        claim.rename(folder.path / ".lock.2")
+        folder.record.write_text("the other one's")
+        if disturbed == "it tells":
+            self._say("one epoch more")
+        elif disturbed == "it writes what a task learned":
+            self._write(folder.backbone, {}, {})
+        raise FileNotFoundError("checkpoint.safetensors.part")
+
+    monkeypatch.setattr(runner.Runner, "run", wakes)
+    heard: list[dict[str, Any]] = []
+    assert runner.run(spec, small_options(tmp_path), heard.append) is None
+    assert "another process took over" in heard[-1]["text"] and len(heard) == 1
+    assert folder.record.read_text() == "the other one's"
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", ".lock.2", "result.json"]
+
+
 def test_temporary_files_of_another_machine_are_left_alone_for_a_day(tmp_path: Path) -> None:
     own, other = (tmp_path / f".one.m{tag}.abcd_123.part" for tag in (temporary.machine(tmp_path), "0123abcd"))
     for path in (own, other):

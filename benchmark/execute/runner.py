@@ -87,6 +87,7 @@ def _run_locked(
     facts: dict[str, Any] = {"started": started}
 
     def heard(event: dict[str, Any]) -> None:
+        still_ours()
         folder.append_event(event)
         emit(event)
 
@@ -98,7 +99,8 @@ def _run_locked(
             tidy(folder, record, options.keep_weights)
     except ClaimLost:
         raise
-    except Exception as error:  # whatever went wrong belongs into the record
+    except Exception as error:  # whatever went wrong belongs into the record, unless another process disturbed this one
+        still_ours()
         record = failed_record(spec, folder.run_id, facts, error)
         try:
             write_json(folder.record, sealed(record.to_json()))
@@ -270,7 +272,6 @@ class Runner:
             }
         )
         with self.clock("save"):
-            self.still_ours()
             for other in [row["index"] for row in done.rows] if self.strategy.kept_changes else [index]:
                 self._save_task(other)
             self._save(None)
@@ -309,6 +310,7 @@ class Runner:
             self._write(self.folder.backbone, self.strategy.stored_shared(), {})
 
     def _write(self, path: Path, parts: Parts, metadata: dict[str, Any]) -> None:
+        self.still_ours()
         write_tensors(path, tensors_of(parts), {**metadata, "parts": described(parts)})
         self.done.written[path.name] = path.stat().st_size
         self.done.headers[path.name] = header_bytes(path)
@@ -387,6 +389,7 @@ class Runner:
                 return found
             if self.folder.checkpoint.exists() or self.folder.inner_checkpoint.exists():
                 self._say("no checkpoint can be used; the run starts afresh")
+        self.still_ours()
         self.folder.forget_checkpoints()
         self.folder.forget_tasks()
         return None
