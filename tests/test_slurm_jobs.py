@@ -19,6 +19,7 @@ from conftest import Answer
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
+from benchmark.execute import shared_lock
 from benchmark.execute.executors import Job, slurm, slurm_jobs, slurm_queue
 from benchmark.execute.executors.event_tail import EventTail
 from benchmark.execute.executors.slurm_queue import Standing
@@ -237,6 +238,37 @@ def test_what_waits_in_vain_is_cancelled_and_arrays_are_as_long_as_slurm_takes(
     assert {record.error.partition(":")[2] for _, record in found if record is not None and record.error} == {
         " PartitionTimeLimit; change --slurm."
     }
+
+
+def test_a_run_whose_dead_job_left_its_claim_fails_once_the_claim_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was ended by force on another machine does not give its claim back, and nobody renews it."""
+    monkeypatch.setattr(shared_lock, "STALE", 0.3)
+    spec = small_spec("head-only")
+    folder = run_folder(tmp_path, spec.run_id)
+
+    def claimed(number: int) -> None:
+        folder.path.mkdir(exist_ok=True)
+        (folder.path / ".lock.1").write_text('{"machine": "a node", "process": 1}')
+
+    pretended = Pretended(monkeypatch, lambda submitted: {name: Standing("FAILED", "None") for name in submitted})
+    pretended.when_submitted = claimed
+    executor = slurm.SlurmExecutor(SlurmOptions(tries=1))
+    ((_, record),) = executor.run([Job(spec, small_options(tmp_path))], lambda spec, event: None)
+    assert record is not None and record.status == "failed" and pretended.submitted == ["1_0"]
+    kept = folder.read()
+    assert kept is not None and (kept.status, kept.error) == ("failed", record.error)
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_lock, "STALE", 0.2)
+    spec = small_spec("head-only")
+    Pretended(monkeypatch, lambda submitted: {name: Standing("FAILED", "None") for name in submitted})
+    executor = slurm.SlurmExecutor(SlurmOptions(tries=1))
+    with shared_lock.locked(run_folder(tmp_path, spec.run_id).path / ".lock"):
+        ((_, record),) = executor.run([Job(spec, small_options(tmp_path))], lambda spec, event: None)
+    assert record is None and not run_folder(tmp_path, spec.run_id).record.exists()
 
 
 def test_a_command_that_is_left_takes_up_what_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

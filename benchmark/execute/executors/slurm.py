@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import RequestError
+from benchmark.execute import shared_lock
 from benchmark.execute.executors import slurm_jobs, slurm_queue
 from benchmark.execute.executors.ended_badly import record_of_the_dead
 from benchmark.execute.executors.event_tail import EventTail
@@ -43,10 +43,21 @@ class _Followed:
     task: str = ""  #: id of the job of SLURM
     tries: int = 0  #: jobs that ended without getting it further
     last: str = ""  #: how the last of them ended
+    fault: str = ""  #: why the run is given up
+    given_up: float = 0.0  #: when, by ``time.monotonic``
 
     @property
     def folder(self) -> RunFolder:
         return run_folder(self.job.options.results, *self.job.spec.ids)
+
+    def give_up(self, fault: str) -> None:
+        """Call the run failed as soon as nobody is at it."""
+        self.fault, self.given_up = fault, time.monotonic()
+
+    @property
+    def is_anothers(self) -> bool:
+        """The claim that is on the run given up has been watched for longer than one of a dead job lasts."""
+        return time.monotonic() - self.given_up >= shared_lock.STALE + 2 * ASK
 
     def record(self) -> RunRecord | None:
         """The run's record, if it was written since it is followed."""
@@ -164,20 +175,17 @@ class SlurmExecutor(Executor):
             standing = standings.get(item.task)
             if standing is not None and standing.hopeless:
                 slurm_queue.cancel([item.task])
-                yield item, _failed(item, f"SLURM cannot place job {item.task}: {standing.reason}; change --slurm.")
-            elif standing is None or not standing.alive:
-                if (record := _heard(item, hear) or item.record() or item.folder.read_finished()) is not None:
-                    yield item, record
-                    continue
-                item.last = f"job {item.task} of SLURM ended as {standing or 'one that it does not remember'}"
-                progress = progress_of([item.job])
-                item.tries = 0 if progress != item.progress else item.tries + 1
-                item.progress = progress
-                if item.tries >= self.options.tries:
-                    where = slurm_jobs.folder_of(results) / f"{item.task}_0_log.err"
-                    yield item, _failed(item, f"{item.last}, {item.tries} without getting further; see {where}.")
-                else:
-                    again.append(item)
+            elif standing is not None and standing.alive:
+                continue
+            if (record := _heard(item, hear) or item.record() or item.folder.read_finished()) is not None:
+                yield item, record
+                continue
+            if not item.fault:
+                self._judge(item, standing)
+            if not item.fault:
+                again.append(item)
+            elif (failed := _failed(item)) is not None or item.is_anothers:
+                yield item, failed
         for item in again:
             text = f"{item.last} before the run did; it is submitted again and goes on from its checkpoint"
             hear(item.job.spec, {"type": "message", "text": text})
@@ -187,7 +195,20 @@ class SlurmExecutor(Executor):
         except RequestError as error:
             for item in again:
                 if not item.task:
-                    yield item, _failed(item, f"{item.last}, and SLURM takes no more: {error}")
+                    item.give_up(f"{item.last}, and SLURM takes no more: {error}")
+
+    def _judge(self, item: _Followed, standing: slurm_queue.Standing | None) -> None:
+        """Give a run up whose job ended without it, or waits in vain, unless a further job may get it further."""
+        if standing is not None and standing.hopeless:
+            item.give_up(f"SLURM cannot place job {item.task}: {standing.reason}; change --slurm.")
+            return
+        item.last = f"job {item.task} of SLURM ended as {standing or 'one that it does not remember'}"
+        progress = progress_of([item.job])
+        item.tries = 0 if progress != item.progress else item.tries + 1
+        item.progress = progress
+        if item.tries >= self.options.tries:
+            where = slurm_jobs.folder_of(item.job.options.results) / f"{item.task}_0_log.err"
+            item.give_up(f"{item.last}, {item.tries} without getting further; see {where}.")
 
     def _clean(self, results: Path) -> None:
         standings = slurm_queue.standings()
@@ -225,5 +246,6 @@ def _heard(item: _Followed, hear: Hear) -> RunRecord | None:
     return item.record() if ended else None
 
 
-def _failed(item: _Followed, error: str) -> Any:
-    return record_of_the_dead(item.job, error, time.time())
+def _failed(item: _Followed) -> RunRecord | None:
+    """The record of a run that is given up. None: the run is claimed, by another process or still by its dead job."""
+    return record_of_the_dead(item.job, item.fault, time.time())
