@@ -23,6 +23,7 @@ from benchmark.execute import shared_lock
 from benchmark.execute.executors import Job, slurm, slurm_jobs, slurm_queue
 from benchmark.execute.executors.event_tail import EventTail
 from benchmark.execute.executors.slurm_queue import Standing
+from benchmark.execute.executors.slurm_task import progress_of
 from benchmark.execute.store import run_folder
 from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked, read_slurm
 from methods.engine.knobs import WrongValue
@@ -185,6 +186,7 @@ class Pretended:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, standings: Callable[[list[str]], dict[str, Standing]]) -> None:
         self.submitted: list[str] = []
         self.cancelled: list[str] = []
+        self.jobs: list[Job] = []
         monkeypatch.setattr(slurm, "LOOK", 0.01)
         monkeypatch.setattr(slurm, "ASK", 0.0)
         monkeypatch.setattr(slurm_jobs, "submit", self.submit)
@@ -198,6 +200,7 @@ class Pretended:
         number = len(self.submitted) + 1
         names = [f"{number}_{at}" for at in range(len(chunks))]
         self.submitted += names
+        self.jobs += [job for chunk in chunks for job in chunk]
         self.when_submitted(number)
         return dict(zip(names, chunks, strict=True))
 
@@ -269,6 +272,41 @@ def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path: Path, monkeypa
     with shared_lock.locked(run_folder(tmp_path, spec.run_id).path / ".lock"):
         ((_, record),) = executor.run([Job(spec, small_options(tmp_path))], lambda spec, event: None)
     assert record is None and not run_folder(tmp_path, spec.run_id).record.exists()
+
+
+def test_no_resume_drops_checkpoints_once_and_jobs_that_are_queued_again_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_spec("head-only")
+    folder = run_folder(tmp_path, spec.run_id)
+    write_json(folder.checkpoint, {})
+    write_json(folder.inner_checkpoint, {})
+    seen = []
+
+    def look(number: int) -> None:
+        seen.append((folder.checkpoint.exists(), folder.inner_checkpoint.exists()))
+        if number == 1:
+            write_json(folder.checkpoint, {})
+
+    pretended = Pretended(monkeypatch, lambda submitted: {name: Standing("FAILED", "None") for name in submitted})
+    pretended.when_submitted = look
+    executor = slurm.SlurmExecutor(SlurmOptions(tries=2))
+    list(executor.run([Job(spec, small_options(tmp_path, resume=False))], lambda spec, event: None))
+    assert seen == [(False, False), (True, False), (True, False)]
+    assert all(job.options.resume for job in pretended.jobs) and len(pretended.jobs) == 3
+
+
+def test_only_what_a_run_waits_for_counts_as_its_progress(tmp_path: Path) -> None:
+    job = Job(small_spec("head-only"), small_options(tmp_path))
+    others = small_spec("head-only", seeds=(7,))
+    cache = tmp_path / ".cache" / "task1"
+    cache.mkdir(parents=True)
+    before = progress_of([job])
+    (cache / f"{others.initial_key}.unfinished").touch()
+    assert progress_of([job]) == before == (0.0, 0)
+    (cache / f"{job.spec.initial_key}.unfinished").touch()
+    os.utime(cache / f"{job.spec.initial_key}.unfinished", (5, 5))
+    assert progress_of([job]) == (5.0, 0)
 
 
 def test_a_command_that_is_left_takes_up_what_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,16 @@ class _Followed:
     @property
     def folder(self) -> RunFolder:
         return run_folder(self.job.options.results, *self.job.spec.ids)
+
+    def begin_afresh(self) -> None:
+        """Drop the checkpoints where ``--no-resume`` asks for it: now and not in the job, which may be queued again."""
+        if self.job.options.resume:
+            return
+        with suppress(BlockingIOError), locked(self.folder.path / ".lock"):
+            for path in (self.folder.checkpoint, self.folder.inner_checkpoint):
+                path.unlink(missing_ok=True)
+        self.job = Job(self.job.spec, dataclasses.replace(self.job.options, resume=True))
+        self.progress = progress_of([self.job])
 
     def give_up(self, fault: str) -> None:
         """Call the run failed as soon as nobody is at it."""
@@ -121,7 +132,10 @@ class SlurmExecutor(Executor):
         results = next(iter(self._open.values())).job.options.results
         with locked(slurm_jobs.folder_of(results) / ".lock", lambda: None):  # two commands would submit the same
             self._take_up(results)
-            self._submit(results, [item for item in self._open.values() if not item.task])
+            todo = [item for item in self._open.values() if not item.task]
+            for item in todo:
+                item.begin_afresh()
+            self._submit(results, todo)
         asked = time.monotonic()
         while self._open:
             for item in [item for item in self._open.values() if item.task not in self._waiting]:

@@ -16,8 +16,9 @@ from typing import Any
 from benchmark.execute.executors.ended_badly import record_of_the_dead
 from benchmark.execute.executors.interface import Job
 from benchmark.execute.executors.process import ProcessExecutor
-from benchmark.execute.store import run_folder
+from benchmark.execute.store import CACHE, run_folder
 from benchmark.plan.device import devices_of, kind_of
+from benchmark.plan.spec import RunSpec
 from methods.registry import use_plugins
 
 #: signals that a run's process does not heed
@@ -76,11 +77,22 @@ class Log:
 
 
 def progress_of(jobs: Sequence[Job]) -> tuple[float, int]:
-    """How far runs are, for telling whether they got further: the time of the newest checkpoint, and finished runs."""
+    """How far runs are, for telling whether they got further: the time of the newest checkpoint, and finished runs.
+
+    What they share with others counts, the task-1 network say, but not what other runs alone wait for.
+    """
     folders = [run_folder(job.options.results, *job.spec.ids) for job in jobs]
-    times = [_time(path) for folder in folders for path in (folder.checkpoint, folder.inner_checkpoint)]
-    times += [_time(path) for path in (jobs[0].options.results / ".cache").glob("*/*.unfinished")]
-    return max(times, default=0.0), sum(folder.record.exists() for folder in folders)
+    paths = [path for folder in folders for path in (folder.checkpoint, folder.inner_checkpoint)]
+    if shared := list((jobs[0].options.results / CACHE).glob("*/*.unfinished")):
+        keys = {key for job in jobs for key in _shared_keys(job.spec)}
+        paths += [path for path in shared if path.stem in keys]
+    return max(map(_time, paths), default=0.0), sum(folder.record.exists() for folder in folders)
+
+
+def _shared_keys(spec: RunSpec) -> set[str | None]:
+    """Names of what the run may train for several."""
+    goals = {key(index) for key in (spec.goal_key, spec.first_goal_key) for index in spec.task_indices}
+    return {spec.initial_key, spec.first_initial_key, *goals}
 
 
 def _time(path: Path) -> float:
