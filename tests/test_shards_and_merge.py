@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import leftovers, read_json, run_here, small_options, small_spec, stored
@@ -19,7 +20,7 @@ from benchmark.plan.shards import shard_of
 from benchmark.scenarios.loader import load_scenario
 from methods.engine.knobs import WrongValue
 from reports.records import load
-from results.atomic import write_json
+from results.atomic import write_json, write_text
 from results.locations import results_folders
 from results.reader import read_runs
 from results.seal import sealed
@@ -142,6 +143,28 @@ def test_a_finished_run_replaces_a_failed_one_and_a_damaged_one_is_left_out(mach
     )
     path.write_text("{")
     assert any("half-written" in line for line in gather([tmp_path / "failed"], tmp_path / "other").left_out)
+
+
+def failed_run(runs: Path, **spec: Any) -> Path:
+    """A run's folder with a failed record alone."""
+    value = {"run_id": "digits-ksm-s0-0123456789", "schema_version": 1, "provenance": {}, "status": "failed"}
+    path = runs / value["run_id"] / "result.json"
+    write_json(path, sealed({**value, "error": "no", "spec": {"method": "ksm", **spec}}))
+    return path.parent
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "checkpoint-within.safetensors"])
+def test_a_failed_run_does_not_end_one_under_way_in_the_target(name: str, tmp_path: Path) -> None:
+    run = failed_run(tmp_path / "m0" / "runs")
+    place = tmp_path / "runs" / run.name
+    write_text(place / name, "hours of work")
+    write_text(place / "events.jsonl", "{}\n")
+    found = gather([tmp_path / "m0"], tmp_path / "runs")
+    assert found.copied == []
+    assert found.left_out == [f"{run} failed, and goes on from a checkpoint in {tmp_path / 'runs'}; that stays"]
+    assert (place / name).read_text() == "hours of work" and not (place / "result.json").exists()
+    (place / name).unlink()
+    assert gather([tmp_path / "m0"], tmp_path / "runs").copied == [run.name]
 
 
 def test_what_cannot_be_merged_is_one_sentence(machines: Path, tmp_path: Path) -> None:

@@ -77,8 +77,13 @@ def _take(run: Path, target: Path, gathered: Gathered) -> None:
     try:
         with locked(place.path / ".lock"):
             there = place.read()
-            if there is None or (record.finished and not there.finished):
+            under_way = place.checkpoint.exists() or place.inner_checkpoint.exists()
+            if there is None and under_way and not record.finished:
+                gathered.left_out.append(f"{run} failed, and goes on from a checkpoint in {target}; that stays")
+            elif there is None or (record.finished and not there.finished):
                 _copy(run, place)
+                if record.finished:
+                    place.forget_checkpoints()
                 gathered.copied.append(run.name)
             else:
                 _compare(run, record, there, gathered)
@@ -121,7 +126,6 @@ def _copy(run: Path, place: RunFolder) -> None:
     for path in [path for path in paths if path != record] + [record]:
         with replacing(place.path / path.relative_to(run)) as temporary:
             shutil.copyfile(path, temporary)
-    place.forget_checkpoints()
 
 
 def _is_of_the_way(path: Path) -> bool:
