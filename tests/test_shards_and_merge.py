@@ -167,12 +167,38 @@ def test_a_failed_run_does_not_end_one_under_way_in_the_target(name: str, tmp_pa
     assert gather([tmp_path / "m0"], tmp_path / "runs").copied == [run.name]
 
 
+def test_trials_of_tune_are_not_merged(tmp_path: Path) -> None:
+    failed_run(tmp_path / "m0" / "runs")
+    trial = failed_run(tmp_path / "m0" / "tune", measured_on="validation")
+    shutil.move(trial, tmp_path / "m0" / "tune" / "digits-ksm-s0-trial")
+    (tmp_path / "m0" / "tune" / ".cache" / "task1").mkdir(parents=True)
+    (tmp_path / "m0" / "tune" / ".cache" / "task1" / "one.safetensors").touch()
+    found = gather([tmp_path / "m0"], tmp_path / "runs")
+    assert (found.copied, found.left_out) == (["digits-ksm-s0-0123456789"], [])
+    assert not (tmp_path / "runs" / ".cache").exists() and not (tmp_path / "runs" / "digits-ksm-s0-trial").exists()
+    named = gather([tmp_path / "m0" / "tune"], tmp_path / "runs")
+    assert (named.copied, len(named.left_out)) == ([], 1) and "is a trial of tune, and no run" in named.left_out[0]
+
+
+def test_merging_into_the_folder_of_the_sources_can_be_repeated(tmp_path: Path) -> None:
+    run = failed_run(tmp_path / "m0")
+    unfinished = tmp_path / "m1" / "digits-ksm-s1-0123456789"
+    write_text(unfinished / "events.jsonl", "{}\n")
+    assert gather([tmp_path], tmp_path / "merged").copied == [run.name]
+    again = gather([tmp_path], tmp_path / "merged")
+    assert (again.copied, again.same) == ([], [run.name])
+    # a source that holds nothing finished yet stops none of the others
+    alone = gather([tmp_path / "m1", tmp_path / "m0"], tmp_path / "other")
+    assert alone.copied == [run.name]
+    assert alone.left_out == [f"{unfinished} has not finished; give its command again there"]
+
+
 def test_what_cannot_be_merged_is_one_sentence(machines: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source, target, sentence in (
         (tmp_path / "absent", tmp_path / "to", "There is no results folder"),
         (tmp_path / "empty", tmp_path / "to", "holds no run"),
-        (machines, machines / "m0" / "runs", "is one of the folders to merge"),
+        (machines / "m0", machines / "m0" / "runs", "is one of the folders to merge"),
     ):
         with pytest.raises(RequestError, match=sentence):
             gather([source], target)

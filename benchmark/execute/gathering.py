@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,16 @@ from benchmark.errors import RequestError
 from benchmark.execute.shared_lock import locked
 from benchmark.execute.store import CACHE, RunFolder, require_writable
 from results.atomic import replacing
-from results.locations import results_folders
+from results.locations import results_folders, trials_folder
 from results.reader import read_record
 from results.schema import RECORD_NAME, RunRecord, SchemaError
 
 #: of a run, what merging leaves behind: what is of use to a run under way only
 _OF_THE_WAY = ("checkpoint", ".lock", ".repeat")
+
+
+#: what tells a run's folder, finished or not
+_OF_A_RUN = (RECORD_NAME, "events.jsonl")
 
 
 @dataclass
@@ -33,14 +38,13 @@ class Gathered:
 def gather(sources: Sequence[Path], target: Path) -> Gathered:
     """Copy the finished and failed runs below ``sources`` into ``target``; the first of two finished ones stays.
 
-    Stopped in the middle, the same call goes on.
+    A target that lies below a source is none of its folders; trials of ``tune`` are no runs. Stopped in the middle, the
+    same call goes on.
 
     Raises:
         RequestError: a source does not exist, holds no run or is the target; the target cannot be written.
     """
-    folders = [folder for source in sources for folder in _folders(source)]
-    if any(folder.resolve() == target.resolve() for folder in folders):
-        raise RequestError(f"--to {target} is one of the folders to merge; name another.")
+    folders = [folder for source in sources for folder in _folders(source, target)]
     require_writable(target)
     gathered = Gathered()
     for folder in folders:
@@ -50,13 +54,18 @@ def gather(sources: Sequence[Path], target: Path) -> Gathered:
     return gathered
 
 
-def _folders(source: Path) -> tuple[Path, ...]:
+def _folders(source: Path, target: Path) -> list[Path]:
+    """The results folders of a source, without the target and without folders of trials."""
     if not source.is_dir():
         raise RequestError(f"There is no results folder {source}.")
     found = results_folders(source)
-    if not any((run / name).exists() for folder in found for run in _below(folder) for name in (RECORD_NAME,)):
+    if not any(os.path.lexists(run / name) for folder in found for run in _below(folder) for name in _OF_A_RUN):
         raise RequestError(f"{source} holds no run; name a results folder, or a folder of results folders.")
-    return found
+    trials = {trials_folder(folder) for folder in found}
+    others = [folder for folder in found if folder not in trials and folder.resolve() != target.resolve()]
+    if not others:
+        raise RequestError(f"--to {target} is one of the folders to merge; name another.")
+    return others
 
 
 def _below(folder: Path) -> list[Path]:
@@ -72,6 +81,9 @@ def _take(run: Path, target: Path, gathered: Gathered) -> None:
         record = read_record(run / RECORD_NAME)
     except SchemaError as error:
         gathered.left_out.append(f"{run}: {error}")
+        return
+    if record.is_trial:
+        gathered.left_out.append(f"{run} is a trial of tune, and no run")
         return
     place = RunFolder(target / run.name)
     try:
