@@ -62,6 +62,12 @@ vehicles_2 .5301 .5280 .5037 .2730 .2693 .2874
 """
 
 
+def test_files_are_in_the_order_of_their_numbers_whatever_else_their_names_hold() -> None:
+    names = ["a²10.png", "a²9.png", "a10.png", "a9.png"]
+    assert sorted(names, key=lambda name: cifar._natural(Path(name))) == ["a9.png", "a10.png", "a²9.png", "a²10.png"]
+    assert [cifar._natural(Path("1²2"))] == [[(-1, ""), (1, ""), (-1, "²"), (2, ""), (-1, "")]]
+
+
 def read(root: Path | None, indices: Any = ALL) -> ScenarioData:
     return load_scenario("cifar100-20").read(root, indices, silent)
 

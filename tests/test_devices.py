@@ -48,6 +48,8 @@ def test_cards_are_counted_as_the_environment_shows_them(
         ("cpu,cuda:0", "one kind of device"),
         ("gpu", "is unknown; choose auto, cpu, cuda, cuda:N, or several with commas"),
         ("cuda:x", "is unknown"),
+        ("cuda:²", "is unknown"),
+        ("cpu:٣", "is unknown"),
         ("cpu:", "is unknown"),
         ("cuda:0,", "is unknown"),
         ("auto,cpu", "is unknown"),

@@ -155,7 +155,7 @@ def read_folders(found: Found, split: str, progress: Progress) -> Raw:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def read_pickle(found: Found, split: str, progress: Progress) -> Raw:

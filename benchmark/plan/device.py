@@ -45,7 +45,7 @@ def _named(word: str, alone: bool) -> tuple[str, ...]:
     kind, colon, index = word.partition(":")
     if kind == "mps":
         raise RequestError(f"--device {word} is not supported: its sums were never checked; choose cpu.")
-    if kind not in ("cpu", "cuda") or (colon and not (index.isdigit() and len(index) < 5)):
+    if kind not in ("cpu", "cuda") or (colon and not (index.isascii() and index.isdecimal() and len(index) < 5)):
         raise RequestError(f"--device {word!r} is unknown; choose auto, cpu, cuda, cuda:N, or several with commas.")
     if kind == "cuda" and not colon:
         return tuple(f"cuda:{at}" for at in range(max(1, _cards())))
