@@ -19,6 +19,7 @@ from conftest import Answer
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
 
 from benchmark.cli.main import main
+from benchmark.errors import RequestError
 from benchmark.execute import shared_lock
 from benchmark.execute.executors import Job, slurm, slurm_jobs, slurm_queue
 from benchmark.execute.executors.event_tail import EventTail
@@ -335,6 +336,18 @@ def test_a_command_that_is_left_takes_up_what_lives(tmp_path: Path, monkeypatch:
     assert executor.parting.startswith(
         "2 jobs of SLURM go on; the same command follows them again, 'scancel 1 77' ends"
     )
+
+
+def test_nothing_is_submitted_twice_where_squeue_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended = Pretended(monkeypatch, lambda submitted: {})
+    monkeypatch.setattr(slurm_queue, "standings", lambda: None)
+    job = Job(small_spec("head-only"), small_options(tmp_path))
+    write_json(tmp_path / ".slurm" / "77.json", {"77_0": [job.spec.run_id]})
+    with pytest.raises(RequestError, match="squeue does not answer"):
+        list(slurm.SlurmExecutor(SlurmOptions()).run([job], lambda spec, event: None))
+    assert pretended.submitted == []
 
 
 # ---------------------------------------------------------------------- a real SLURM

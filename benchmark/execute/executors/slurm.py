@@ -153,9 +153,15 @@ class SlurmExecutor(Executor):
         return item.job, record
 
     def _take_up(self, results: Path) -> None:
-        """Find the runs that jobs of an earlier command have."""
-        standings = slurm_queue.standings() or {}
-        for task, runs in slurm_jobs.known(results).items():
+        """Find the runs that jobs of an earlier command have. Raises RequestError: SLURM does not say which live."""
+        if not (known := slurm_jobs.known(results)):
+            return
+        if (standings := slurm_queue.standings()) is None:
+            raise RequestError(
+                f"squeue does not answer, so that jobs submitted earlier for {results} may still run; give the command "
+                "again when it does."
+            )
+        for task, runs in known.items():
             standing = standings.get(task)
             for run in runs if standing is not None and standing.alive else ():
                 if run in self._open and not self._open[run].task:
