@@ -350,6 +350,19 @@ def test_nothing_is_submitted_twice_where_squeue_does_not_answer(
     assert pretended.submitted == []
 
 
+def test_what_another_command_submits_is_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the lock from before its jobs are in the queue until it has written which they are."""
+    Pretended(monkeypatch, lambda submitted: {})
+    jobs = tmp_path / ".slurm" / "77.json"
+    write_json(jobs, {"77_0": ["digits-ksm-s0-0123456789"]})
+    executor = slurm.SlurmExecutor(SlurmOptions())
+    with shared_lock.locked(tmp_path / ".slurm" / ".lock"):
+        executor._clean(tmp_path)
+        assert jobs.exists()
+    executor._clean(tmp_path)
+    assert not jobs.exists()
+
+
 # ---------------------------------------------------------------------- a real SLURM
 
 QUICK = ("--tasks", "3", "--epochs", "2", "--train-limit", "60", "--threads", "1", "--keep-weights", "all")
@@ -390,7 +403,7 @@ def test_four_runs_through_sbatch_learn_what_they_learn_here(
         assert found[spec.run_id].learned_sha256 == alone.learned_sha256
         assert stored(results / spec.run_id) == stored(tmp_path / "alone" / spec.run_id)
     assert leftovers(results) == []
-    assert {path.name for path in (results / ".slurm").iterdir()} == {".lock", ".lock.1.free"}
+    assert {path.name for path in (results / ".slurm").iterdir()} == {".lock", ".lock.2.free"}
 
 
 def test_a_run_that_cannot_be_placed_has_failed_with_slurms_reason(

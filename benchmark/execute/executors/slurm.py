@@ -130,7 +130,7 @@ class SlurmExecutor(Executor):
         """See ``Executor.run``."""
         self._open = {job.spec.run_id: _followed(job) for job in jobs}
         results = next(iter(self._open.values())).job.options.results
-        with locked(slurm_jobs.folder_of(results) / ".lock", lambda: None):  # two commands would submit the same
+        with locked(_lock(results), lambda: None):  # two commands would submit the same
             self._take_up(results)
             todo = [item for item in self._open.values() if not item.task]
             for item in todo:
@@ -211,7 +211,9 @@ class SlurmExecutor(Executor):
             hear(item.job.spec, {"type": "message", "text": text})
             item.task = ""
         try:
-            self._submit(results, again)
+            if again:
+                with locked(_lock(results), lambda: None):
+                    self._submit(results, again)
         except RequestError as error:
             for item in again:
                 if not item.task:
@@ -231,13 +233,15 @@ class SlurmExecutor(Executor):
             item.give_up(f"{item.last}, {item.tries} without getting further; see {where}.")
 
     def _clean(self, results: Path) -> None:
-        standings = slurm_queue.standings()
-        if standings is None:
-            return
-        known = slurm_jobs.known(results)
-        ids = {run for runs in known.values() for run in runs}
-        finished = [run for run in ids if RunFolder(results / run).read_finished() is not None]
-        slurm_jobs.forget(results, [task for task, standing in standings.items() if standing.alive], finished)
+        """Remove what finished jobs left, unless another command is about to submit some: it will do so itself."""
+        with suppress(BlockingIOError), locked(_lock(results)):
+            standings = slurm_queue.standings()
+            if standings is None:
+                return
+            known = slurm_jobs.known(results)
+            ids = {run for runs in known.values() for run in runs}
+            finished = [run for run in ids if RunFolder(results / run).read_finished() is not None]
+            slurm_jobs.forget(results, [task for task, standing in standings.items() if standing.alive], finished)
 
     def stop(self, patience: float = 3.0) -> None:
         """Jobs of SLURM go on; see ``Executor.stop``."""
@@ -247,6 +251,11 @@ class SlurmExecutor(Executor):
 def _followed(job: Job) -> _Followed:
     folder = run_folder(job.options.results, *job.spec.ids)
     return _Followed(job, EventTail(folder.events), _written(folder), progress_of([job]))
+
+
+def _lock(results: Path) -> Path:
+    """Held by the command that submits jobs, or forgets them."""
+    return slurm_jobs.folder_of(results) / ".lock"
 
 
 def _written(folder: RunFolder) -> int | None:
