@@ -21,7 +21,7 @@ from small_runs import leftovers, numbers, run_here, small_options, small_spec, 
 from benchmark.cli.main import main
 from benchmark.errors import RequestError
 from benchmark.execute import shared_lock
-from benchmark.execute.executors import Job, slurm, slurm_jobs, slurm_queue
+from benchmark.execute.executors import Job, followed_run, slurm, slurm_jobs, slurm_queue
 from benchmark.execute.executors.event_tail import EventTail
 from benchmark.execute.executors.slurm_queue import Standing
 from benchmark.execute.executors.slurm_task import progress_of
@@ -30,6 +30,7 @@ from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked, read_
 from methods.engine.knobs import WrongValue
 from results.atomic import write_json
 from results.schema import RunRecord
+from results.seal import sealed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOCAL = REPOSITORY.parent / "shared" / "tools" / "local-slurm"
@@ -361,6 +362,42 @@ def test_what_another_command_submits_is_not_forgotten(tmp_path: Path, monkeypat
         assert jobs.exists()
     executor._clean(tmp_path)
     assert not jobs.exists()
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_record_that_a_network_file_system_shows_late_is_waited_for(
+    tells: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is over and SLURM says so; its record, and what it told last, is seen a moment later."""
+    spec = small_spec("head-only")
+    folder = run_folder(tmp_path, spec.run_id)
+    looks = []
+
+    def standings(submitted: list[str]) -> dict[str, Standing]:
+        looks.append(len(submitted))
+        if len(looks) == 5:
+            record = RunRecord(spec.run_id, "failed", spec.to_json(), {}, error="no")
+            write_json(folder.record, sealed(record.to_json()))
+        return dict.fromkeys(submitted, Standing("CANCELLED" if tells else "COMPLETED", "None"))
+
+    pretended = Pretended(monkeypatch, standings)
+    folder.path.mkdir()
+    pretended.when_submitted = lambda number: folder.append_event({"type": "run-end"}) if tells else None
+    ((_, record),) = slurm.SlurmExecutor(SlurmOptions()).run(
+        [Job(spec, small_options(tmp_path))], lambda spec, event: None
+    )
+    assert record is not None and record.error == "no" and pretended.submitted == ["1_0"]
+
+
+def test_a_job_that_completed_without_its_run_is_submitted_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed_run, "GRACE", 0.1)
+    pretended = Pretended(monkeypatch, lambda submitted: {name: Standing("COMPLETED", "None") for name in submitted})
+    jobs = [Job(small_spec("head-only"), small_options(tmp_path))]
+    ((_, record),) = slurm.SlurmExecutor(SlurmOptions(tries=2)).run(jobs, lambda spec, event: None)
+    assert record is not None and "2 without getting further" in (record.error or "")
+    assert pretended.submitted == ["1_0", "2_0"]
 
 
 # ---------------------------------------------------------------------- a real SLURM

@@ -10,19 +10,16 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import RequestError
-from benchmark.execute import shared_lock
 from benchmark.execute.executors import slurm_jobs, slurm_queue
-from benchmark.execute.executors.ended_badly import record_of_the_dead
-from benchmark.execute.executors.event_tail import EventTail
+from benchmark.execute.executors.followed_run import Followed, followed
 from benchmark.execute.executors.interface import Executor, Hear, Job
 from benchmark.execute.executors.process import ProcessExecutor
 from benchmark.execute.executors.slurm_task import progress_of
 from benchmark.execute.shared_lock import locked
-from benchmark.execute.store import RunFolder, run_folder
+from benchmark.execute.store import RunFolder
 from benchmark.plan.device import kind_of
 from benchmark.plan.slurm_option import SlurmOptions, chunk_size, chunked
 from results.schema import RunRecord
@@ -33,55 +30,13 @@ LOOK, ASK = 0.5, 5.0
 USUAL_ARRAY = 1000
 
 
-@dataclass
-class _Followed:
-    """A run that SLURM has, or will have."""
-
-    job: Job
-    tail: EventTail
-    before: int | None  #: when its record was written that was there before, in nanoseconds
-    progress: tuple[float, int]
-    task: str = ""  #: id of the job of SLURM
-    tries: int = 0  #: jobs that ended without getting it further
-    last: str = ""  #: how the last of them ended
-    fault: str = ""  #: why the run is given up
-    given_up: float = 0.0  #: when, by ``time.monotonic``
-
-    @property
-    def folder(self) -> RunFolder:
-        return run_folder(self.job.options.results, *self.job.spec.ids)
-
-    def begin_afresh(self) -> None:
-        """Drop the checkpoints where ``--no-resume`` asks for it: now and not in the job, which may be queued again."""
-        if self.job.options.resume:
-            return
-        with suppress(BlockingIOError), locked(self.folder.path / ".lock"):
-            for path in (self.folder.checkpoint, self.folder.inner_checkpoint):
-                path.unlink(missing_ok=True)
-        self.job = Job(self.job.spec, dataclasses.replace(self.job.options, resume=True))
-        self.progress = progress_of([self.job])
-
-    def give_up(self, fault: str) -> None:
-        """Call the run failed as soon as nobody is at it."""
-        self.fault, self.given_up = fault, time.monotonic()
-
-    @property
-    def is_anothers(self) -> bool:
-        """The claim that is on the run given up has been watched for longer than one of a dead job lasts."""
-        return time.monotonic() - self.given_up >= shared_lock.STALE + 2 * ASK
-
-    def record(self) -> RunRecord | None:
-        """The run's record, if it was written since it is followed."""
-        return self.folder.read() if _written(self.folder) not in (None, self.before) else None
-
-
 class SlurmExecutor(Executor):
     """An array job of SLURM, a run or several short ones a job."""
 
     def __init__(self, options: SlurmOptions, workers: int = 1) -> None:
         self.options, self.workers = options, workers
         self._inner = ProcessExecutor()  # for looking at networks before anything is submitted
-        self._open: dict[str, _Followed] = {}
+        self._open: dict[str, Followed] = {}
         self._seconds: float | None = None
         self._submitted = 0.0
         self._waiting: set[str] = set()  # jobs that have not begun, whose runs have nothing to tell
@@ -128,7 +83,7 @@ class SlurmExecutor(Executor):
 
     def run(self, jobs: Iterable[Job], hear: Hear) -> Iterator[tuple[Job, RunRecord | None]]:
         """See ``Executor.run``."""
-        self._open = {job.spec.run_id: _followed(job) for job in jobs}
+        self._open = {job.spec.run_id: followed(job) for job in jobs}
         results = next(iter(self._open.values())).job.options.results
         with locked(_lock(results), lambda: None):  # two commands would submit the same
             self._take_up(results)
@@ -139,7 +94,7 @@ class SlurmExecutor(Executor):
         asked = time.monotonic()
         while self._open:
             for item in [item for item in self._open.values() if item.task not in self._waiting]:
-                if (record := _heard(item, hear)) is not None:
+                if (record := item.heard(hear)) is not None:
                     yield self._over(item, record)
             if self._open and time.monotonic() - asked >= ASK:
                 asked = time.monotonic()
@@ -148,7 +103,7 @@ class SlurmExecutor(Executor):
             time.sleep(LOOK)
         self._clean(results)
 
-    def _over(self, item: _Followed, record: RunRecord | None) -> tuple[Job, RunRecord | None]:
+    def _over(self, item: Followed, record: RunRecord | None) -> tuple[Job, RunRecord | None]:
         del self._open[item.job.spec.run_id]
         return item.job, record
 
@@ -170,7 +125,7 @@ class SlurmExecutor(Executor):
         if taken := sum(bool(item.task) for item in self._open.values()):
             print(f"{taken} run{'s are' if taken > 1 else ' is'} in SLURM's queue already", flush=True)
 
-    def _submit(self, results: Path, items: Sequence[_Followed]) -> None:
+    def _submit(self, results: Path, items: Sequence[Followed]) -> None:
         """Submit runs. Raises RequestError: SLURM takes no more; those that it took go on."""
         if not items:
             return
@@ -184,7 +139,7 @@ class SlurmExecutor(Executor):
                     self._open[job.spec.run_id].task = task
         self._submitted = time.monotonic()
 
-    def _look(self, results: Path, hear: Hear) -> Iterator[tuple[_Followed, RunRecord | None]]:
+    def _look(self, results: Path, hear: Hear) -> Iterator[tuple[Followed, RunRecord | None]]:
         """Ask SLURM; what waits in vain has failed, what ended too early is submitted again."""
         standings = slurm_queue.standings()
         self._waiting = {task for task, one in (standings or {}).items() if one.state == "PENDING"}
@@ -197,19 +152,21 @@ class SlurmExecutor(Executor):
                 slurm_queue.cancel([item.task])
             elif standing is not None and standing.alive:
                 continue
-            if (record := _heard(item, hear) or item.record() or item.folder.read_finished()) is not None:
+            if (record := item.heard(hear) or item.looked_anew()) is not None:
                 yield item, record
+                continue
+            if not item.fault and item.may_show_late(standing is not None and standing.state == "COMPLETED"):
                 continue
             if not item.fault:
                 self._judge(item, standing)
             if not item.fault:
                 again.append(item)
-            elif (failed := _failed(item)) is not None or item.is_anothers:
+            elif (failed := item.failed()) is not None or item.is_anothers(ASK):
                 yield item, failed
         for item in again:
             text = f"{item.last} before the run did; it is submitted again and goes on from its checkpoint"
             hear(item.job.spec, {"type": "message", "text": text})
-            item.task = ""
+            item.submit_again()
         try:
             if again:
                 with locked(_lock(results), lambda: None):
@@ -219,7 +176,7 @@ class SlurmExecutor(Executor):
                 if not item.task:
                     item.give_up(f"{item.last}, and SLURM takes no more: {error}")
 
-    def _judge(self, item: _Followed, standing: slurm_queue.Standing | None) -> None:
+    def _judge(self, item: Followed, standing: slurm_queue.Standing | None) -> None:
         """Give a run up whose job ended without it, or waits in vain, unless a further job may get it further."""
         if standing is not None and standing.hopeless:
             item.give_up(f"SLURM cannot place job {item.task}: {standing.reason}; change --slurm.")
@@ -248,33 +205,6 @@ class SlurmExecutor(Executor):
         self._inner.stop(patience)
 
 
-def _followed(job: Job) -> _Followed:
-    folder = run_folder(job.options.results, *job.spec.ids)
-    return _Followed(job, EventTail(folder.events), _written(folder), progress_of([job]))
-
-
 def _lock(results: Path) -> Path:
     """Held by the command that submits jobs, or forgets them."""
     return slurm_jobs.folder_of(results) / ".lock"
-
-
-def _written(folder: RunFolder) -> int | None:
-    try:
-        return folder.record.stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _heard(item: _Followed, hear: Hear) -> RunRecord | None:
-    """Pass on what the run has told since; its record where it is over."""
-    ended = False
-    for event in item.tail.read():
-        ended = event["type"] == "run-end"
-        if not ended:
-            hear(item.job.spec, event)
-    return item.record() if ended else None
-
-
-def _failed(item: _Followed) -> RunRecord | None:
-    """The record of a run that is given up. None: the run is claimed, by another process or still by its dead job."""
-    return record_of_the_dead(item.job, item.fault, time.time())
