@@ -400,6 +400,30 @@ def test_a_job_that_completed_without_its_run_is_submitted_again_after_a_while(
     assert pretended.submitted == ["1_0", "2_0"]
 
 
+def test_a_queue_that_fills_up_while_arrays_are_submitted_says_what_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended = Pretended(monkeypatch, lambda submitted: {})
+
+    def full(number: int) -> None:
+        if number > 2:
+            raise RequestError("SLURM takes no such job (Job violates accounting policy).")
+
+    pretended.when_submitted = full
+    jobs = [Job(small_spec("head-only", seeds=(seed,)), small_options(tmp_path)) for seed in range(3)]
+    executor = slurm.SlurmExecutor(SlurmOptions(chunk=1))
+    with pytest.raises(RequestError, match=r"policy\)\. 2 jobs of SLURM go on; .* 'scancel 1' ends them"):
+        list(executor.run(jobs, lambda spec, event: None))
+    executor.cancel()
+    assert pretended.cancelled == ["1_0", "1_1"]
+
+
+def test_runs_timed_through_slurm_lie_where_nodes_see_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["perf", "--throughput", "--method", "ksm", "--executor", "slurm"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: perf --executor slurm needs --out, a folder that the nodes see")
+
+
 # ---------------------------------------------------------------------- a real SLURM
 
 QUICK = ("--tasks", "3", "--epochs", "2", "--train-limit", "60", "--threads", "1", "--keep-weights", "all")

@@ -206,6 +206,8 @@ def _specs(args: argparse.Namespace) -> list[RunSpec]:
         raise RequestError(f"perf measures one device, not {', '.join(devices)}.")
     if request.executor != "process" and not args.throughput:
         raise RequestError(f"--executor {request.executor} is for run, and for perf --throughput.")
+    if request.executor == "slurm" and args.out is None:
+        raise RequestError("perf --executor slurm needs --out, a folder that the nodes see: the runs lie in it.")
     args.device = torch_name(devices[0])
     scenario = scenario_of(request)
     specs = [spec for policy in policies for spec in planned(dataclasses.replace(request, bn_policy=policy), scenario)]

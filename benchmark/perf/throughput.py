@@ -16,6 +16,7 @@ from benchmark.data.locate import data_root
 from benchmark.errors import RequestError
 from benchmark.execute.executors import Executor, Job, ProcessExecutor
 from benchmark.execute.executors.process import unnamed_main
+from benchmark.execute.executors.slurm import SlurmExecutor
 from benchmark.execute.waves import run_wave
 from benchmark.perf.surroundings import surroundings
 from benchmark.plan.execution import RunOptions
@@ -103,8 +104,6 @@ def _measured(specs: Sequence[RunSpec], options: RunOptions, workers: int, out: 
         yield _one_way(f"processes, {at_once} at a time", ProcessExecutor(at_once), at_once, specs, options, out)
     if options.executor != "slurm":
         return
-    from benchmark.execute.executors.slurm import SlurmExecutor
-
     asked = slurm_options({"parallel": workers, **(options.slurm or {})})
     for chunk in dict.fromkeys((1, asked.chunk or TOGETHER)):
         executor = SlurmExecutor(dataclasses.replace(asked, chunk=chunk))
@@ -129,6 +128,8 @@ def _one_way(
             seconds = time.monotonic() - started
         finally:
             executor.stop()
+            if isinstance(executor, SlurmExecutor):
+                executor.cancel()  # their folder goes
     if failed:
         first = next(record for record in kept.records if not record.finished)
         raise RequestError(f"{failed} runs failed: {(first.error or '').partition(chr(10))[0]}")

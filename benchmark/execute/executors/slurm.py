@@ -90,7 +90,10 @@ class SlurmExecutor(Executor):
             todo = [item for item in self._open.values() if not item.task]
             for item in todo:
                 item.begin_afresh()
-            self._submit(results, todo)
+            try:
+                self._submit(results, todo)
+            except RequestError as error:
+                raise RequestError(f"{error} {self.parting[:1].upper()}{self.parting[1:]}".strip()) from None
         asked = time.monotonic()
         while self._open:
             for item in [item for item in self._open.values() if item.task not in self._waiting]:
@@ -199,6 +202,10 @@ class SlurmExecutor(Executor):
             ids = {run for runs in known.values() for run in runs}
             finished = [run for run in ids if RunFolder(results / run).read_finished() is not None]
             slurm_jobs.forget(results, [task for task, standing in standings.items() if standing.alive], finished)
+
+    def cancel(self) -> None:
+        """End the jobs that are still open."""
+        slurm_queue.cancel(sorted({item.task for item in self._open.values() if item.task}))
 
     def stop(self, patience: float = 3.0) -> None:
         """Jobs of SLURM go on; see ``Executor.stop``."""
