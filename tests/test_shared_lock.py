@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -147,6 +148,37 @@ def test_a_claim_made_from_an_old_look_at_the_folder_is_given_up(
         else:
             with locked(path) as claim:
                 assert claim.path.name == ".lock.6"
+
+
+def test_a_listing_without_the_own_claim_takes_nothing_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_lock, "_entries", lambda path: {})
+    with locked(tmp_path / ".lock") as claim:
+        assert claim.path.name == ".lock.1" and claim.path.exists()
+
+
+def test_a_lock_that_a_server_keeps_for_a_dead_machine_is_passed_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS 3 keeps it: the system's lock is refused for ever, and the claim is another machine's and not renewed."""
+
+    def refused(file: Any, how: int) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    monkeypatch.setattr(shared_lock, "STALE", 0.3)
+    path = tmp_path / ".lock"
+    (tmp_path / ".lock.1").write_text('{"machine": "another"}')
+    with pytest.raises(BlockingIOError), locked(path):
+        pass
+    started = time.monotonic()
+    with locked(path, lambda: None) as claim:
+        assert claim.path.name == ".lock.2" and 0.2 < time.monotonic() - started < 5
+    # but not where the claim is this machine's, whose locks tell
+    claim.path.with_name(".lock.2.free").unlink()
+    (tmp_path / ".lock.3").write_text(json.dumps({"machine": temporary.machine(tmp_path)}))
+    assert not shared_lock._left_by_another_machine(path)
+    time.sleep(0.4)
+    assert not shared_lock._left_by_another_machine(path)
 
 
 def test_where_the_file_system_has_no_locks_the_claim_is_enough(

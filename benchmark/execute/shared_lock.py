@@ -95,23 +95,40 @@ def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[Cl
         told = True
 
     with open(path, "a", opener=without_waiting) as file:
-        claim = Claim(_taken(path, _system_lock(file, wait), wait))
+        claim = Claim(_taken(path, _system_lock(file, path, wait), wait))
         try:
             yield claim
         finally:
             claim.release()
 
 
-def _system_lock(file: Any, wait: Callable[[], None]) -> bool:
-    """Take the system's lock on an open file; False where the file system has none."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        wait()
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:
+def _system_lock(file: Any, path: Path, wait: Callable[[], None]) -> bool:
+    """Take the system's lock on an open file; False where the file system has none, or keeps that of a dead machine."""
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if _left_by_another_machine(path):
+                return False
+            wait()
+            time.sleep(POLL)
+        except OSError:
+            return False
+        else:
+            return True
+
+
+def _left_by_another_machine(path: Path) -> bool:
+    """The newest claim of ``path`` is held, by no machine of this name, and nobody renews it."""
+    entries = _entries(path)
+    number = max(entries, default=0)
+    if not number or _is_free(path, number, entries[number]) or not _dead(_name(path, number), alone=False):
         return False
-    return True
+    try:
+        owner = json.loads(_name(path, number).read_bytes())["machine"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    return bool(owner != machine(path.parent))
 
 
 def _taken(path: Path, alone: bool, wait: Callable[[], None]) -> Path:
@@ -138,7 +155,7 @@ def _taken(path: Path, alone: bool, wait: Callable[[], None]) -> Path:
             os.write(descriptor, json.dumps({"machine": machine(path.parent), "process": os.getpid()}).encode())
         os.close(descriptor)
         entries = _entries(path)
-        if max(entries) > number + 1 or _freed(own).name in entries[number + 1]:
+        if max(entries, default=0) > number + 1 or _freed(own).name in entries.get(number + 1, ()):
             own.unlink(missing_ok=True)  # the first look showed the folder as it was a while ago
             continue
         for lower in entries.keys() - {number + 1}:
