@@ -224,6 +224,13 @@ def test_a_further_command_goes_on_with_the_log(tmp_path: Path) -> None:
     assert [float(line["value"]) for line in lines_of(path) if line["name"] == "epoch/loss"] == [0.4]
 
 
+def test_a_folder_that_has_the_name_of_a_log_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_log").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RequestError, match="--log some_log needs the package some_log"):
+        require_loggers(("csv", "some_log"))
+
+
 def test_a_log_whose_package_is_absent_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

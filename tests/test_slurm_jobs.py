@@ -147,6 +147,15 @@ def test_without_slurm_one_sentence_says_so(
     assert "--slurm is for --executor slurm, not process" in capsys.readouterr().err
 
 
+def test_cards_that_are_not_asked_of_slurm_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--method", "ksm", "--device", "cuda", "--executor", "slurm", "--results", str(tmp_path / "runs")]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: --device cuda in SLURM needs cards; add --slurm gpus=1."
+
+
 def test_which_jobs_live_and_which_wait_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = "12_0|PENDING|Resources\n12_1|PENDING|PartitionTimeLimit\n12_2|CANCELLED|None\n13|RUNNING|None"
     stand_in(tmp_path, squeue=f"printf '{lines}\\n'")
@@ -158,12 +167,12 @@ def test_which_jobs_live_and_which_wait_in_vain(tmp_path: Path, monkeypatch: pyt
     hopeless = (
         "BadConstraints",
         "InvalidQOS",
-        "JobHeldUser",
         "QOSMaxWallDurationPerJobLimit",
         "launch failed requeued held",
     )
     assert all(Standing("PENDING", reason).hopeless for reason in hopeless)
     waiting = ("Priority", "Dependency", "QOSMaxJobsPerUserLimit", "ReqNodeNotAvail, UnavailableNodes:n1", "BeginTime")
+    waiting += ("JobHeldUser", "JobHeldAdmin", "PartitionInactive", "PartitionDown")
     assert not any(Standing("PENDING", reason).hopeless for reason in waiting)
 
 

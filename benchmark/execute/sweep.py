@@ -64,6 +64,8 @@ def sweep_of(request: Request, scenario: Scenario, specs: Sequence[RunSpec], com
     devices = devices_of(request.device)
     if request.executor == "slurm":  # which cards they are is known where the job runs
         devices = (kind_of(devices[0]),)
+        if devices[0] != "cpu" and not slurm_options(request.slurm).gpus:
+            raise RequestError(f"--device {request.device} in SLURM needs cards; add --slurm gpus=1.")
     elif request.slurm is not None:
         raise RequestError(f"--slurm is for --executor slurm, not {request.executor}; add that, or give --slurm none.")
     how["device"] = devices[0]

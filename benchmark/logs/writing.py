@@ -25,7 +25,8 @@ from results.schema import RunRecord
 def require_loggers(kinds: Sequence[str]) -> None:
     """Raises RequestError: the package of a log is not installed."""
     for kind in kinds:
-        if kind != "csv" and importlib.util.find_spec(kind) is None:
+        found = None if kind == "csv" else importlib.util.find_spec(kind)
+        if kind != "csv" and (found is None or found.origin is None):  # a mere folder of that name has no origin
             raise RequestError(f"--log {kind} needs the package {kind}: pip install 'maskbench[{kind}]'.")
 
 

@@ -19,10 +19,10 @@ JOB_NAME = "maskbench"
 ALIVE = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT",
          "RESIZING", "REQUEUED", "REQUEUE_FED")  # fmt: skip
 
-#: reasons of a waiting job that no waiting ends
+#: reasons of a waiting job that no waiting ends; what a person held or closed, a person may let go again
 HOPELESS = re.compile(
-    r"PartitionTimeLimit|PartitionConfig|PartitionNodeLimit|PartitionInactive|BadConstraints|AccountingPolicy"
-    r"|Invalid\w*|JobHeld\w*|JobHoldMaxRequeue|JobLaunchFailure|launch failed.*held.*|\w*(PerJob|PerNode)Limit"
+    r"PartitionTimeLimit|PartitionConfig|PartitionNodeLimit|BadConstraints|AccountingPolicy"
+    r"|Invalid\w*|JobHoldMaxRequeue|JobLaunchFailure|launch failed.*held.*|\w*(PerJob|PerNode)Limit"
     r"|Assoc(Max|Grp)Wall\w*|QOS(Max|Min)?(Wall|Time)\w*|QOSNotAllowed|DependencyNeverSatisfied"
 )
 
