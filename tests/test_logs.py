@@ -224,6 +224,25 @@ def test_a_further_command_goes_on_with_the_log(tmp_path: Path) -> None:
     assert [float(line["value"]) for line in lines_of(path) if line["name"] == "epoch/loss"] == [0.4]
 
 
+def test_the_log_of_a_run_that_finished_unwatched_is_made_up_for_once(tmp_path: Path) -> None:
+    spec = small_spec("packnet", tasks=2)
+    folder = run_folder(tmp_path / "runs", spec.run_id)
+    folder.path.mkdir(parents=True)
+    for event in ({"type": "run-start", "tasks": 2, "done": 0}, epoch("one", 1, 0.9), epoch("one", 2, 0.8)):
+        folder.append_event(event)
+    with Logs(("csv",), tmp_path / "runs") as logs:
+        logs.hear(spec, {})
+    folder.append_event(epoch("one", 3, 0.7))
+    folder.append_event({"type": "run-end", "status": "finished"})
+    path = tmp_path / "logs" / "csv" / f"{spec.run_id}.csv"
+    for end, ends in (("noon", 1), ("noon", 1), ("one o'clock", 2)):
+        record = RunRecord(spec.run_id, "finished", spec.to_json(), {"finished": end}, mean_accuracy=0.5)
+        Logs(("csv",), tmp_path / "runs").make_up(spec, record)
+        assert [line["value"] for line in lines_of(path) if line["name"] == "epoch/loss"] == ["0.9", "0.8", "0.7"]
+        assert [line["name"] for line in lines_of(path)].count("final/mean_accuracy") == ends
+    assert (tmp_path / "logs" / "csv" / ".points" / spec.run_id).read_text() == "3 one o'clock"
+
+
 def test_a_folder_that_has_the_name_of_a_log_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some_log").mkdir()
     monkeypatch.syspath_prepend(tmp_path)

@@ -144,7 +144,9 @@ def carry_out(sweep: Sweep, report: bool = True) -> int:
         jobs = [Job(spec, options) for spec in specs]
         todo = [job for job in jobs if options.force or not finished(job, data)]
         _forget_finished(todo, options.force)
-        _tidy([job for job in jobs if job not in todo])
+        done = [job for job in jobs if job not in todo]
+        _tidy(done)
+        _make_up_logs(done)
         for line in [*_warnings(todo, data), *different_cards(sweep.devices)]:
             print(f"warning: {line}", flush=True)
         found = None
@@ -234,6 +236,15 @@ def _tidy(jobs: Sequence[Job]) -> None:
         with suppress(BlockingIOError), locked(folder.path / ".lock"):
             folder.forget_checkpoints()
             folder.sweep()
+
+
+def _make_up_logs(jobs: Sequence[Job]) -> None:
+    """Finished runs may have ended while no command followed them."""
+    from benchmark.logs.writing import Logs
+
+    for job in jobs if jobs and jobs[0].options.log else ():
+        if (record := _finished_record(job)) is not None:
+            Logs(job.options.log, job.options.results).make_up(job.spec, record)
 
 
 def _warnings(jobs: Sequence[Job], data: ScenarioData) -> list[str]:

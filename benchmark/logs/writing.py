@@ -58,6 +58,8 @@ class Logs:
         """A run is over."""
         run = self._runs.pop(spec.run_id, None)
         if run is None:
+            if record is not None and record.finished:
+                self.make_up(spec, record)
             return
         run.catch_up()
         if record is None:
@@ -67,6 +69,15 @@ class Logs:
 
     def wait(self, spec: RunSpec) -> None:
         """A run is another process's."""
+
+    def make_up(self, spec: RunSpec, record: RunRecord) -> None:
+        """Write what is missing of a run that finished while no command followed it; a whole log stays as it is."""
+        folder, end = logs_folder(self._results), _end(record)
+        kinds = [kind for kind in self._kinds if _CountFile(folder, kind, spec).read()[1] != end]
+        if kinds:
+            run = _Run(spec, self._results, kinds, self._make)
+            run.catch_up()
+            run.finish(record)
 
 
 class _Run:
@@ -78,7 +89,7 @@ class _Run:
         self._series = Series()
         self._points: list[Point] = []
         self._logs: dict[str, RunLog] = {}
-        self._written = {kind: self._read_count(kind) for kind in kinds}
+        self._written = {kind: _CountFile(self._folder, kind, spec).read()[0] for kind in kinds}
 
     def catch_up(self) -> None:
         """Write what the run has told since."""
@@ -106,7 +117,7 @@ class _Run:
         for kind in list(self._written):
             self._guarded(kind, functools.partial(self._finish, kind, known, record.status))
             self._logs.pop(kind, None)
-        self._write_counts()
+        self._write_counts(_end(record))
 
     def _finish(self, kind: str, values: Mapping[str, float], status: str) -> None:
         self._log(kind).finish(values, status, self._series.step)
@@ -135,19 +146,33 @@ class _Run:
             )
             self._written.pop(kind, None)
 
-    def _count_file(self, kind: str) -> Path:
-        return self._folder / kind / ".points" / self._spec.run_id
-
-    def _read_count(self, kind: str) -> int:
-        try:
-            return max(0, int(self._count_file(kind).read_text()))
-        except (OSError, ValueError):
-            return 0
-
-    def _write_counts(self) -> None:
+    def _write_counts(self, end: str = "") -> None:
         for kind, count in self._written.items():
-            with suppress(OSError):
-                write_text(self._count_file(kind), str(count))
+            _CountFile(self._folder, kind, self._spec).write(count, end)
+
+
+class _CountFile:
+    """How many points of a run a log holds, and, where it is whole, when the run ended."""
+
+    def __init__(self, folder: Path, kind: str, spec: RunSpec) -> None:
+        self._path = folder / kind / ".points" / spec.run_id
+
+    def read(self) -> tuple[int, str]:
+        """Nought and nothing where there is no such file."""
+        try:
+            count, _, end = self._path.read_text().partition(" ")
+            return max(0, int(count)), end
+        except (OSError, ValueError):
+            return 0, ""
+
+    def write(self, count: int, end: str) -> None:
+        """A full disk costs the file: the log is written again another time."""
+        with suppress(OSError):
+            write_text(self._path, f"{count} {end}".strip())
+
+
+def _end(record: RunRecord) -> str:
+    return str(record.provenance.get("finished") or record.status)
 
 
 def _made(kind: str, folder: Path, spec: RunSpec, fresh: bool) -> RunLog:
