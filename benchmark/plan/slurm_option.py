@@ -30,7 +30,7 @@ class SlurmOptions:
     account: str | None = knob(None, "who pays")
     qos: str | None = knob(None, "quality of service")
     exclude: str | None = knob(None, "nodes not to use")
-    parallel: int = knob(64, "jobs at a time", at_least=1)
+    parallel: int = knob(64, "jobs of an array at a time", at_least=1)
     chunk: int | None = knob(
         None, "runs of a job, one after another; where it is not given as many as take ten minutes", at_least=1
     )
