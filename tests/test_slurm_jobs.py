@@ -277,6 +277,7 @@ def test_a_run_whose_dead_job_left_its_claim_fails_once_the_claim_is_stale(
 
 def test_a_run_that_another_process_is_at_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_lock, "STALE", 0.2)
+    monkeypatch.setattr(followed_run, "GRACE", 0.1)
     spec = small_spec("head-only")
     Pretended(monkeypatch, lambda submitted: {name: Standing("FAILED", "None") for name in submitted})
     executor = slurm.SlurmExecutor(SlurmOptions(tries=1))

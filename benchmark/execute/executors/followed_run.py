@@ -88,9 +88,10 @@ class Followed:
         """The record of a run given up. None: it is claimed, by another process or still by its dead job."""
         return record_of_the_dead(self.job, self.fault, time.time())
 
-    def is_anothers(self, between: float) -> bool:
-        """The claim on the run given up was watched, every so many seconds, for longer than one of a dead job lasts."""
-        return time.monotonic() - self.given_up >= shared_lock.STALE + 2 * between
+    @property
+    def is_anothers(self) -> bool:
+        """The claim on the run given up was watched for longer than one of a dead job lasts, whose end shows late."""
+        return time.monotonic() - self.given_up >= shared_lock.STALE + GRACE
 
 
 def followed(job: Job) -> Followed:

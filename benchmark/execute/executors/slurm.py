@@ -164,7 +164,7 @@ class SlurmExecutor(Executor):
                 self._judge(item, standing)
             if not item.fault:
                 again.append(item)
-            elif (failed := item.failed()) is not None or item.is_anothers(ASK):
+            elif (failed := item.failed()) is not None or item.is_anothers:
                 yield item, failed
         for item in again:
             text = f"{item.last} before the run did; it is submitted again and goes on from its checkpoint"
