@@ -12,6 +12,8 @@ from small_runs import FIVE, numbers, read_json, run_here, small_options, small_
 
 from benchmark.cli.main import main
 from benchmark.execute.executors import Job, LocalExecutor
+from benchmark.execute.runner import run
+from benchmark.execute.store import run_folder
 from benchmark.plan.repeat import identical, verdict
 from benchmark.plan.spec import RunSpec
 from methods.engine.augment import Augmenting
@@ -273,3 +275,21 @@ def test_repeat_task_does_not_depend_on_the_tasks_before_it(tmp_path: Path) -> N
         assert turned.tasks[one].name == straight.tasks[other].name
         assert turned.tasks[one].curve == straight.tasks[other].curve
         assert turned.tasks[one].accuracy == straight.tasks[other].accuracy
+
+
+def test_repeat_that_is_killed_still_asks_for_the_run(tmp_path: Path) -> None:
+    """--force on a finished run: its old record stays until there is another, but does not make the run finished."""
+    spec = small_spec("head-only", tasks=2, epochs=1)
+    run_here(spec, small_options(tmp_path))
+    folder = run_folder(tmp_path, spec.run_id)
+    folder.repeat()
+
+    def kill(event: dict[str, object]) -> None:
+        if event["type"] == "task-end":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, small_options(tmp_path), kill)
+    assert folder.record.exists() and folder.checkpoint.exists() and folder.read_finished() is None
+    again, _ = run_here(spec, small_options(tmp_path))
+    assert again.provenance["sessions"] == 2 and folder.read_finished() is not None and not folder.to_be_repeated

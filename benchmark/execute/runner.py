@@ -390,7 +390,7 @@ class Runner:
             if self.folder.checkpoint.exists() or self.folder.inner_checkpoint.exists():
                 self._say("no checkpoint can be used; the run starts afresh")
         self.still_ours()
-        self.folder.forget_checkpoints()
+        self.folder.begin_afresh()
         self.folder.forget_tasks()
         return None
 

@@ -132,10 +132,15 @@ class RunFolder:
         """Remove temporary files that a killed process left."""
         sweep(self.path)
 
-    def forget_checkpoints(self) -> None:
-        """Remove the checkpoints: the run is finished, or shall start afresh."""
-        for path in (self.checkpoint, self.inner_checkpoint, self._wish):
+    def begin_afresh(self) -> None:
+        """Remove the checkpoints; whether the run is to be repeated stays known, in case this time does not finish."""
+        for path in (self.checkpoint, self.inner_checkpoint):
             path.unlink(missing_ok=True)
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints, and the wish for a repetition: the run is finished."""
+        self.begin_afresh()
+        self._wish.unlink(missing_ok=True)
 
     def forget_tasks(self) -> None:
         """Remove what tasks and backbone were stored as."""

@@ -47,8 +47,7 @@ class Followed:
         if self.job.options.resume:
             return
         with suppress(BlockingIOError), locked(self.folder.path / ".lock"):
-            for path in (self.folder.checkpoint, self.folder.inner_checkpoint):
-                path.unlink(missing_ok=True)
+            self.folder.begin_afresh()
         self.job = Job(self.job.spec, dataclasses.replace(self.job.options, resume=True))
         self.progress = progress_of([self.job])
 
