@@ -20,9 +20,9 @@ from reports.naming import listed, plural
 from reports.numbers import duration
 from reports.setting import as_published, departures, unlike_own
 from reports.statistics import paired_difference
-from reports.tables.model_size import MIB
 from reports.tables.ranking import Ranked, ranking
 from results.schema import FROM_SCRATCH
+from results.units import in_units
 
 WHICH, COST, PUBLISHED = "Which method should I use?", "What does it cost?", "Are the published numbers true?"
 QUESTIONS = (WHICH, COST, PUBLISHED)
@@ -161,7 +161,7 @@ def _seconds(item: Ranked) -> str:
 
 
 def _size(item: Ranked) -> str:
-    return f"{item.size.mean / MIB:,.3g} MiB" if item.size else ""
+    return in_units(item.size.mean) if item.size else ""
 
 
 def _least(found: Ranked | None, best: Ranked, does: str, nothing: str, text: object) -> str:

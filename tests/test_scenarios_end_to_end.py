@@ -158,7 +158,7 @@ def test_the_superclass_table_of_wsn_in_small(shared_data: Path, tmp_path: Path)
         assert not any(spec["inputs"][0]["augmentation"].values())
         assert record["forgetting"] == 0.0
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "Accuracy (superclass table of the WSN paper)" in page
+    assert 'id="cifar100-superclass-accuracy"' in page and "Twenty tasks of CIFAR-100 on LeNet" in page
 
 
 def test_the_tables_that_reproduce_offers_are_the_presets() -> None:

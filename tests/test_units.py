@@ -59,4 +59,4 @@ def test_nobody_else_divides_sizes_for_messages() -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if written.search(line) and "GB/s" not in line and "DamagedParts" not in line
     ]
-    assert found == ['benchmark/perf/text_tables.py: f"{row.peak_bytes / 2**20:.0f}",']  # a cell
+    assert [line.split(":")[0] for line in found] == ["benchmark/perf/text_tables.py"]  # a cell

@@ -51,7 +51,7 @@ def _submission(request: Request, to_do: Sequence[RunSpec], found: Estimates | N
     jobs = -(-len(to_do) // size)
     asked = {"partition": options.partition or "SLURM's own choice", "time": f"{options.time} min",
              "gpus": options.gpus, "constraint": options.constraint,
-             "memory": options.memory and f"{options.memory:g} GB",
+             "memory": options.memory and f"{options.memory:g}G",
              "account": options.account, "qos": options.qos}  # fmt: skip
     told = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
     each = f"{size} runs each" if size > 1 else "a run each"
