@@ -557,8 +557,11 @@ class Followed:
             assert self.command.poll() is None, self.command.communicate()[0]
             time.sleep(0.05)
 
-    def learning(self, count: int = 3) -> Callable[[], bool]:
-        return lambda: sum(event["type"] == "epoch" for event in self.events) >= count
+    def learning(self) -> bool:
+        """It has learned for three epochs and left a checkpoint."""
+        folder = run_folder(self.results, self.spec.run_id)
+        kept = folder.checkpoint.exists() or folder.inner_checkpoint.exists()
+        return kept and sum(event["type"] == "epoch" for event in self.events) >= 3
 
     def jobs(self) -> list[str]:
         (path,) = (self.results / ".slurm").glob("[0-9]*.json")
@@ -571,7 +574,7 @@ class Followed:
         assert record is not None and record.finished
         assert numbers(record) == numbers(self.calm) and record.learned_sha256 == self.calm.learned_sha256
         assert stored(self.results / self.spec.run_id) == stored(self.calm_folder)
-        assert record.provenance["sessions"] > 1
+        assert record.provenance["sessions"] > 1, out
         assert leftovers(self.results) == []
         return out
 
@@ -580,7 +583,7 @@ class Followed:
 @pytest.mark.timeout(3600)
 def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONGER)
-    it.wait_until(it.learning())
+    it.wait_until(it.learning)
     subprocess.run(["scancel", *it.jobs()], check=True)
     assert "it is submitted again and goes on from its checkpoint" in it.end()
 
@@ -589,7 +592,7 @@ def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(cluster: None, c
 @pytest.mark.timeout(3600)
 def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
-    it.wait_until(it.learning())
+    it.wait_until(it.learning)
     done = subprocess.run(["scancel", "--signal=KILL", *it.jobs()], check=False)
     assert done.returncode == 0
     assert "it is submitted again and goes on from its checkpoint" in it.end()
@@ -607,7 +610,7 @@ def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(cluster: None, cal
 @pytest.mark.timeout(3600)
 def test_a_command_that_is_killed_is_taken_up_again(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
-    it.wait_until(it.learning())
+    it.wait_until(it.learning)
     it.command.kill()
     it.command.communicate()
     it.command = it.start()
@@ -622,7 +625,7 @@ def test_a_command_that_is_killed_is_taken_up_again(cluster: None, calm: Any, tm
 @pytest.mark.timeout(3600)
 def test_a_command_that_is_stopped_leaves_its_jobs(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
-    it.wait_until(it.learning())
+    it.wait_until(it.learning)
     it.command.send_signal(signal.SIGINT)
     out, _ = it.command.communicate(timeout=300)
     assert it.command.returncode == 130
