@@ -19,7 +19,7 @@ from reports.method_facts import Methods
 from reports.naming import slug
 from reports.papers import paper_of
 from reports.papers.paper_card import PaperScenario
-from reports.specification import canonical, complete, configuration_key, telling_differences
+from reports.specification import canonical, complete, configuration_key, flatten, telling_differences
 from reports.style import Look
 from reports.without_accuracy import without_accuracy
 from results.schema import SYNTHETIC, RunRecord
@@ -252,12 +252,26 @@ def _configurations(members: Sequence[RunRecord], methods: Methods) -> tuple[Con
     taken: set[tuple[str, int]] = set()
     for method, start in sorted(alike, key=lambda key: (methods[key[0]].place, key[1])):
         groups = sorted(alike[method, start], key=lambda runs: (-len(runs), configuration_key(runs[0])))
-        suffixes = telling_differences([complete(runs[0]) for runs in groups])
-        for variant, (runs, suffix) in enumerate(zip(groups, suffixes, strict=True)):
+        names = _names([complete(runs[0]) for runs in groups])
+        for variant, (runs, name) in enumerate(zip(groups, names, strict=True)):
             spec = {key: value for key, value in complete(runs[0]).items() if key != "seed"}
-            label = methods.title(method) + (f" ({suffix})" if suffix else "")
+            label = methods.title(method) + name
             while (label, start) in taken:  # another method's title may look like a configuration of this one
                 label += f" ({method})"
             taken.add((label, start))
             found.append(Configuration(method, label, spec, tuple(runs), methods[method], variant))
     return tuple(found)
+
+
+def _names(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the configurations of one method are called after its title: ``, release schedule`` where a paper's card has
+    a name for their settings, else what tells them from the others, ``(lr 0.001)``; the first of equal names has it."""
+    found: list[str] = []
+    for spec in specs:
+        flat = flatten(spec)
+        known = paper_of(str(spec.get("scenario"))).named.get(str(spec.get("method")), {})
+        name = next((name for name, keys in known.items() if all(flat.get(k) == v for k, v in keys.items())), "")
+        found.append(f", {name}" if name and f", {name}" not in found else "")
+    rest = [spec for spec, name in zip(specs, found, strict=True) if not name]
+    suffixes = iter(telling_differences(rest) if rest else ())
+    return [name or (f" ({suffix})" if (suffix := next(suffixes)) else "") for name in found]

@@ -16,6 +16,7 @@ from reports.explore import data, script_data
 from reports.figures.matrix import sentences
 from reports.glossary import marked, mask_drawing
 from reports.grouping import Panel, group
+from reports.records import load
 from results.schema import RunRecord
 
 MEASURED = Path(__file__).parents[1] / "results" / "measured"
@@ -236,3 +237,10 @@ def test_axe_finds_no_barrier(browser: Any, nine_by_twenty: Built, width: int, s
     found = axe.Axe().run(tab).response["violations"]
     assert [(item["id"], item["nodes"][0]["html"][:200]) for item in found] == []
     tab.close()
+
+
+def test_settings_that_have_a_name_are_called_by_it() -> None:
+    """The authors' released schedule beside the paper's: one name everywhere, and the plain one for the paper's."""
+    panels, _ = group(load(MEASURED / "cifar100-20-thin-cpu").finished)
+    labels = [item.label for item in panels[0].everything]
+    assert labels[-2:] == ["KSM", "KSM, release schedule"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, PROPOSED, ROWS, own, table_name
+from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, NAMED, PROPOSED, ROWS, own, table_name
 from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
@@ -44,6 +44,7 @@ IMAGENET2SKETCH = PaperScenario(
         "packnet": own(20, 1e-3, FROZEN),
         "cpg": own(300, 1e-3, schedule="plateau"),
     },
+    named=NAMED,
     own_method=PROPOSED,
     ablation_order=ABLATION,
     contents="tables 2 and 4, figures 4 and 6",

@@ -45,6 +45,8 @@ class PaperScenario:
     methods: tuple[str, ...] = ()  #: those that the paper's tables compare
     #: by method, what a source states or implies of its runs: keys of a flattened specification
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: by method, settings that have a name of their own: "release schedule" -> keys of a flattened specification
+    named: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     own_method: str = ""  #: the method that the paper proposes; its table of initial tasks is about it
     ablation_order: tuple[str, ...] = ()  #: from the method that is taken apart to the proposed one
     contents: str = ""  #: "tables 1 and 3, figure 5"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, PROPOSED, ROWS, own, table_name
+from reports.papers.ksm_paper import ABLATION, ABLATION_TITLE, NAMED, PROPOSED, ROWS, own, table_name
 from reports.papers.paper_card import FROZEN, PaperScenario, PaperTable
 from reports.published import TableFile
 
@@ -34,6 +34,7 @@ CIFAR100_20 = PaperScenario(
         "cpg": own(100, 1e-2),
         "ksm": own(30, 1e-4),
     },
+    named=NAMED,
     own_method=PROPOSED,
     ablation_order=ABLATION,
     contents="tables 1 and 3, figure 5",
