@@ -1,4 +1,4 @@
-"""A thousand records within 15 seconds of two cores and 1 GiB; no torch, no Avalanche."""
+"""A thousand records within 15 seconds of two cores and 1 GiB, five thousand within 30; no torch, no Avalanche."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from report_records import CIFAR_TASKS, record, save
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -30,7 +31,11 @@ print(json.dumps({
 """
 
 
-def test_a_thousand_records(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "processor"), [(100, 30), pytest.param(500, 60, marks=pytest.mark.exhaustive)], ids=["1000", "5000"]
+)
+def test_thousands_of_records(seeds: int, processor: float, tmp_path: Path) -> None:
+    """Five thousand of them in 30 seconds of two cores."""
     layers = [f"features.{n}" for n in range(15)]
     point = {"phase": "train", "epoch": 0, "lr": 1e-3, "loss": 0.5, "train": 0.5, "validation": 0.5}
     curve = [point | {"epoch": epoch} for epoch in range(5)]
@@ -40,7 +45,7 @@ def test_a_thousand_records(tmp_path: Path) -> None:
         runs = (
             record(method, seed, [0.5 + 0.01 * task + 0.0001 * (seed % 7) for task in range(20)], masks=masks,
                    curve=curve, sizes={"itemised": 2**20 + number})
-            for seed in range(100)
+            for seed in range(seeds)
         )  # fmt: skip
         save(tmp_path / "runs", runs)
     done = subprocess.run(
@@ -52,5 +57,7 @@ def test_a_thousand_records(tmp_path: Path) -> None:
     assert measured["foreign"] == []
     assert measured["figures"] == 7
     # Processor time, not wall time: other work on the machine must not fail the test. Two cores have 30 s in 15.
-    assert measured["processor"] < 30
-    assert sum(measured["mebibytes"]) < 1024
+    assert measured["processor"] < processor
+    # The second process is forked late and shares the records' pages with the first: of many, neither is above 1 GiB.
+    assert max(measured["mebibytes"]) < 1024
+    assert seeds > 100 or sum(measured["mebibytes"]) < 1024
