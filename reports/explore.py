@@ -42,6 +42,8 @@ def data(panels: Sequence[Panel]) -> dict[str, Any] | None:
     if len(points) < FEWEST:
         return None
     used = [key for key in AXES if any(point[key] is not None for point in points)]
+    if not used:
+        return None
     return {
         "settings": [
             {"title": panel.title + (", tuned" if panel.tuned else ""), "about": panel.describe()} for panel in panels

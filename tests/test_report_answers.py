@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_records import CIFAR_TASKS, record
+from report_records import CIFAR_TASKS, record, save
 from test_report_page import browser  # noqa: F401
 
 from reports.answers import COST, PUBLISHED, QUESTIONS, WHICH, Answer, answers
@@ -244,3 +244,19 @@ def test_settings_that_have_a_name_are_called_by_it() -> None:
     panels, _ = group(load(MEASURED / "cifar100-20-thin-cpu").finished)
     labels = [item.label for item in panels[0].everything]
     assert labels[-2:] == ["KSM", "KSM, release schedule"]
+
+
+def test_explore_does_without_accuracies(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    """Runs on generated images have none: costs against costs, and nothing on the console."""
+    costs = {"ksm": 3, "cpg": 5, "packnet": 4}
+    runs = [
+        record(name, 0, [0.5, 0.5], seconds=[9.0, cost], sizes={"itemised": cost * MIB}, spec={"synthetic": True})
+        for name, cost in costs.items()
+    ]
+    built = build(save(tmp_path / "runs", runs), tmp_path / "report")
+    tab, errors = browser.new_page(), []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(built.index.as_uri() + "#explore")
+    assert tab.locator("#explore [aria-live]").inner_text() == "3 configurations, 1 on the Pareto front."
+    assert errors == []
+    tab.close()

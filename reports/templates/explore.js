@@ -224,7 +224,9 @@
     return [head.map(quoted).join(",")].concat(lines).join("\n") + "\n";
   }
 
-  if (!data.axes.seconds) state.x = Object.keys(data.axes).find(function (a) { return a !== "accuracy"; }) || "accuracy";
+  const known = Object.keys(data.axes);
+  if (!data.axes.accuracy) state.y = known.find(function (a) { return a !== "seconds"; }) || known[0];
+  if (!data.axes.seconds) state.x = known.find(function (a) { return a !== state.y; }) || state.y;
   read();
   options(pick("setting"), data.settings.map(function (s, i) { return [i, s.title]; }), state.setting);
   const axes = Object.keys(data.axes).map(function (a) { return [a, data.axes[a].title]; });
