@@ -9,7 +9,7 @@ two methods in a paper's table: does the same one lead?
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -164,8 +164,7 @@ def _size(item: Ranked) -> str:
     return in_units(item.size.mean) if item.size else ""
 
 
-def _least(found: Ranked | None, best: Ranked, does: str, nothing: str, text: object) -> str:
-    assert callable(text)
+def _least(found: Ranked | None, best: Ranked, does: str, nothing: str, text: Callable[[Ranked], str]) -> str:
     if found is None or found is best:
         return nothing
     return f"{found.configuration.label} {does} ({text(found)})"

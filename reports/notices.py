@@ -69,8 +69,8 @@ def of_panel(panel: Panel) -> tuple[Notice, ...]:
         text = f"Not the paper's setting ({', '.join(away)}): published numbers stand beside for orientation."
         found.append(Notice("not the paper's setting", text))
     if len(panel.hardware) > 1:
-        count = plural(len(panel.hardware), "device")
-        text = f"Timed on {count.replace(' ', ' different ')}: times stand in one table per device, never averaged."
+        count = plural(len(panel.hardware), "different device")
+        text = f"Timed on {count}: times stand in one table per device, never averaged."
         found.append(Notice(f"timed on {count}", text))
     return tuple(found)
 

@@ -86,22 +86,24 @@ def _page(asked: Wanted) -> int:
 
 
 def _paper(asked: Wanted) -> int:
+    from reports.naming import plural
     from reports.publication.chosen import expanded
     from reports.publication.paper_folder import publish
 
     assert asked.paper is not None
     made = publish(asked.results, asked.paper, expanded(asked.methods))
-    tables, figures = _count(len(made.tables), "LaTeX table"), _count(len(made.figures), "PDF figure")
+    tables, figures = plural(len(made.tables), "LaTeX table"), plural(len(made.figures), "PDF figure")
     print(f"{tables}, {figures}; all of them in one document:")
     return _told(made.left_out, made.index, False)
 
 
 def _site(asked: Wanted) -> int:
+    from reports.naming import plural
     from reports.static_site.site_folder import build_site
 
     assert asked.site is not None
     made = build_site(asked.results, asked.site)
-    print(f"{_count(len(made.pages), 'page')}, {_count(len(made.boards), 'leaderboard')}; their index:")
+    print(f"{plural(len(made.pages), 'page')}, {plural(len(made.boards), 'leaderboard')}; their index:")
     return _told(made.left_out, made.index, asked.open)
 
 
@@ -121,10 +123,6 @@ def _compare(asked: Wanted) -> int:
     for line in gate.lines if gate else ():
         print(printable(line))
     return 1 if gate is not None and not gate.passed else 0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _told(left_out: Sequence[str], index: Path, shown: bool) -> int:

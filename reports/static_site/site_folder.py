@@ -12,6 +12,7 @@ from pathlib import Path
 from reports import background, page
 from reports.build import build_records
 from reports.method_facts import Methods
+from reports.naming import plural
 from reports.numbers import with_spread
 from reports.static_site.leaderboard_sheet import leaderboard_sheet
 from reports.static_site.site_sources import Source, copies, sources, unique_slugs
@@ -103,7 +104,7 @@ def _board(board: Leaderboard, place: str, found: Sequence[Source], looks: Seque
         looks,
         {
             "home": HOME,
-            "lead": f"{_count(len(rows), 'row')} from {_count(len(named), 'results folder')}"
+            "lead": f"{plural(len(rows), 'row')} from {plural(len(named), 'results folder')}"
             + (f" in {len(views)} settings, which do not compare" if several else ""),
             "views": views,
             "looks": {row.label: row.configuration.facts.look.name for row in rows},
@@ -122,7 +123,7 @@ def _index(
     looks: Sequence[Look],
 ) -> str:
     runs = sum(len(one.loaded.finished) for one in found)
-    lead = [_count(runs, "finished run"), _count(len(found), "results folder"), _count(len(boards), "scenario")]
+    lead = [plural(runs, "finished run"), plural(len(found), "results folder"), plural(len(boards), "scenario")]
     return page.render(
         "site.html.j2",
         TITLE,
@@ -146,7 +147,7 @@ def _board_view(board: Leaderboard, place: str) -> BoardView:
     for one in board.boards:
         row = one.rows[0]
         mean = with_spread(100 * row.accuracy.mean, _points(row.accuracy.half_width), 1)
-        text = f"{mean} % ({_count(len(row.seeds), 'seed')}) {row.signs}".rstrip()
+        text = f"{mean} % ({plural(len(row.seeds), 'seed')}) {row.signs}".rstrip()
         best.append((row.label, text, one.setting))
     return BoardView(board.title, f"{BOARDS}/{place}/index.html", board.rows, len(board.boards), tuple(best))
 
@@ -158,7 +159,7 @@ def _points(half_width: float | None) -> float | None:
 def _folder_view(source: Source) -> FolderView:
     loaded = source.loaded
     href = f"{PAGES}/{source.slug}/index.html"
-    runs = _count(len(loaded.finished), "finished run")
+    runs = plural(len(loaded.finished), "finished run")
     facts = [
         ("Runs", runs + (f", {len(loaded.failed)} failed" if loaded.failed else "")),
         ("On", dict(background.origin(loaded)).get("Devices", "")),
@@ -172,7 +173,3 @@ def _folder_view(source: Source) -> FolderView:
 def _looks(found: Sequence[Source]) -> tuple[Look, ...]:
     methods = Methods(record for one in found for record in one.loaded.all)
     return methods.looks(item.method for one in found for panel in one.panels for item in panel.everything)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

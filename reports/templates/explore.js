@@ -181,10 +181,14 @@
     return row[state.x] !== null && row[state.y] !== null;
   }
 
-  function update() {
+  function show() {
     shown = rows();
     draw(shown.filter(both));
     table(shown);
+  }
+
+  function update() {
+    show();
     write();
   }
 
@@ -249,10 +253,7 @@
     event.currentTarget.href = "data:text/csv;charset=utf-8," + encodeURIComponent(csv());
   });
   root.hidden = false;
-  const kept = location.hash;
   build();
-  shown = rows();
-  draw(shown.filter(both));
-  table(shown);
-  if (kept.startsWith("#explore")) { root.closest("details").open = true; root.scrollIntoView(); }
+  show();
+  if (location.hash.startsWith("#explore")) { root.closest("details").open = true; root.scrollIntoView(); }
 })();
