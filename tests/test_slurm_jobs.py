@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import Answer
 from small_runs import leftovers, numbers, run_here, small_options, small_spec, stored
@@ -517,6 +518,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]],
     return lambda how: made(how["epochs"])
 
 
+def is_step_of(process: psutil.Process, tasks: list[str]) -> bool:
+    """Whether this is the process that one of these jobs' scripts started through srun."""
+    try:
+        of_a_job = process.environ().get("SLURM_JOB_ID") in tasks and process.name() != "srun"
+        return of_a_job and "submitit.core._submit" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
 def heed_interrupts() -> None:
     """A test run in the background ignores Ctrl-C, and what it starts would, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -593,8 +603,8 @@ def test_a_job_that_is_cancelled_is_submitted_again_and_goes_on(cluster: None, c
 def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     it = Followed(tmp_path, calm, LONG)
     it.wait_until(it.learning)
-    done = subprocess.run(["scancel", "--signal=KILL", *it.jobs()], check=False)
-    assert done.returncode == 0
+    (step,) = [process for process in psutil.process_iter() if is_step_of(process, it.jobs())]
+    step.kill()
     assert "it is submitted again and goes on from its checkpoint" in it.end()
 
 
