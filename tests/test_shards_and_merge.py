@@ -145,6 +145,21 @@ def test_a_finished_run_replaces_a_failed_one_and_a_damaged_one_is_left_out(mach
     assert any("half-written" in line for line in gather([tmp_path / "failed"], tmp_path / "other").left_out)
 
 
+def test_a_run_that_an_earlier_version_named_otherwise_is_the_same_run(machines: Path, tmp_path: Path) -> None:
+    spec = small_spec("piggyback", 2, 1, seeds=(0,))
+    assert spec.first_id is not None
+    runs = tmp_path / "earlier" / "runs"
+    shutil.copytree(machines / "m0" / "runs" / spec.run_id, runs / spec.first_id)
+    value = read_json(runs / spec.first_id / "result.json")
+    value.pop("sha256")
+    write_json(runs / spec.first_id / "result.json", sealed({**value, "run_id": spec.first_id}))
+    target = tmp_path / "runs"
+    assert gather([runs], target).copied == [spec.first_id]
+    found = gather([machines / "m0"], target)
+    assert spec.run_id not in found.copied and any(spec.run_id in line for line in found.twice)
+    assert not (target / spec.run_id).exists() and len(gather([runs], target).same) == 1
+
+
 def failed_run(runs: Path, **spec: Any) -> Path:
     """A run's folder with a failed record alone."""
     value = {"run_id": "digits-ksm-s0-0123456789", "schema_version": 1, "provenance": {}, "status": "failed"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmark.errors import RequestError
 from benchmark.execute.shared_lock import locked
 from benchmark.execute.store import CACHE, RunFolder, require_writable
+from benchmark.plan.spec import RunSpec
 from results.atomic import replacing
 from results.locations import results_folders, trials_folder
 from results.reader import read_record
@@ -85,7 +86,7 @@ def _take(run: Path, target: Path, gathered: Gathered) -> None:
     if record.is_trial:
         gathered.left_out.append(f"{run} is a trial of tune, and no run")
         return
-    place = RunFolder(target / run.name)
+    place = _place(run.name, record, target)
     try:
         with locked(place.path / ".lock"):
             there = place.read()
@@ -101,6 +102,17 @@ def _take(run: Path, target: Path, gathered: Gathered) -> None:
                 _compare(run, record, there, gathered)
     except BlockingIOError:
         gathered.left_out.append(f"{run}: another process is at this run in {target}")
+
+
+def _place(name: str, record: RunRecord, target: Path) -> RunFolder:
+    """Where the run lies in ``target``: under a name of another version of this package where it is finished there."""
+    try:
+        ids = RunSpec.from_json(record.spec).ids
+    except (TypeError, ValueError, KeyError):  # of a method that is not here
+        ids = ()
+    others = [RunFolder(target / other) for other in ids if other != name]
+    finished = [place for place in others if place.read_finished() is not None]
+    return finished[0] if finished and name in ids else RunFolder(target / name)
 
 
 def _compare(run: Path, record: RunRecord, there: RunRecord, gathered: Gathered) -> None:
