@@ -23,9 +23,12 @@ AXES: dict[str, tuple[str, str, bool]] = {
     "size": ("Model size", "MiB", True),
     "memory": ("Peak memory of training", "MiB", True),
     "energy": ("Energy of training", "kJ", True),
+    "flops": ("Operations of an image's forward pass", "GFLOP", True),
     "parameters": ("Trainable parameters", "numbers", True),
     "forgetting": ("Forgetting", "points", True),
 }
+#: operations in a GFLOP
+GIGA = 1e9
 #: with so few points there is nothing to choose
 FEWEST = 3
 
@@ -73,6 +76,7 @@ def _point(number: int, item: Configuration, hardware: Hardware, run: RunRecord)
         "size": _rounded(size / MIB if size else None),
         "memory": _rounded(max(memory) / MIB if memory else None),
         "energy": _rounded(sum(energy) / KILOJOULE if energy else None),
+        "flops": _rounded(run.forward_flops / GIGA if run.forward_flops else None),
         "parameters": run.trainable_parameters or None,
         "forgetting": _rounded(100 * run.forgetting if run.forgetting is not None else None),
     }  # fmt: skip

@@ -38,7 +38,7 @@ TASK_COLUMNS = (
 )  # fmt: skip
 TOTAL_COLUMNS = (
     "mean_accuracy", "mean_validation_accuracy", "forgetting", "backward_transfer", "training_seconds_total",
-    "itemised_bytes", "started", "commit",
+    "itemised_bytes", "forward_flops", "started", "commit",
 )  # fmt: skip
 
 
@@ -145,6 +145,7 @@ def runs_csv(panels: Iterable[Panel]) -> str:
                     number(run.backward_transfer),
                     number(run.training_seconds_total),
                     run.size.rules.get("itemised") if run.size else None,
+                    run.forward_flops,
                     run.provenance.get("started", ""),
                     (run.provenance.get("git") or {}).get("commit", ""),
                     *(number(run.measures.get(name)) for name in measures),

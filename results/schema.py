@@ -195,6 +195,7 @@ class RunRecord:
     backward_transfer: Change | None = None
     training_seconds_total: Amount | None = None
     trainable_parameters: Count | None = None
+    forward_flops: Count | None = None  #: operations of one image's forward pass; None: an older record has none
     size: Size | None = None
     mask_statistics: tuple[MaskStatistic, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)  #: the method's own numbers after the last task, by name

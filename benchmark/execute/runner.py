@@ -34,6 +34,7 @@ from benchmark.execute.shared_lock import ClaimLost, locked
 from benchmark.execute.store import RunFolder, run_folder
 from benchmark.measure import provenance
 from benchmark.measure.clock import RUN, Stopwatch
+from benchmark.measure.flops import forward_flops
 from benchmark.measure.gauges import gauges_for
 from benchmark.measure.pauses import PauseWatch
 from benchmark.plan.device import torch_name
@@ -340,6 +341,8 @@ class Runner:
         with self.clock("eval"):
             self.promise.hold()
             row = pretrained_row(spec, self.options, strategy, self._say)
+            last = done.rows[-1]["index"]
+            flops = forward_flops(strategy, last - 1, self.tasks[last].test)
         with self.clock("save"):
             if strategy.shared_changes:
                 self._write(self.folder.backbone, strategy.stored_shared(), {})
@@ -360,7 +363,7 @@ class Runner:
         rows, measures = mask_rows(masks, names), measures_of(spec.method, strategy.measures())
         told = None if self.networks is None else self.networks.told(facts)
         record = finished_record(spec, self.folder.run_id, facts, done, clock, size, rows, measures, warnings, told)
-        return dataclasses.replace(record, pretrained_row=row)
+        return dataclasses.replace(record, pretrained_row=row, forward_flops=flops)
 
     # ------------------------------------------------------------------ checkpoints
 
