@@ -151,6 +151,12 @@ def test_configurations_of_a_method_are_told_apart_by_notes(tmp_path: Path) -> N
     assert r"\item[a] lr 0.0001." in text and r"\item[b] lr 0.001." in text
 
 
+def test_a_named_schedule_is_a_note_by_its_name(tmp_path: Path) -> None:
+    measured = Path(__file__).resolve().parent.parent / "results" / "measured" / "cifar100-20-thin-cpu"
+    text = texts(publish([measured], tmp_path / "out", ["ksm"]))["cifar100-20-accuracy"]
+    assert r"\item[a] release schedule." in text
+
+
 def test_a_table_too_wide_for_the_page_is_parted(tmp_path: Path) -> None:
     runs = [
         RunRecord.from_json(run.to_json() | {"run_id": f"{lr}-{run.run_id}"})

@@ -501,6 +501,8 @@ def test_an_unknown_partition_is_one_sentence(
 #: a run that takes a while, and one that takes longer than SLURM waits before it ends a job by force (30 s)
 LONG: dict[str, Any] = {"tasks": 2, "epochs": 150, "train_limit": None}
 LONGER: dict[str, Any] = {"tasks": 1, "epochs": 1500, "train_limit": None}
+#: a run that outlasts a job of one minute, half of which SLURM's warning and the imports take
+BETWEEN: dict[str, Any] = {"tasks": 1, "epochs": 500, "train_limit": None}
 
 
 @pytest.fixture(scope="module")
@@ -511,7 +513,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]],
     def made(epochs: int) -> tuple[RunRecord, Path]:
         results = tmp_path_factory.mktemp("calm")
         record, _ = run_here(
-            small_spec("packnet", **(LONG if epochs == LONG["epochs"] else LONGER)), small_options(results)
+            small_spec("packnet", **next(how for how in (LONG, LONGER, BETWEEN) if how["epochs"] == epochs)),
+            small_options(results),
         )
         return record, results / record.run_id
 
@@ -612,7 +615,7 @@ def test_a_job_whose_step_is_killed_is_submitted_again_and_goes_on(cluster: None
 @pytest.mark.timeout(3600)
 def test_a_job_whose_time_is_over_is_queued_again_and_goes_on(cluster: None, calm: Any, tmp_path: Path) -> None:
     """SLURM's warning comes before the end of the one minute that it has."""
-    it = Followed(tmp_path, calm, LONGER, "time=1")
+    it = Followed(tmp_path, calm, BETWEEN, "time=1")
     it.end()
 
 

@@ -21,7 +21,7 @@ class Name:
     """A configuration's label in two parts: the method, and what tells its configurations apart."""
 
     title: str
-    rest: str = ""  #: "lr 0.0002, schedule cosine"; empty where the method has one configuration
+    rest: str = ""  #: "lr 0.0002, schedule cosine", "release schedule"; empty where the method has one configuration
 
 
 @dataclass(frozen=True)
@@ -124,5 +124,5 @@ def _near(word: str, known: Iterable[str]) -> list[str]:
 
 def _parted(item: Configuration) -> Name:
     title = item.facts.title
-    rest = item.label.removeprefix(title).strip()
+    rest = item.label.removeprefix(title).lstrip(", ")
     return Name(title, rest.removeprefix("(").removesuffix(")")) if item.label.startswith(title) else Name(item.label)
