@@ -68,6 +68,13 @@ def command() -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_weights_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """ImageNet weights that somebody downloaded here are not found: tests name those that they want."""
+    with mock.patch.dict(os.environ, TORCH_HOME=str(tmp_path_factory.getbasetemp() / "torch-home")):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def ordinary_allocator() -> Iterator[None]:
     """This process goes on giving memory back, whatever is measured in it: ``mallopt`` cannot be undone."""
     with mock.patch("benchmark.execute.allocator._libc", return_value=None):
