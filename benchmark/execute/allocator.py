@@ -2,13 +2,19 @@
 
 glibc hands every block above 32 MiB back when it is freed, and the system clears a new one page by page when it is
 asked for again: with the flat tensors and gradients of a wide network that happens several times a step, and costs
-a tenth of it (a third of CPG's). Both calls do nothing where the C library is another one.
+a tenth of it (a third of CPG's). So a run keeps what it frees. Kept blocks are split for smaller ones, and what comes
+next finds no place of its size: in a large network, phase by phase, a process grows to twice what is in use. So what
+is free goes back at the end of an epoch where there is much of it. All calls do nothing where the C library is another
+one.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 #: mallopt's names for numbers (malloc.h)
@@ -39,3 +45,33 @@ def give_back_freed_blocks() -> None:
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+class FreedBlocks:
+    """Gives freed blocks back where the process has grown by much since it last did.
+
+    The next step asks for them again, which takes a quarter of a second per GiB. A network that makes a process grow by
+    ``MUCH`` is so large that this is nothing to one of its epochs; others keep their blocks to the task's end.
+    """
+
+    #: bytes
+    MUCH = 1 << 30
+
+    def __init__(self) -> None:
+        self._least = resident_bytes()
+
+    def are_many(self) -> bool:
+        """The process has grown by ``MUCH``; False where its size is not known."""
+        return resident_bytes() - self._least >= self.MUCH
+
+    def give_back(self) -> None:
+        """See ``give_back_freed_blocks``."""
+        give_back_freed_blocks()
+        self._least = resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, 0 where the system does not tell (it is no Linux)."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

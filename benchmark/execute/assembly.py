@@ -144,6 +144,7 @@ def warm_up(spec: RunSpec, view: TaskView, prepared: PreparedTask, device: torch
             view.eval()
             with torch.no_grad():
                 view(images)
+        view.activate({}, head, head[:, 0])  # the copies and their gradients are not needed any more
 
 
 @contextmanager

@@ -34,7 +34,13 @@ def in_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> byte
     """What ``write_tensors`` writes."""
     from safetensors.torch import save
 
-    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        written = tensor.detach().cpu().contiguous()
+        memory = written.untyped_storage().data_ptr()
+        plain[name] = written.clone() if memory in taken else written  # safetensors refuses tensors that share memory
+        taken.add(memory)
     return bytes(save(plain, metadata={METADATA: sealed(metadata, plain)}))
 
 

@@ -53,6 +53,7 @@ class References:
     Attributes:
         make_backbone: gives a freshly initialised (or the pretrained) backbone.
         checkpoint_seconds: between two checkpoints of a training; None: start unfinished ones afresh.
+        give_back: called at the end of every epoch, for what it freed.
     """
 
     spec: RunSpec
@@ -62,6 +63,7 @@ class References:
     synchronise: Callable[[], None]
     emit: Emit
     checkpoint_seconds: float | None = None
+    give_back: Callable[[], None] = lambda: None
 
     def initial_network(self, experience: Any, task: PreparedTask) -> InitialNetwork:
         """The network that task trains from scratch, from the cache where it is there."""
@@ -152,22 +154,24 @@ class References:
 
     def _train(self, strategy: Any, clock: Stopwatch, experience: Any, task: PreparedTask, path: Path) -> None:
         """Train, with checkpoints beside ``path``, from the last of them on where there is one."""
-        unfinished = _unfinished(path)
-        if self.checkpoint_seconds is not None:
+        unfinished, seconds = _unfinished(path), self.checkpoint_seconds
+        if seconds is not None:
             self._resume(strategy, clock, unfinished, task_digest(task))
-            saved_at = clock.wall_seconds
+        saved_at = clock.wall_seconds
 
-            def save() -> None:
-                nonlocal saved_at
-                if clock.wall_seconds - saved_at >= (self.checkpoint_seconds or 0.0):
-                    facts = {"clock": clock.state(), "data": task_digest(task)}
-                    save_training(unfinished, strategy, strategy.progress, facts)
-                    saved_at = clock.wall_seconds
+        def epoch_over() -> None:
+            nonlocal saved_at
+            self.give_back()
+            if seconds is not None and clock.wall_seconds - saved_at >= seconds:
+                facts = {"clock": clock.state(), "data": task_digest(task)}
+                save_training(unfinished, strategy, strategy.progress, facts)
+                saved_at = clock.wall_seconds
 
-            strategy.checkpoint = save
+        strategy.checkpoint = epoch_over
         with compiling_apart(clock, self.spec.compile != "off"):
             strategy.train(experience, eval_streams=[])
-        strategy.checkpoint = None  # a circle that would keep the network in memory until the collector comes by
+        # circles that would keep the network in memory until the collector comes by
+        strategy.checkpoint = strategy.view.learned_by = strategy.trainer = None
 
     def _resume(self, strategy: Any, clock: Stopwatch, unfinished: Path, digest: str) -> None:
         if not unfinished.exists():

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmark.execute import assembly, resume
-from benchmark.execute.allocator import give_back_freed_blocks
+from benchmark.execute.allocator import FreedBlocks
 from benchmark.execute.checkpoint import CheckpointError, header_bytes, read_tensors, write_tensors
 from benchmark.execute.compiling import compiling_apart
 from benchmark.execute.counted_size import size_of
@@ -143,6 +143,7 @@ class Runner:
         self.card = METHODS[spec.method]
         self.clock = Stopwatch(self._synchronise, whole=True)
         self.clock.gauges = gauges_for(self.device, options.measure)
+        self.freed = FreedBlocks()
         self._saved_at = self.clock.wall_seconds
 
     # ------------------------------------------------------------------ the run
@@ -191,6 +192,7 @@ class Runner:
             self._synchronise,
             self._tell,
             options.checkpoint_seconds if options.resume else None,
+            self._give_back,
         )
         self.networks: FinishedNetworks | None = None
         if self.card.needs.networks_of is not None:
@@ -204,7 +206,7 @@ class Runner:
             self.networks,
             phase=self.clock,
             listener=self._heard_epoch,
-            checkpoint=self._maybe_save,
+            checkpoint=self._epoch_over,
         )
         if self.networks is not None and not self.card.starts_from_task1(spec.backbone.pretrained):
             self.networks.require_start(self.strategy.view.backbone)
@@ -239,7 +241,7 @@ class Runner:
         self._tell({"type": "task-start", "name": name, "position": len(self.done.rows) + 1})
         if self.device.type == "cpu":
             with self.clock("load"):
-                give_back_freed_blocks()  # the task's peak memory is its own
+                self.freed.give_back()  # the task's peak memory is its own
         with self.clock("train"):
             self.strategy.train(self.experiences[index], eval_streams=[])
         progress: Progress = self.strategy.progress
@@ -372,8 +374,15 @@ class Runner:
         resume.save(self.folder, self.done, self.strategy, self.clock, progress)
         self._saved_at = self.clock.wall_seconds
 
-    def _maybe_save(self) -> None:
+    def _give_back(self) -> None:
+        """At the end of an epoch: no peak grows from phase to phase."""
+        if self.device.type == "cpu" and self.freed.are_many():
+            with self.clock("save"):
+                self.freed.give_back()
+
+    def _epoch_over(self) -> None:
         """Within a task, at the end of an epoch: a checkpoint at most every so many seconds."""
+        self._give_back()
         if self.clock.wall_seconds - self._saved_at >= self.options.checkpoint_seconds:
             with self.clock("save"):
                 self._save(self.strategy.progress)

@@ -160,7 +160,7 @@ class CPG(OwnedWeights):
             even = Schedule("plateau", settings.epochs)
             picks = self._pick_groups(settings.pick_lr, even, (settings.pick_gamma,))
             groups = self.weight_groups(settings.lr, even) + picks
-            return self._plan(task, "train", settings.epochs, groups, plateau=plateau)
+            return self._plan(task, "train", settings.epochs, self._optimizers(groups), plateau=plateau)
         step = Schedule("step", settings.epochs, settings.milestones, settings.gamma)
         pick = Schedule(
             "step",
@@ -170,18 +170,22 @@ class CPG(OwnedWeights):
             settings.pick_stop if owns_some else None,
         )
         groups = self.weight_groups(settings.lr, step) + self._pick_groups(settings.pick_lr, pick)
-        return self._plan(task, "train", settings.epochs, groups)
+        return self._plan(task, "train", settings.epochs, self._optimizers(groups))
 
     def _pick_groups(self, lr: float, schedule: Schedule, falls: tuple[float, ...] = ()) -> list[Group]:
         return [Group([self.current[SCORES]], "adam", lr, schedule, falls=falls)] if SCORES in self.current else []
 
-    def _plan(self, task: LearningTask, phase: str, epochs: int, groups: Sequence[Group], **options: Any) -> Plan:
+    def _optimizers(self, groups: Sequence[Group]) -> Optimizers:
+        return Optimizers(groups, self.settings.clip)
+
+    def _plan(self, task: LearningTask, phase: str, epochs: int, optimizers: Optimizers, **options: Any) -> Plan:
         position = self.position_of(task)
-        self._picks_train = any(tensor is self.current.get(SCORES) for group in groups for tensor in group.tensors)
+        trained = [tensor for group in optimizers.groups for tensor in group.tensors]
+        self._picks_train = any(tensor is self.current.get(SCORES) for tensor in trained)
         return Plan(
             phase,
             epochs,
-            Optimizers(groups, self.settings.clip),
+            optimizers,
             after_backward=lambda: self.decay_and_mask(position),
             **options,
         )
@@ -205,7 +209,8 @@ class CPG(OwnedWeights):
         settings = self.settings
         position = self.position_of(task)
         constant = Schedule("constant", settings.prune_epochs)
-        groups = self.weight_groups(settings.prune_lr, constant)
+        # not ``plan.optimizers`` below: a plan that refers to itself would keep its moments in memory
+        optimizers = self._optimizers(self.weight_groups(settings.prune_lr, constant))
 
         def cut(epoch: int, iteration: int, iterations: int) -> None:
             step = epoch * iterations + iteration
@@ -213,18 +218,17 @@ class CPG(OwnedWeights):
             if step <= steps and (step % settings.prune_every == 0 or step == steps):
                 ratio = cubic_ratio(before, target, step, steps)
                 prune_layers(self.weights, self.owner, self.layout, position, ratio)
-                plan.optimizers.stop_momentum(self.weights, self.owner == position)
+                optimizers.stop_momentum(self.weights, self.owner == position)
 
-        plan = self._plan(
+        return self._plan(
             task,
             "prune",
             settings.prune_epochs,
-            groups,
+            optimizers,
             before_iteration=cut,
             keep_best=settings.pruned_epoch == "best",
             best_from=min(settings.prune_ramp, settings.prune_epochs) - 1,
         )
-        return plan
 
     def _choose(self, ratio: float, fitted: PhaseResult) -> dict[str, float]:
         """Remember the present network as the one to keep so far."""
@@ -258,7 +262,7 @@ class CPG(OwnedWeights):
             task,
             "retrain",
             settings.retrain_epochs,
-            groups,
+            self._optimizers(groups),
             patience=settings.retrain_patience,
             reference=(self._chosen_accuracy(), self._chosen),
         )

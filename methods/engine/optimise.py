@@ -87,13 +87,13 @@ class Optimizers(torch.optim.Optimizer):
                 buffer.mul_(moving)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimizers' moments and counters, by a flat name, for a checkpoint."""
+        """The optimizers' moments and counters, by a flat name, for a checkpoint; no copies."""
         found: dict[str, Tensor] = {}
         for position, member in enumerate(self.members):
             for index, state in member.state_dict()["state"].items():
                 for key, value in state.items():
                     if value is not None:
-                        found[f"{position}.{index}.{key}"] = torch.as_tensor(value).detach().clone()
+                        found[f"{position}.{index}.{key}"] = torch.as_tensor(value).detach()
         return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:

@@ -57,7 +57,8 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.nbytes else b"")
+        if tensor.nbytes:
+            digest.update((ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()))  # read where it lies
     return digest.hexdigest()
 
 

@@ -152,6 +152,7 @@ class Trainer:
             learner.put_back(best)
         progress.fitting = None
         learner.optimizer = learner.rate_handle  # releases the phase's moments; the next phase brings its own
+        plan.optimizers.zero_grad()  # a phase that does not train all of these tensors would not drop their gradients
         kept = fitting.train if fitting.best_epoch is None else fitting.best_train
         return PhaseResult(kept, fitting.best, fitting.epoch, fitting.best_epoch)
 
