@@ -89,8 +89,8 @@ def _build(
     panels = with_trials(panels, loaded.trials)
     left_out = loaded.left_out + repeated + unread
     checked = [(panel, () if panel.synthetic else check_claims(panel, CLAIMS)) for panel in panels]
+    glances = [_glance(panel, out) for panel in panels]  # first: the second process inherits the ranking that it makes
     figures_of = draw(panels, out / FIGURES, FIGURES)
-    glances = [_glance(panel, out) for panel in panels]
     beside = _beside(panels)
     shown = [
         _panel(panel, claims, drawn, glance, loaded, out, beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -36,10 +36,11 @@ FEWEST = 3
 def data(panels: Sequence[Panel]) -> dict[str, Any] | None:
     """Settings, axes that any point has, and points; None where there is too little to choose from."""
     points = [
-        _point(number, item, hardware, run)
+        _point(number, item, hardware, run, seconds)
         for number, panel in enumerate(panels)
         for item in panel.configurations
         for hardware in item.hardware
+        for seconds in (item.seconds_in_all(hardware),)
         for run in item.on(hardware)
     ]
     if len(points) < FEWEST:
@@ -62,17 +63,18 @@ def script_data(found: dict[str, Any] | None) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _point(number: int, item: Configuration, hardware: Hardware, run: RunRecord) -> dict[str, Any]:
+def _point(
+    number: int, item: Configuration, hardware: Hardware, run: RunRecord, seconds: Mapping[int, float]
+) -> dict[str, Any]:
     seed = int(run.spec["seed"])
     size = run.size.rules.get("itemised") if run.size else None
     memory = [row.peak_memory_bytes for row in run.tasks if row.peak_memory_bytes is not None]
     energy = [row.energy_joules for row in run.tasks if row.energy_joules is not None]
-    seconds = item.seconds_in_all(hardware).get(seed)
     return {
         "setting": number, "label": item.label, "method": item.facts.title, "seed": seed, "device": hardware.label,
         "colour": item.facts.look.name, "dashed": line_style(item.variant) != "-",
         "accuracy": _rounded(100 * run.mean_accuracy if run.mean_accuracy is not None else None),
-        "seconds": _rounded(seconds or None),
+        "seconds": _rounded(seconds.get(seed) or None),
         "size": _rounded(size / MIB if size else None),
         "memory": _rounded(max(memory) / MIB if memory else None),
         "energy": _rounded(sum(energy) / KILOJOULE if energy else None),

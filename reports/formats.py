@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from reports.claims import Checked
 from reports.evidence import Evidence
@@ -12,7 +12,7 @@ from reports.grouping import Panel
 from reports.hardware import hardware_of
 from reports.tables.grid import NOT_RUN, Grid
 from reports.tables.sheet import Entry, Heading, Sheet
-from reports.validation import mean_validation, validation_accuracy
+from reports.validation import mean_of_all, validation_accuracy
 from results.schema import SYNTHETIC, RunRecord, TaskRow
 
 _LATEX = {
@@ -129,39 +129,45 @@ def runs_csv(panels: Iterable[Panel]) -> str:
 
     Numbers that single methods report have a column each, ``measure_<name>``, at the end.
     """
-    lines: list[tuple[object, ...]] = []
     panels = tuple(panels)
     every = (run for panel in panels for item in panel.everything for run in item.runs)
     measures = sorted({name for run in every for name in run.measures})
-    for panel in panels:
-        for item in panel.everything:
-            for run in item.runs:
-                about_run: tuple[object, ...] = (panel.slug, panel.scenario, item.method, item.label)
-                about_run += (run.spec["seed"], run.run_id, item.initial_task, hardware_of(run).label)
-                totals = (
-                    SYNTHETIC if run.is_synthetic else number(run.mean_accuracy),
-                    number(mean_validation(run)),
-                    number(run.forgetting),
-                    number(run.backward_transfer),
-                    number(run.training_seconds_total),
-                    run.size.rules.get("itemised") if run.size else None,
-                    run.forward_flops,
-                    run.provenance.get("started", ""),
-                    (run.provenance.get("git") or {}).get("commit", ""),
-                    *(number(run.measures.get(name)) for name in measures),
-                )
-                lines += [
-                    (*about_run, *(_task_value(run, row, name) for name in TASK_COLUMNS), *totals) for row in run.tasks
-                ]
     own = (f"measure_{name}" for name in measures)
-    return written((*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS, *own), lines)
+    header = (*RUN_COLUMNS, "task_index", "task", *TASK_COLUMNS[2:], *TOTAL_COLUMNS, *own)
+    return written(header, (line for panel in panels for line in _run_lines(panel, measures)))
 
 
-def _task_value(run: RunRecord, row: TaskRow, name: str) -> object:
-    if run.is_synthetic and name in ("accuracy", "accuracy_at_end", VALIDATION_COLUMN):
-        return SYNTHETIC
-    value = validation_accuracy(run, row) if name == VALIDATION_COLUMN else getattr(row, name)
-    return number(value) if isinstance(value, float) else value
+def _run_lines(panel: Panel, measures: Sequence[str]) -> Iterator[tuple[object, ...]]:
+    for item in panel.everything:
+        for run in item.runs:
+            about_run = (
+                panel.slug, panel.scenario, item.method, item.label, run.spec["seed"], run.run_id, item.initial_task,
+                hardware_of(run).label,
+            )  # fmt: skip
+            kept = [validation_accuracy(run, row) for row in run.tasks]
+            totals = (
+                SYNTHETIC if run.is_synthetic else number(run.mean_accuracy),
+                number(mean_of_all(kept)),
+                number(run.forgetting),
+                number(run.backward_transfer),
+                number(run.training_seconds_total),
+                run.size.rules.get("itemised") if run.size else None,
+                run.forward_flops,
+                run.provenance.get("started", ""),
+                (run.provenance.get("git") or {}).get("commit", ""),
+                *(number(run.measures.get(name)) for name in measures),
+            )
+            for row, validation in zip(run.tasks, kept, strict=True):
+                yield (*about_run, *_task_values(run, row, validation), *totals)
+
+
+def _task_values(run: RunRecord, row: TaskRow, validation: float | None) -> Iterator[object]:
+    for name in TASK_COLUMNS:
+        if run.is_synthetic and name in ("accuracy", "accuracy_at_end", VALIDATION_COLUMN):
+            yield SYNTHETIC
+        else:
+            value = validation if name == VALIDATION_COLUMN else getattr(row, name)
+            yield number(value) if isinstance(value, float) else value
 
 
 def latex(sheets: Sequence[Sheet]) -> str:

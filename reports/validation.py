@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from reports.configuration import TASK_1_NETWORK
@@ -16,7 +16,11 @@ REMARK = (
 
 def mean_validation(run: RunRecord) -> float | None:
     """Mean of ``validation_accuracy`` over the tasks, a fraction; None unless every task has one."""
-    values = [validation_accuracy(run, row) for row in run.tasks]
+    return mean_of_all([validation_accuracy(run, row) for row in run.tasks])
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """Their mean; None unless all are there."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
 

@@ -60,7 +60,12 @@ def read_value(path: Path) -> Any:
     """
     content = content_of(path)
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_mapping, parse_constant=_no_number)
+        value = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_mapping,
+            parse_float=_Floats().__getitem__,
+            parse_constant=_no_number,
+        )
         if _HALF_A_CHARACTER.search(content):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except SchemaError:
@@ -95,6 +100,14 @@ def content_of(path: Path) -> bytes:
 def without_waiting(path: str, flags: int) -> int:
     """Open a file, as ``opener`` of ``open``; somebody at the other end of a pipe is not waited for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o644)
+
+
+class _Floats(dict[str, float]):
+    """Numbers by how they are written: one that a file has often, as an accuracy that stays, is one object."""
+
+    def __missing__(self, text: str) -> float:
+        self[text] = number = float(text)
+        return number
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

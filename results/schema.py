@@ -8,13 +8,12 @@ out of the way (ignored on reading), so an older reader still reads a newer reco
 from __future__ import annotations
 
 import dataclasses
-import functools
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from itertools import islice
+from typing import Annotated, Any
 
+from results.read_rows import all_made, known, made
 from results.shapes import LARGEST, LARGEST_WHOLE, AtMost, Within, brief, check_fields
-
-Made = TypeVar("Made")
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "result.json"
@@ -244,15 +243,15 @@ class RunRecord:
             version = brief(value["schema_version"])
             raise SchemaError(f"it has schema version {version}, this reader knows {SCHEMA_VERSION}")
         try:
-            plain = _known(cls, value)
-            plain["tasks"] = tuple(_task_row(row) for row in value.get("tasks") or ())
+            plain = known(cls, value)
+            plain["tasks"] = _task_rows(value.get("tasks") or ())
             plain["accuracy_matrix"] = tuple(tuple(row) for row in value.get("accuracy_matrix") or ())
             plain["size"] = _size(value["size"]) if value.get("size") else None
             networks = value.get("networks_from")
             row = value.get("pretrained_row")
-            plain["pretrained_row"] = _made(PretrainedRow, row) if row else None
-            plain["networks_from"] = _made(NetworksFrom, networks) if networks else None
-            plain["mask_statistics"] = tuple(_made(MaskStatistic, row) for row in value.get("mask_statistics") or ())
+            plain["pretrained_row"] = made(PretrainedRow, row) if row else None
+            plain["networks_from"] = made(NetworksFrom, networks) if networks else None
+            plain["mask_statistics"] = all_made(MaskStatistic, value.get("mask_statistics") or ())
             plain["warnings"] = tuple(value.get("warnings") or ())
             check_fields(cls, plain)
             record = cls(**plain)
@@ -263,27 +262,14 @@ class RunRecord:
         return record
 
 
-@functools.cache
-def _names(kind: type) -> frozenset[str]:
-    return frozenset(item.name for item in dataclasses.fields(kind))
-
-
-def _known(kind: type, value: dict[str, Any]) -> dict[str, Any]:
-    """A copy of ``value`` without what this version does not know."""
-    names = _names(kind)
-    return dict(value) if value.keys() <= names else {key: item for key, item in value.items() if key in names}
-
-
-def _made(kind: type[Made], value: dict[str, Any], **parts: Any) -> Made:
-    """A dataclass from a JSON mapping, its fields checked; ``parts`` are those that were read already."""
-    plain = _known(kind, value) | parts
-    check_fields(kind, plain)
-    return kind(**plain)
-
-
-def _task_row(value: dict[str, Any]) -> TaskRow:
-    return _made(TaskRow, value, curve=tuple(_made(CurvePoint, point) for point in value.get("curve") or ()))
+def _task_rows(rows: Any) -> tuple[TaskRow, ...]:
+    curves = [row.get("curve") or () for row in rows]
+    points = iter(all_made(CurvePoint, [point for curve in curves for point in curve]))
+    return all_made(
+        TaskRow,
+        [{**row, "curve": tuple(islice(points, len(curve)))} for row, curve in zip(rows, curves, strict=True)],
+    )
 
 
 def _size(value: dict[str, Any]) -> Size:
-    return _made(Size, value, components=tuple(_made(SizeComponent, row) for row in value["components"]))
+    return made(Size, value, components=all_made(SizeComponent, value["components"]))

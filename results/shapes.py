@@ -7,10 +7,12 @@ import functools
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 Test = Callable[[Any], bool]
+Fit = Callable[[Sequence[Any]], bool]
 
 #: no number is larger, nor -number: all that a 32-bit float holds, and room left to square it
 LARGEST = 1e40
@@ -53,6 +55,64 @@ def check_fields(kind: type, values: Mapping[str, Any]) -> None:
             raise ShapeError(f"{where} is {brief(value)}, not {_named(wanted)}")
 
 
+def all_fit(kind: type, columns: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether ``check_fields`` would pass every row of a table of ``kind``, given as ``columns`` by field.
+
+    Asks whole columns at once, many times faster than row after row. True is certain; False asks to look at each row.
+    """
+    fits = _fits(kind)
+    return all(fits[name](column) for name, column in columns.items())
+
+
+@functools.cache
+def _fits(kind: type) -> dict[str, Fit]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {item.name: _fit(hints[item.name]) for item in dataclasses.fields(kind)}
+
+
+def _fit(hint: Any) -> Fit:
+    """Whether all values of a column are as annotated; False where it takes more than a glance to tell."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return lambda column: True
+    if origin in (types.UnionType, typing.Union):
+        if len(arguments) != 2 or arguments[1] is not types.NoneType:
+            return lambda column: False
+        only = _fit(arguments[0])
+        return lambda column: only([value for value in column if value is not None])
+    if origin in (dict, Mapping):
+        of_values = _fit(arguments[1])
+        return lambda column: (
+            set(map(type, column)) <= {dict}
+            and set(map(type, chain.from_iterable(column))) <= {str}
+            and of_values([value for mapping in column for value in mapping.values()])
+        )
+    if origin is tuple:
+        of_items = _fit(arguments[0])
+        return lambda column: set(map(type, column)) <= {tuple, list} and of_items(list(chain.from_iterable(column)))
+    kind, bound = arguments if origin is Annotated else (hint, None)
+    if isinstance(bound, AtMost):
+        most = bound.characters
+        return lambda column: set(map(type, column)) <= {str} and max(map(len, column), default=0) <= most
+    if kind in (int, float):
+        usual = (-LARGEST, LARGEST) if kind is float else (-LARGEST_WHOLE, LARGEST_WHOLE)
+        return _numbers({kind, int}, *((bound.least, bound.most) if bound else usual))
+    return lambda column: set(map(type, column)) <= {kind}
+
+
+def _numbers(kinds: set[type], least: float, most: float) -> Fit:
+    """The sum is NaN where one of the numbers is."""
+    return lambda column: (
+        not column
+        or (
+            set(map(type, column)) <= kinds
+            and least <= min(column)
+            and max(column) <= most
+            and sum(column) == sum(column)
+        )
+    )
+
+
 @functools.cache
 def _tests(kind: type) -> dict[str, tuple[Test, Any]]:
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -87,8 +147,8 @@ def _test(hint: Any) -> Test:
             isinstance(value, dict) and all(isinstance(key, str) and of_value(item) for key, item in value.items())
         )
     if origin is tuple:
-        of_item = _test(arguments[0])
-        return lambda value: isinstance(value, tuple | list) and all(map(of_item, value))
+        of_item, fits = _test(arguments[0]), _fit(arguments[0])
+        return lambda value: isinstance(value, tuple | list) and (fits(value) or all(map(of_item, value)))
     if origin is Annotated:
         return _bounded(*arguments)
     if hint is float:

@@ -17,6 +17,7 @@ from reports.figures.canvas import Drawing, blank
 from reports.grouping import Panel
 from reports.naming import in_lines, short, task_title
 from reports.setting import drawn, titled
+from results.schema import RunRecord
 
 #: Layers that can be named below an axis without overlapping; beyond it every k-th is.
 NAMED_LAYERS = 18
@@ -93,35 +94,46 @@ def _rows(panel: Panel, found: Sequence[tuple[Configuration, *Ratios]]) -> list[
 
 def _overall(item: Configuration) -> tuple[float, float]:
     """Ones and soft values in percent of all mask units, over layers, tasks and runs."""
-    rows = [row for run in item.runs for row in run.mask_statistics]
-    units = max(sum(row.units for row in rows), 1)
-    return 100 * sum(row.ones for row in rows) / units, 100 * sum(row.soft for row in rows) / units
+    units, ones, soft = (sum(map(sum, column)) for column in zip(*map(_counts, item.runs), strict=True))
+    return 100 * ones / max(units, 1), 100 * soft / max(units, 1)
+
+
+def _counts(run: RunRecord) -> tuple[list[int], list[int], list[int]]:
+    """Units, ones and soft values of every row."""
+    rows = run.mask_statistics
+    return [row.units for row in rows], [row.ones for row in rows], [row.soft for row in rows]
 
 
 def _ratios(item: Configuration) -> Ratios | None:
     """Tasks, layers, and the shares of ones and soft values, float64 (tasks, layers), mean over runs."""
-    sums: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    tasks: dict[str, None] = {}
-    layers: dict[str, None] = {}
-    for run in item.runs:
-        for row in run.mask_statistics:
-            tasks[row.task] = layers[row.layer] = None
-            if row.units:
-                total = sums[row.task, row.layer]
-                total[0] += row.ones / row.units
-                total[1] += row.soft / row.units
-                total[2] += 1
-    if not sums:
+    sums: dict[tuple[str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros(3))
+    for places, runs in _alike(item).items():
+        of_places = np.zeros((3, len(places)))
+        for run in runs:
+            units, ones, soft = np.array(_counts(run), dtype=np.float64)
+            of_places += np.divide((ones, soft, units), units, out=np.zeros_like(of_places), where=units > 0)
+        for place, total in zip(places, of_places.T, strict=True):
+            sums[place] += total
+    tasks, layers = ({place[side]: None for place in sums} for side in (0, 1))
+    if not any(total[2] for total in sums.values()):
         return None
     order = {row.name: row.index for run in item.runs for row in run.tasks}
     named = sorted(tasks, key=lambda task: order.get(task, len(order)))
     shares = np.full((2, len(named), len(layers)), np.nan)
     for i, task in enumerate(named):
         for j, layer in enumerate(layers):
-            ones, soft, count = sums.get((task, layer), (0.0, 0.0, 0.0))
+            ones, soft, count = sums[task, layer]
             if count:
                 shares[:, i, j] = ones / count, soft / count
     return named, list(layers), shares[0], shares[1]
+
+
+def _alike(item: Configuration) -> dict[tuple[tuple[str, str], ...], list[RunRecord]]:
+    """The runs by the (task, layer) of their rows, which all seeds have in common."""
+    found: dict[tuple[tuple[str, str], ...], list[RunRecord]] = defaultdict(list)
+    for run in item.runs:
+        found[tuple((row.task, row.layer) for row in run.mask_statistics)].append(run)
+    return found
 
 
 def _ticks(axis: Axes, layers: list[str], tasks: list[str], *, name_tasks: bool, name_layers: bool) -> None:

@@ -19,7 +19,7 @@ from reports.published import PublishedTable
 from reports.setting import as_printed, drawn
 from reports.statistics import mean_interval
 from reports.style import GRID
-from reports.tables.grid import of_task
+from reports.tables.grid import by_task
 from reports.tables.training_time import ON_TOP
 from reports.timing_caveats import caveats_in_brief
 
@@ -132,8 +132,8 @@ def _line(axis: Axes, panel: Panel, item: Configuration, hardware: Hardware, **m
 
 def _seconds(panel: Panel, item: Configuration, hardware: Hardware) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean seconds of every task, float64 (tasks,), NaN where it was not trained, and their intervals' half-widths."""
-    seconds = item.training_seconds(hardware)
-    intervals = [mean_interval(of_task(seconds, task.index).values()) for task in panel.tasks]
+    seconds = by_task(item.training_seconds(hardware))
+    intervals = [mean_interval(seconds[task.index].values()) for task in panel.tasks]
     heights = np.array([interval.mean if interval else np.nan for interval in intervals])
     return heights, np.array([(interval.half_width or 0.0) if interval else 0.0 for interval in intervals])
 

@@ -20,7 +20,7 @@ from reports.publication.print_style import LETTERS, PAGE, Print, prints
 from reports.setting import drawn
 from reports.soundness import signs
 from reports.statistics import Interval, mean_interval
-from reports.tables.grid import of_task
+from reports.tables.grid import by_task
 from reports.tables.model_size import MIB
 from reports.tables.ranking import Ranked, main_hardware, ranking
 
@@ -85,7 +85,8 @@ def accuracy(panel: Panel, whole: Panel, width: float) -> Printed | None:
     looks = prints(drawn(panel))
     places = np.arange(len(panel.tasks), dtype=float)
     for shift, item in _beside(drawn(panel)):
-        intervals = [mean_interval(of_task(item.accuracy, task.index, 100).values()) for task in panel.tasks]
+        percent = by_task(item.accuracy, 100)
+        intervals = [mean_interval(percent[task.index].values()) for task in panel.tasks]
         _line(axes[0], places + shift, intervals, looks[item.label], f"{item.label} {signs(whole, item)}".rstrip())
     axes[0].set_ylabel("Accuracy (%)")
     _name_tasks(axes[0], panel, width)
@@ -103,8 +104,8 @@ def training(panel: Panel, whole: Panel, width: float) -> Printed | None:
     looks = prints(drawn(panel))
     places = np.arange(len(panel.tasks), dtype=float)
     for shift, item in _beside(items):
-        seconds = item.training_seconds(hardware)
-        intervals = [mean_interval(of_task(seconds, task.index).values()) for task in panel.tasks]
+        seconds = by_task(item.training_seconds(hardware))
+        intervals = [mean_interval(seconds[task.index].values()) for task in panel.tasks]
         _line(axes[0], places + shift, intervals, looks[item.label], item.label)
     _logarithmic(axes[0], "y", True)
     axes[0].set_ylabel("Training (s per task)")

@@ -12,7 +12,7 @@ from reports.papers.paper_card import PaperTable
 from reports.published import Note, PublishedTable
 from reports.setting import departure_remark, incomparable, titled, varied, why_not_run
 from reports.soundness import names, signs, signs_in_brief, unjudged
-from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.tables.grid import Axis, Cell, Grid, by_task, per_seed_mean, scaled
 from reports.tables.initial_data import with_pretrained_row
 from results.schema import RunRecord
 
@@ -144,10 +144,11 @@ def _fill(
     row: str,
 ) -> None:
     names = []
+    percent = by_task(measured, PERCENT)
     for task in panel.tasks:
         names.append(panel.paper.column(task.index, task.name))
         printed = table.get(row, names[-1]) if table else None
-        cells[str(task.index), column.key] = Cell(of_task(measured, task.index, PERCENT), printed)
+        cells[str(task.index), column.key] = Cell(percent[task.index], printed)
     mean = scaled(per_seed_mean(measured, [task.index for task in panel.tasks]), PERCENT)
     cells[MEAN.key, column.key] = Cell(mean, table.mean(row, names) if table else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,9 +179,12 @@ def per_seed_mean(values: Mapping[tuple[int, int], float], tasks: Sequence[int])
     }
 
 
-def of_task(values: Mapping[tuple[int, int], float], task: int, scale: float = 1.0) -> dict[int, float]:
-    """One task's values by seed, times ``scale``."""
-    return {seed: value * scale for (index, seed), value in values.items() if index == task}
+def by_task(values: Mapping[tuple[int, int], float], scale: float = 1.0) -> defaultdict[int, dict[int, float]]:
+    """The values times ``scale``, by task and then by seed; of any other task none."""
+    found: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    for (task, seed), value in values.items():
+        found[task][seed] = value * scale
+    return found
 
 
 def scaled(values: Mapping[int, float], scale: float) -> dict[int, float]:

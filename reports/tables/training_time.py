@@ -10,7 +10,7 @@ from reports.hardware import Hardware
 from reports.naming import slug, task_title
 from reports.numbers import decimals_for
 from reports.setting import departure_remark, titled, why_not_run
-from reports.tables.grid import Axis, Cell, Grid, of_task, per_seed_mean, scaled
+from reports.tables.grid import Axis, Cell, Grid, by_task, per_seed_mean, scaled
 from reports.tables.ranking import with_tuning
 from reports.timing_caveats import timing_caveats
 from results.schema import RunRecord
@@ -118,9 +118,10 @@ def _fill(
     backbone: dict[int, float],
 ) -> None:
     table = panel.paper.training_time.printed
+    of_task = by_task(seconds)
     for task in panel.tasks:
         printed = table.get(method, str(task.index)) if table else None
-        measured = of_task(seconds, task.index)
+        measured = of_task[task.index]
         cells[str(task.index), column] = Cell(measured, printed, *(NOT_TRAINED if seconds and not measured else ()))
     trained = sorted({task for task, _ in seconds})
     names = [str(task) for task in common]
