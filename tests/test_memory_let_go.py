@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ import torch
 from small_runs import run_here, small_options, small_spec
 from tiny import learn, make_strategy, tiny_stream
 
+from benchmark.execute.allocator import FreedBlocks
+from benchmark.execute.assembly import warm_up
 from benchmark.execute.checkpoint import in_bytes
 from benchmark.perf.memory import with_peak
 from methods.engine.optimise import Group, Optimizers
@@ -93,3 +96,23 @@ def test_moments_are_written_from_where_they_lie() -> None:
     optimizers.step()
     (moment,) = optimizers.tensors().values()
     assert moment.data_ptr() == optimizers.members[0].state[weight]["momentum_buffer"].data_ptr()
+
+
+def test_warming_up_leaves_no_copies_of_the_network() -> None:
+    strategy = make_strategy("cpg")
+    experience = tiny_stream(1)[0][0]
+    spec: Any = SimpleNamespace(protocol=SimpleNamespace(batch_size=16))
+    prepared: Any = SimpleNamespace(images=experience.task_images)
+    warm_up(spec, strategy.view, prepared, torch.device("cpu"))
+    assert strategy.view._replaced == {}
+
+
+def test_many_freed_blocks_go_back_after_every_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(FreedBlocks, "are_many", lambda self: True)
+    monkeypatch.setattr(FreedBlocks, "give_back", lambda self: given_back.append(1))
+    record, events = run_here(small_spec("cpg", tasks=2), small_options(tmp_path))
+    assert record.status == "finished"
+    epochs = [event["phase"] for event in events if event["type"] == "epoch"]
+    assert {"goal", "train", "prune"} <= set(epochs)
+    assert len(given_back) == len(epochs) + 2  # and before each of the two tasks

@@ -165,6 +165,7 @@ class References:
             if seconds is not None and clock.wall_seconds - saved_at >= seconds:
                 facts = {"clock": clock.state(), "data": task_digest(task)}
                 save_training(unfinished, strategy, strategy.progress, facts)
+                self.give_back()
                 saved_at = clock.wall_seconds
 
         strategy.checkpoint = epoch_over

@@ -386,6 +386,7 @@ class Runner:
         if self.clock.wall_seconds - self._saved_at >= self.options.checkpoint_seconds:
             with self.clock("save"):
                 self._save(self.strategy.progress)
+            self._give_back()
 
     def _resume(self, fresh: Done) -> Done | None:
         """Go on from a checkpoint; without one that can be used, clear the folder for a fresh start."""

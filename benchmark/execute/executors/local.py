@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -44,6 +45,7 @@ class LocalExecutor(Executor):
                 hear(spec, event)
 
             prepare_torch(job.options)
+            gc.collect()  # networks of the run before, and of the steps that were timed, are circles
             record = run(job.spec, job.options, emit)
             torch.set_num_threads(threads)
             yield job, record

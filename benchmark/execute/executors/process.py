@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from benchmark.execute.allocator import without_thread_cache
 from benchmark.execute.executors.children import check_in_child, run_in_child, time_in_child
 from benchmark.execute.executors.ended_badly import record_of_the_dead
 from benchmark.execute.executors.interface import Executor, Hear, Job
@@ -89,7 +90,8 @@ class ProcessExecutor(Executor):
         self._context.set_forkserver_preload(PRELOAD)
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        with without_thread_cache():
+            forkserver.ensure_running()
 
     def check(self, job: Job) -> str | None:
         """See ``Executor.check``."""
