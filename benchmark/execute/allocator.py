@@ -2,7 +2,7 @@
 
 glibc hands every block above 32 MiB back when it is freed, and the system clears a new one page by page when it is
 asked for again: with the flat tensors and gradients of a wide network that happens several times a step, and costs
-a tenth of it (a third of CPG's; with ResNet-50 at 224 pixels 40 %). So a run keeps what it frees.
+a tenth of it (a third of CPG's, and of any with ResNet-50 at 224 pixels). So a run keeps what it frees.
 
 What is kept must fit what is asked for next. torch wants blocks that begin at a multiple of 64 bytes, and glibc cuts
 such a block out of a larger one. The few bytes left behind it wait in caches of small blocks, where small objects get
@@ -74,8 +74,8 @@ def without_thread_cache() -> Iterator[None]:
 class FreedBlocks:
     """Gives freed blocks back where the process has grown by much since it last did.
 
-    The next step asks for them again, which takes a quarter of a second per GiB. A network that makes a process grow by
-    ``MUCH`` is so large that this is nothing to one of its epochs; others keep their blocks to the task's end.
+    That, and asking for them again in the next step, takes half a second per GiB. A network that makes a process grow
+    by ``MUCH`` is so large that this is little to one of its epochs; others keep their blocks to the task's end.
     """
 
     #: bytes

@@ -28,8 +28,8 @@ MAXRSS_BYTES = 1.0 if sys.platform == "darwin" else 1024.0
 class ResidentMemory:
     """Peak resident memory of the process within a phase, bytes (Linux: the kernel's high-water mark, reset).
 
-    The process keeps what a task frees until the task's end (``benchmark.execute.allocator``): the mark of a phase that
-    follows training within a task is not below what training left.
+    The process keeps what it frees (``benchmark.execute.allocator``): the mark of a phase that follows training is not
+    below what training left.
     Where the mark cannot be reset it is the peak since the process began.
     """
 
