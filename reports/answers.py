@@ -187,7 +187,7 @@ def published(panel: Panel) -> Answer:
     """Does the order of a paper's methods stand here: of every two, does the same one lead?"""
     table = panel.paper.accuracy.printed
     if table is None:
-        run = "python -m benchmark reproduce table1 runs one that a paper has."
+        run = "One that a paper has: python -m benchmark reproduce table1."
         return Answer(PUBLISHED, "Not tested here,", f"because no paper's table has this scenario. {run}")
     names = [panel.paper.column(task.index, task.name) for task in panel.tasks]
     means = {method: mean for method in table.values if (mean := table.mean(method, names)) is not None}

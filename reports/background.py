@@ -31,7 +31,7 @@ def facts(loaded: Loaded, panels: Sequence[Panel]) -> list[tuple[str, str]]:
             "; ".join(f"{panel.title} ({panel.describe()})" for panel in panels[:3])
             + (f"; and {len(panels) - 3} more settings" if len(panels) > 3 else ""),
         ),
-        ("Methods", _short(methods, 12)),
+        ("Methods", _short(methods, 12, "; ")),
         ("Seeds", _short([str(seed) for seed in seeds], 10)),
         (
             "On",
@@ -82,6 +82,8 @@ def period(records: Iterable[RunRecord]) -> str:
         return "no time recorded"
     first, last = moments[0], moments[-1]
     same_day = first.date() == last.date()
+    if f"{first:%Y-%m-%d %H:%M}" == f"{last:%Y-%m-%d %H:%M}":
+        return f"{first:%Y-%m-%d %H:%M} UTC"
     return f"{first:%Y-%m-%d %H:%M} to {last:{'%H:%M' if same_day else '%Y-%m-%d %H:%M'}} UTC"
 
 
@@ -191,8 +193,8 @@ def _moment(value: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _short(words: Sequence[str], most: int) -> str:
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+def _short(words: Sequence[str], most: int, between: str = ", ") -> str:
+    return between.join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def _counted(counts: Counter[str]) -> str:

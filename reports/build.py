@@ -98,7 +98,7 @@ def _build(
     ]
     measured_steps = [(write_sheet(steps_sheet(one, methods), out), _step_figure(one, methods, out)) for one in steps]
     configurations = background.configuration_sheet(panels)
-    configurations_view = write_sheet(configurations, out)
+    configurations_view = write_sheet(configurations, out) if panels else None
     files = ["runs.csv", "claims.csv", "tables.md"]
     pairs = [pair for view in shown for pair in view.effects] + measured_steps
     tables = [table for view in shown for table in (view.ranking, *view.beside, *view.tables)] + [
@@ -127,6 +127,7 @@ def _build(
                 "failed": bool(loaded.failed),
                 "left-out": bool(left_out),
                 "warnings": bool(warnings),
+                "configurations": bool(panels),
             },
         ),
         dict.fromkeys(look for panel in panels for look in panel.looks),
@@ -233,8 +234,8 @@ def _lead(loaded: Loaded, panels: Sequence[Panel]) -> str:
     methods = len({item.method for panel in panels for item in panel.everything})
     parts = [
         plural(len(loaded.finished), "finished run"),
-        plural(methods, "method"),
-        plural(scenarios, "scenario"),
+        plural(methods, "method") if methods else "",
+        plural(scenarios, "scenario") if scenarios else "",
         plural(len(loaded.failed), "failed run") if loaded.failed else "",
     ]
     return " · ".join(part for part in parts if part)
@@ -250,7 +251,7 @@ def _absent(panels: Sequence[Panel], loaded: Loaded) -> list[str]:
         failed = sum(record.spec.get("scenario") == scenario for record in loaded.failed)
         why = f"{plural(failed, 'run')} failed" if failed else "no run among the records"
         found.append(
-            f"{paper.title} ({paper.contents} of the paper): {why}. "
+            f"{paper.title} ({paper.contents}): {why}. "
             f"Whether its data are there: python -m benchmark check --scenario {scenario}"
         )
     return found

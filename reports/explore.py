@@ -34,7 +34,8 @@ FEWEST = 3
 
 
 def data(panels: Sequence[Panel]) -> dict[str, Any] | None:
-    """Settings, axes that any point has, and points; None where there is too little to choose from."""
+    """Settings, axes that any point has, titles of those that none has, and points; None where there is too little to
+    choose from."""
     points = [
         _point(number, item, hardware, run, seconds)
         for number, panel in enumerate(panels)
@@ -49,6 +50,7 @@ def data(panels: Sequence[Panel]) -> dict[str, Any] | None:
     if not used:
         return None
     return {
+        "missing": [AXES[key][0] for key in AXES if key not in used],
         "settings": [
             {"title": panel.title + (", tuned" if panel.tuned else ""), "about": panel.describe()} for panel in panels
         ],

@@ -52,19 +52,28 @@ MASK_CAPTION = (
     "soft value for a dropped kernel."
 )
 
+#: a command line, or an option of one, in a sentence
+_COMMAND = r"(?P<command>python -m benchmark(?: [\w/=,.-]*[\w/=])+|(?<!\S)--[a-z][a-z-]+(?: \d+(?:,\d+)*)?)"
+
 _PATTERN = re.compile(
-    r"(?<![\w-])(" + "|".join(re.escape(term) for term in sorted(TERMS, key=len, reverse=True)) + r")(s?)(?![\w-])",
+    rf"{_COMMAND}|(?<![\w-])(?P<term>{'|'.join(map(re.escape, sorted(TERMS, key=len, reverse=True)))})s?(?![\w-])",
     re.IGNORECASE,
 )
 _BY_LOWER = {term.lower(): text for term, text in TERMS.items()}
 
 
 def marked(text: str) -> Markup:
-    """The text for the page, escaped; the first time that a term stands in it, its meaning shows on hover."""
+    """The text for the page, escaped; the first time that a term stands in it, its meaning shows on hover. Command
+    lines are code."""
     seen: set[str] = set()
     parts, end = [], 0
     for match in _PATTERN.finditer(text):
-        term = match[1].lower()
+        if match["command"]:
+            words = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in match["command"].split(" "))
+            parts += [escape(text[end : match.start()]), Markup("<code>{}</code>").format(words)]
+            end = match.end()
+            continue
+        term = match["term"].lower()
         if term in seen:
             continue
         seen.add(term)

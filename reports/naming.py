@@ -68,7 +68,8 @@ def plural(number: int, noun: str) -> str:
 
 
 def listed(words: Sequence[str], most: int) -> str:
-    """``a, b and c``; beyond ``most`` of them ``a, b and 3 more``."""
+    """``a, b and c``; beyond ``most`` of them ``a, b and 3 more``. Words with a comma of their own: ``a; b, c; d``."""
+    comma, last = ("; ", "; and ") if any("," in word for word in words[:most]) else (", ", " and ")
     if len(words) > most:
-        return f"{', '.join(words[:most])} and {len(words) - most} more"
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else ""]))
+        return f"{comma.join(words[:most])}{last}{len(words) - most} more"
+    return last.join(filter(None, [comma.join(words[:-1]), words[-1] if words else ""]))

@@ -22,7 +22,9 @@ def signed(value: float, decimals: int) -> str:
 
 def decimals_for(largest: float) -> int:
     """Digits after the point so that a column of times or sizes shows three figures; none for nothing at all."""
-    return 0 if largest >= 100 or largest == 0 else 1 if largest >= 10 else 2 if largest >= 0.1 else 4
+    if largest >= 100 or largest == 0:
+        return 0
+    return 1 if largest >= 10 else 2 if largest >= 1 else 3 if largest >= 0.1 else 4
 
 
 def duration(seconds: float) -> str:
@@ -36,4 +38,4 @@ def duration(seconds: float) -> str:
 
 def times(ratio: float) -> str:
     """``0.044×``, ``1.31×``, ``21.7×``: two figures below one, three above."""
-    return f"{ratio:.{2 if ratio < 1 else 3}g}×"
+    return f"{ratio:#.{2 if ratio < 1 else 3}g}".rstrip(".") + "×"

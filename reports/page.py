@@ -133,7 +133,7 @@ def render(
 ) -> str:
     """One page as HTML text; ``looks`` are those of its methods."""
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return (
+    html = (
         environment()
         .get_template(template)
         .render(
@@ -145,6 +145,7 @@ def render(
             **values,
         )
     )
+    return html.replace(" · ", "\N{NO-BREAK SPACE}· ")  # no line begins with the dot
 
 
 def security_policy(script: str) -> str:
@@ -177,7 +178,8 @@ def index_contents(
         inside += [] if panel.synthetic else [Entry(f"{panel.key}-claims", "Claims, in numbers")]
         entries.append(Entry(panel.key, panel.title, tuple(inside)))
     if steps:
-        entries.append(Entry("steps", "Training steps", tuple(Entry(table.key, table.title) for table in steps)))
+        inside = [Entry(item.key, item.title.removeprefix("Training steps: ")) for item in steps]
+        entries.append(Entry("steps", "Training steps", tuple(inside)))
     inside = [Entry(key, title) for key, title in (
         ("failed", "Failed runs"), ("left-out", "Left out"), ("warnings", "Warnings"), ("not-run", "Not run"),
         ("configurations", "Configurations"), ("origin", "Hosts and packages"), ("glossary", "Words used"),

@@ -55,6 +55,7 @@ class StepRow:
     trained: int | None  #: numbers that a step updates
     peak_memory: int | None  #: bytes
     floor_ms: float | None
+    flops: int | None = None  #: of convolutions and matrix products, forward and backward, in one step
 
     @property
     def method(self) -> str:
@@ -137,6 +138,7 @@ def _row(line: dict[str, str]) -> StepRow:
         trained=int(line["trained_numbers"]) if line["trained_numbers"] else None,
         peak_memory=int(line["peak_memory_bytes"]) if line["peak_memory_bytes"] else None,
         floor_ms=_number(line["floor_ms"]),
+        flops=int(float(line["flops_per_step"])) if line.get("flops_per_step") else None,
     )
 
 

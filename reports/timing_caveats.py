@@ -43,11 +43,12 @@ def caveats_in_brief(items: Iterable[Configuration], hardware: Hardware) -> str:
 
 def _ranged(notes: Sequence[str]) -> str:
     """Notes that differ in their numbers only, as one: every number that varies as ``lowest to highest``."""
-    numbers = [[float(number) for number in _NUMBER.findall(note)] for note in notes]
-    places = iter(zip(*numbers, strict=True))
+    places = iter(zip(*(_NUMBER.findall(note) for note in notes), strict=True))
 
     def shown(match: re.Match[str]) -> str:
-        values = next(places)
-        return match.group() if min(values) == max(values) else f"{min(values):g} to {max(values):g}"
+        texts = next(places)
+        values, digits = [float(text) for text in texts], max(len(text.partition(".")[2]) for text in texts)
+        least, most = min(values), max(values)
+        return match.group() if least == most else f"{least:.{digits}f} to {most:.{digits}f}"
 
     return _NUMBER.sub(shown, notes[0])

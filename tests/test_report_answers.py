@@ -131,6 +131,12 @@ def test_terms_explain_themselves_once_and_stay_text() -> None:
     text = str(marked("seeds <b> and a soft value; another soft value"))
     assert re.findall(r'<abbr title="[^"]+">([^<]*)</abbr>', text) == ["seeds", "soft value"]
     assert "&lt;b&gt;" in text and "another soft value" in text
+    command = str(marked("Whether <it> is: python -m benchmark check --scenario cifar100-20. Then run --tuned."))
+    assert re.findall("<code>(.*?)</code>", command) == [
+        " ".join(f"<span>{word}</span>" for word in words.split())
+        for words in ("python -m benchmark check --scenario cifar100-20", "--tuned")
+    ]
+    assert command.startswith("Whether &lt;it&gt; is: <code>") and "</code>. Then run <code>" in command
     assert str(mask_drawing()).startswith("<svg") and "<script" not in mask_drawing()
 
 
@@ -148,6 +154,7 @@ def test_explore_has_a_point_per_run_and_says_nothing_of_too_few() -> None:
     first, *_, last = found["points"]
     assert (last["label"], last["accuracy"], last["seconds"], last["size"], last["seed"]) == ("KSM", 60, 20, 4, 0) or (
         first["label"], first["accuracy"], first["seconds"], first["size"]) == ("KSM", 60, 20, 4)  # fmt: skip
+    assert found["missing"] == ["Energy of training"]
     assert data([panel_of(record("ksm", 0, [0.6, 0.6]))]) is None
     assert "</script>" not in script_data({"label": "</script><b>"})
 

@@ -153,7 +153,7 @@ def test_what_was_left_out_or_failed_is_said(built: Built) -> None:
     text = built.index.read_text(encoding="utf-8")
     assert "half/result.json: it is half-written or no JSON" in text
     assert "it has schema version 9" in text
-    assert "ImageNet-to-Sketch (tables 2 and 4, figures 4 and 6 of the paper): no run among the records" in text
+    assert "ImageNet-to-Sketch (tables 2 and 4, figures 4 and 6 of the KSM paper): no run among the records" in text
 
 
 def test_every_figure_and_table_is_there_in_every_format(built: Built) -> None:
@@ -285,6 +285,8 @@ def test_only_failed_runs_still_make_a_page(tmp_path: Path) -> None:
     assert "No run finished" in text
     assert "RuntimeError: broken" in text
     assert built.tables == ()
+    assert "0 methods" not in text and 'id="configurations"' not in text  # no empty table, no count of nothing
+    assert not (built.index.parent / "tables").exists()
 
 
 def test_nothing_to_report_on_is_an_error_and_writes_nothing(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
-from reports.figures.canvas import Drawing, blank, drawn_as, from_where, logarithmic
+from reports.figures.canvas import Drawing, blank, drawn_as, from_where, logarithmic, within_percent
 from reports.figures.tradeoff import pareto_front
 from reports.grouping import Panel
 from reports.naming import short
@@ -49,11 +50,10 @@ def at_a_glance(panel: Panel) -> Drawing | None:
     axis.margins(0.16)
     for _, height, line in lines:
         axis.axhline(height, color=MUTED.light, linewidth=1, linestyle=line, zorder=1)
-    low, high = axis.get_ylim()
-    axis.set_ylim(max(0.0, low), min(102.0, high))  # a marker at 100 is seen whole
+    within_percent(axis)
     axis.set_xlabel("Training seconds, all tasks")
     axis.set_ylabel(f"Mean accuracy in percent{from_where(axis)}")
-    _name(axis, placed, points, lines)
+    _name(axis, placed, points, lines, [points[i] for i in front])
     words = "; ".join(
         f"{item.configuration.label} {accuracy:.1f} percent after {seconds:,.3g} seconds"
         for item, (seconds, accuracy) in zip(placed, points, strict=True)
@@ -64,7 +64,7 @@ def at_a_glance(panel: Panel) -> Drawing | None:
         title="Accuracy against training time",
         caption="Up and to the left is better; nothing beats the methods on the dashed line in both."
         + (f" The {MOST_DRAWN} most accurate." if len(ranked) > MOST_DRAWN else "")
-        + (f" Lines: {' and '.join(references)}." if references else ""),
+        + (f" {'Line' if len(references) == 1 else 'Lines'}: {' and '.join(references)}." if references else ""),
         alt=f"{words}." + "".join(f" {name}: {height:.1f} percent." for name, height, _ in lines),
         figure=figure,
     )
@@ -88,9 +88,14 @@ def _chance(panel: Panel) -> float | None:
 
 
 def _name(
-    axis: Axes, placed: Sequence[Ranked], points: Sequence[tuple[float, float]], lines: Sequence[tuple[str, float, str]]
+    axis: Axes,
+    placed: Sequence[Ranked],
+    points: Sequence[tuple[float, float]],
+    lines: Sequence[tuple[str, float, str]],
+    front: Sequence[tuple[float, float]],
 ) -> None:
-    """Write every name where it covers neither a point nor another name; what finds no place goes without."""
+    """Write every name where it covers neither a point nor another name, and on no line if it can be; what finds no
+    place goes without."""
     figure = axis.figure
     figure.draw_without_rendering()  # type: ignore[union-attr]
     renderer = figure._get_renderer()  # type: ignore[union-attr]
@@ -102,15 +107,27 @@ def _name(
                              textcoords="offset points", ha="right", va="bottom", fontsize=8,
                              color=MUTED.light)  # fmt: skip
         taken.append(text.get_window_extent(renderer))
+    drawn = _lines_drawn(axis, frame, [height for _, height, _ in lines], front)
     for place, item in enumerate(placed):
         own = taken[place]
-        for dx, dy, across, up in _PLACES:
+        for (dx, dy, across, up), avoided in [*((spot, drawn) for spot in _PLACES), *((spot, ()) for spot in _PLACES)]:
             text = axis.annotate(short(item.configuration.label, _LETTERS), points[place], xytext=(dx, dy),
                                  textcoords="offset points", ha=across, va=up, fontsize=8.5, color=INK.light,
                                  path_effects=[withStroke(linewidth=2.5, foreground=PAPER.light)])  # fmt: skip
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken if other is not own):
+            others = [other for other in taken if other is not own]
+            if inside and not any(box.overlaps(other) for other in (*others, *avoided)):
                 taken.append(box)
                 break
             text.remove()
+
+
+def _lines_drawn(axis: Axes, frame: Bbox, heights: Sequence[float], front: Sequence[tuple[float, float]]) -> list[Bbox]:
+    """Where the horizontal lines and the steps of the front run, in pixels."""
+    across = [axis.transData.transform((front[0][0], height))[1] for height in heights]
+    found = [Bbox.from_extents(frame.x0, y - 1, frame.x1, y + 1) for y in across]
+    corners = [tuple(axis.transData.transform(point)) for point in front]
+    for (x, y), (right, top) in pairwise(corners):
+        found += [Bbox.from_extents(x, y - 1, right, y + 1), Bbox.from_extents(right - 1, y, right + 1, top)]
+    return found

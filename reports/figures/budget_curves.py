@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from reports.equal_budget import Budget, Budgets, equal_budgets
 from reports.figures.canvas import Drawing, blank, drawn_as, from_where, legend, logarithmic
@@ -26,6 +27,7 @@ def budget_curves(panel: Panel) -> list[Drawing]:
     for budget in found.epochs:
         _draw(axes[0], budget, "default")
     axes[0].set_xlabel("Epochs of a task")
+    axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     hardware = main_hardware(panel)
     if timed:
         for budget in found.seconds:

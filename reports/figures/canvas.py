@@ -18,10 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from reports.configuration import Configuration
 from reports.naming import short
+from reports.numbers import MINUS
 from reports.page import FigureView
 from reports.style import GRID, INK, MUTED, PAPER, Look, line_style, shades
 from results.atomic import replacing, write_text
@@ -110,9 +111,23 @@ def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
 
 
 def from_where(axis: Axes) -> str:
-    """`` (axis from 30)`` where an axis of percentages does not begin at 0; call it when everything is drawn."""
+    """A second line, ``(axis from 30)``, where an axis of percentages begins above 0; call it when all is drawn."""
     low = axis.get_ylim()[0]
-    return f" (axis from {low:.0f})" if low >= 0.5 else ""
+    return f"\n(axis from {low:.0f})" if low >= 0.5 else ""
+
+
+def within_percent(axis: Axes) -> None:
+    """Cut an axis of percentages at 0 and just above 100, whatever its whiskers reach; call it when all is drawn."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(max(low, 0.0), min(high, 102.0))  # a marker at 100 is seen whole
+
+
+def _with_thousands(figure: Figure) -> None:
+    """``1,000`` on linear axes too."""
+    for axes in figure.axes:
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            if type(axis.get_major_formatter()) is ScalarFormatter and max(map(abs, limits)) >= 1000:
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", MINUS)))
 
 
 def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:
@@ -138,6 +153,7 @@ def save(drawing: Drawing, folder: Path, prefix: str, looks: Iterable[Look] = ()
     The canvases are asked to print directly: ``Figure.savefig`` would draw everything twice per format.
     """
     figure = drawing.figure
+    _with_thousands(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout is found once, not once per format
     stream = io.StringIO()
@@ -174,12 +190,13 @@ def inline(svg: str, drawing: Drawing, looks: Iterable[Look] = ()) -> Markup:
         body = body.replace(shade.light, f"var(--{shade.name})")
     opening = re.match(r"<svg[^>]*>", body)
     assert opening is not None
+    width = figure_width(drawing)
     box = re.search(r'viewBox="[^"]+"', opening.group())
     assert box is not None
     words = f'<title id="{key}-title">{escape(drawing.title)}</title><desc id="{key}-desc">{escape(drawing.alt)}</desc>'
     root = (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg" {box.group()} role="img" '
-        f'style="max-width:{figure_width(drawing):.0f}px" '
+        f'style="max-width:{width:.0f}px;--least:{0.038 * width:.3g}rem" '
         f'aria-labelledby="{key}-title {key}-desc">'
     )
     return Markup(root + words + body[opening.end() :])

@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from reports.configuration import Configuration
-from reports.figures.canvas import Drawing, blank, from_where
+from reports.figures.canvas import Drawing, blank, from_where, within_percent
 from reports.grouping import Panel
 from reports.naming import in_lines
 from reports.setting import drawn
@@ -43,8 +44,7 @@ def learning_curves(panel: Panel) -> list[Drawing]:
     figure, axes = blank(down, across, height=0.4 + 2.1 * down, width=2.5 * across if across > 1 else 4.5, sharey=True)
     for axis, (item, curves) in zip(axes, found, strict=False):
         _draw(axis, item, curves)
-    low, high = axes[0].get_ylim()
-    axes[0].set_ylim(max(low, 0), min(high, 101))
+    within_percent(axes[0])
     for axis in axes[len(found) :]:
         axis.set_visible(False)
     for row in range(down):
@@ -82,8 +82,11 @@ def _draw(axis: Axes, item: Configuration, curves: Curves) -> None:
     for (_, end), (phase, _) in pairwise(curves.ends):
         axis.axvline(end + 0.5, color=MUTED.light, linewidth=0.7)
         place = axis.get_xaxis_transform()
-        axis.text(end + 0.7, 0.02, phase, transform=place, fontsize=7, color=MUTED.light, va="bottom")
+        late = end > 0.7 * len(epochs)  # its name would leave the axis
+        where, side = (end + 0.3, "right") if late else (end + 0.7, "left")
+        axis.text(where, 0.02, phase, transform=place, fontsize=7, color=MUTED.light, va="bottom", ha=side)
     axis.set_title(in_lines(item.label), fontsize=8.5)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _curves(item: Configuration) -> Curves | None:

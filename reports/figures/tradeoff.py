@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from reports.figures.canvas import Drawing, blank, drawn_as, from_where, legend, logarithmic
+from reports.figures.canvas import Drawing, blank, drawn_as, from_where, legend, logarithmic, within_percent
 from reports.grouping import Panel
 from reports.naming import short
 from reports.setting import drawn
@@ -70,6 +70,7 @@ def tradeoff(panel: Panel) -> list[Drawing]:
             axes[columns].set_title(f"The same, within {ZOOM:g} points of the best")
             axes[columns].set_ylim(100 * floor - 0.6, 100 * ranked[0].accuracy.mean + 0.6)  # whiskers may leave it
         axes[columns * (rows - 1) + place].set_xlabel(label)
+    within_percent(axes[0])
     for row in range(rows):
         axes[row * columns].set_ylabel(f"Mean accuracy in percent{from_where(axes[row * columns])}")
     legend(figure, axes[0])

@@ -47,7 +47,7 @@ IMAGENET2SKETCH = PaperScenario(
     named=NAMED,
     own_method=PROPOSED,
     ablation_order=ABLATION,
-    contents="tables 2 and 4, figures 4 and 6",
+    contents="tables 2 and 4, figures 4 and 6 of the KSM paper",
     accuracy=PaperTable("Accuracy", _accuracies(2, "table2_imagenet2sketch.csv"), "Table 2"),
     model_size=PaperTable(
         "Model size",

@@ -49,7 +49,7 @@ class PaperScenario:
     named: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     own_method: str = ""  #: the method that the paper proposes; its table of initial tasks is about it
     ablation_order: tuple[str, ...] = ()  #: from the method that is taken apart to the proposed one
-    contents: str = ""  #: "tables 1 and 3, figure 5"
+    contents: str = ""  #: "tables 1 and 3, figure 5 of the KSM paper"
 
     accuracy: PaperTable = PaperTable("Accuracy")  #: percent by (method, task)
     training_time: PaperTable = PaperTable("Training time")  #: seconds by (method, task), on ``times_device``

@@ -75,7 +75,7 @@ class Axis:
     @property
     def signed(self) -> str:
         """The title and its sign."""
-        return f"{self.title} {self.sign}".rstrip()
+        return f"{self.title}\N{NO-BREAK SPACE}{self.sign}" if self.sign else self.title
 
     @property
     def printed(self) -> str:

@@ -65,7 +65,7 @@ def sizes(panel: Panel, failed: Sequence[RunRecord] = ()) -> Grid | None:
     return Grid(
         key=f"{panel.slug}-size",
         title=titled(panel, panel.paper.model_size),
-        caption="MiB (2^20 bytes) that restore every task of the scenario.",
+        caption="MiB (2²⁰ bytes) that restore every task of the scenario.",
         row_title="Rule",
         unit="MiB",
         decimals=max(1, decimals_for(smallest)),

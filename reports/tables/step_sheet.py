@@ -12,7 +12,8 @@ ABOUT = (
     "Milliseconds per training step: median and range over rounds in which every contender has its turn; parts from a "
     "separate, instrumented pass. The ratio is to full fine-tuning with the same optimizer in the same round: median "
     "over rounds and, where every round was kept, its 95 % interval. The floor is the larger of arithmetic and memory "
-    "traffic at the rates that the device reaches."
+    "traffic at the rates that the device reaches. Arithmetic is counted: convolutions and matrix products, forward "
+    "and backward, a multiplication and an addition being two."
 )
 
 
@@ -23,6 +24,7 @@ def steps_sheet(steps: Steps, methods: Methods | None = None) -> Sheet:
     headings += [Heading("Batch"), Heading("Step", "ms"), Heading("Range", "ms"), Heading("To fine-tuning")]
     headings += [Heading("95 % interval", "of the ratio"), *(Heading(part.capitalize(), "ms") for part in PARTS)]
     headings += [Heading("Numbers trained"), Heading("Peak memory", "MiB"), Heading("Floor", "ms")]
+    headings += [Heading("Arithmetic", "GFLOP a step")]
     return Sheet(
         key=steps.key,
         title=f"Training steps: {steps.name}",
@@ -59,6 +61,7 @@ def _entries(row: StepRow) -> tuple[Entry, ...]:
         _number(row.trained, 0),
         _number(row.peak_memory / 2**20 if row.peak_memory else None, 0),
         _number(row.floor_ms, 2),
+        _number(row.flops / 1e9 if row.flops else None, 3),
     )
 
 

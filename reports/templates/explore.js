@@ -70,8 +70,11 @@
   function number(value) {
     if (value === null) return "–";
     const size = Math.abs(value);
-    return value.toLocaleString("en", { maximumFractionDigits: size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 4 });
+    const digits = size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
+    return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
   }
+
+  function tick(value) { return value.toLocaleString("en", { maximumSignificantDigits: 6 }); }
 
   function scale(values, log, from, to) {
     let low = Math.min.apply(null, values), high = Math.max.apply(null, values);
@@ -112,11 +115,11 @@
     const y = scale(found.map(function (r) { return r[state.y]; }), state.ylog, H - BOTTOM, TOP);
     x.ticks.forEach(function (v) {
       svg.appendChild(element("line", { x1: x.at(v), x2: x.at(v), y1: TOP, y2: H - BOTTOM, class: "rule" }));
-      svg.appendChild(element("text", { x: x.at(v), y: H - BOTTOM + 17, "text-anchor": "middle", class: "tick" }, number(v)));
+      svg.appendChild(element("text", { x: x.at(v), y: H - BOTTOM + 17, "text-anchor": "middle", class: "tick" }, tick(v)));
     });
     y.ticks.forEach(function (v) {
       svg.appendChild(element("line", { x1: LEFT, x2: W - RIGHT, y1: y.at(v), y2: y.at(v), class: "rule" }));
-      svg.appendChild(element("text", { x: LEFT - 7, y: y.at(v) + 4, "text-anchor": "end", class: "tick" }, number(v)));
+      svg.appendChild(element("text", { x: LEFT - 7, y: y.at(v) + 4, "text-anchor": "end", class: "tick" }, tick(v)));
     });
     const named = function (axis) { return data.axes[axis].title + " (" + data.axes[axis].unit + ")"; };
     svg.appendChild(element("text", { x: (LEFT + W - RIGHT) / 2, y: H - 8, "text-anchor": "middle", class: "word" }, named(state.x)));

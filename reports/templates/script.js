@@ -67,6 +67,7 @@
   unfold();
 
   function reaching(box) {
+    box.classList.toggle("wide", box.scrollWidth - box.clientWidth > 2);
     box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
   }
   const boxes = Array.from(document.querySelectorAll(".scroll"));

@@ -1,0 +1,55 @@
+"""Numbers, lists and axes as a reader sees them: the same figures everywhere, thousands with commas, no accuracy above
+100."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reports.figures.canvas import Drawing, blank, from_where, save, style, within_percent
+from reports.naming import listed
+from reports.numbers import decimals_for, times
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1899.8, "1900"), (40.49, "40.5"), (2.084, "2.08"), (0.1864, "0.186"), (0.0935, "0.0935"), (0.00149, "0.0015")],
+)
+def test_times_and_sizes_have_three_figures_down_to_four_decimals(value: float, text: str) -> None:
+    assert f"{value:.{decimals_for(value)}f}" == text
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.7, "0.70×"), (0.044, "0.044×"), (1.31, "1.31×"), (9.0, "9.00×"),
+                                             (21.7, "21.7×"), (130.2, "130×")])  # fmt: skip
+def test_a_ratio_has_two_figures_below_one_and_three_above(ratio: float, text: str) -> None:
+    assert times(ratio) == text
+
+
+def test_names_with_commas_are_listed_with_semicolons() -> None:
+    assert listed(["A", "B", "C"], 3) == "A, B and C"
+    assert listed(["A", "B", "C"], 2) == "A, B and 1 more"
+    assert listed(["KSM", "KSM, release schedule", "CPG"], 3) == "KSM; KSM, release schedule; and CPG"
+    assert listed(["KSM, release schedule", "CPG", "HAT"], 2) == "KSM, release schedule; CPG; and 1 more"
+
+
+def test_linear_axes_have_thousands_and_small_figures_stay_small(tmp_path: Path) -> None:
+    with style():
+        figure, (axis,) = blank(height=3, width=5)
+        axis.plot([-4000, 0, 4000], [0.1, 0.2, 0.3])
+        view = save(Drawing("one", "One", "About it.", "A line.", figure), tmp_path, "figures")
+    assert ">4,000<" in view.svg and ">−4,000<" in view.svg and ">4000<" not in view.svg
+    assert ">0.200<" in view.svg  # small numbers stay as they were
+    assert "max-width:500px;--least:19rem" in view.svg  # half of a whole figure's 1,000 px and 38rem
+
+
+def test_an_axis_of_percentages_ends_just_above_100() -> None:
+    _, (axis,) = blank(height=3)
+    axis.errorbar([0, 1], [88, 99], yerr=[61, 12])
+    within_percent(axis)
+    low, high = axis.get_ylim()
+    assert high == 102 and 0 < low < 27
+    assert from_where(axis) == f"\n(axis from {low:.0f})"
+    axis.set_ylim(-5, 90)
+    within_percent(axis)
+    assert axis.get_ylim() == (0, 90) and from_where(axis) == ""
