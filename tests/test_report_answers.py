@@ -154,7 +154,7 @@ def test_explore_has_a_point_per_run_and_says_nothing_of_too_few() -> None:
     first, *_, last = found["points"]
     assert (last["label"], last["accuracy"], last["seconds"], last["size"], last["seed"]) == ("KSM", 60, 20, 4, 0) or (
         first["label"], first["accuracy"], first["seconds"], first["size"]) == ("KSM", 60, 20, 4)  # fmt: skip
-    assert found["missing"] == ["Energy of training"]
+    assert found["missing"] == ["Energy of training", "Operations of an image's forward pass"]
     assert data([panel_of(record("ksm", 0, [0.6, 0.6]))]) is None
     assert "</script>" not in script_data({"label": "</script><b>"})
 
