@@ -194,7 +194,9 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _short(words: Sequence[str], most: int, between: str = ", ") -> str:
-    return between.join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+    return between.join(words[:most]) + (
+        f"{between.rstrip(', ')} and {len(words) - most} more" if len(words) > most else ""
+    )
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -20,7 +20,8 @@ _LATEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "±": r"$\pm$", "−": r"$-$", "×": r"$\times$", "–": "--", "—": "---", "·": r"$\cdot$", "…": r"\ldots{}",
     "→": r"$\rightarrow$", "≥": r"$\geq$", "≤": r"$\leq$", "|": r"\textbar{}", "“": "``", "”": "''", "’": "'",
-    "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}",
+    "†": r"\textdagger{}", "‡": r"\textdaggerdbl{}", "\N{NO-BREAK SPACE}": "~",
+    "²": r"\textsuperscript{2}", "⁰": r"\textsuperscript{0}",
 }  # fmt: skip
 
 

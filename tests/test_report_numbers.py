@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.figures.canvas import Drawing, blank, from_where, save, style, within_percent
+from reports.figures.canvas import Drawing, blank, from_where, legend, save, style, within_percent
 from reports.naming import listed
 from reports.numbers import decimals_for, times
 
@@ -53,3 +53,16 @@ def test_an_axis_of_percentages_ends_just_above_100() -> None:
     axis.set_ylim(-5, 90)
     within_percent(axis)
     assert axis.get_ylim() == (0, 90) and from_where(axis) == ""
+
+
+def test_a_legend_is_as_wide_as_a_phone_and_its_figure_grows_by_its_rows() -> None:
+    """415 points: two columns of 21 letters (40 + 4.8 * 21 = 141 points each), four of three."""
+    for label, columns, height in (("Piggyback (BN frozen)", 2, 4.0 + 0.19), ("KSM", 4, 4.0)):
+        figure, (axis,) = blank(height=4.0)
+        for _ in range(8):
+            axis.plot([0, 1], label=label)
+        legend(figure, axis)
+        assert figure.legends[0]._ncols == columns  # type: ignore[attr-defined]
+        assert figure.get_figheight() == pytest.approx(height)
+        figure.draw_without_rendering()
+        assert figure.legends[0].get_window_extent().width * 72 / figure.dpi <= 415

@@ -79,7 +79,7 @@ def test_trials_stand_in_no_comparison(tmp_path: Path) -> None:
     built = build(tmp_path / "runs", tmp_path / "report")
     assert {row["run_id"] for row in rows(tmp_path / "report", "runs.csv")} == {"cifar100-20-ksm-1-0"}
     text = built.index.read_text(encoding="utf-8")
-    assert "1 finished run " in text and "failed run" not in text and "boom" not in text
+    assert "1 finished run\u00a0" in text and "failed run" not in text and "boom" not in text
 
 
 def test_trials_beside_a_folder_of_another_name_and_in_the_folder_itself(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_trials_beside_a_folder_of_another_name_and_in_the_folder_itself(tmp_pat
     read = mb.read(tmp_path / "mine")
     assert len(read.records) == 1 and len(read.trials) == 2
     assert len(read.runs()) == len(read.table()) == 1
-    assert "1 finished run " in read.report(tmp_path / "report").read_text(encoding="utf-8")
+    assert "1 finished run\u00a0" in read.report(tmp_path / "report").read_text(encoding="utf-8")
 
 
 def test_a_folder_with_trials_only_is_one_sentence(tmp_path: Path) -> None:

@@ -31,12 +31,20 @@ PNG_DPI = 160
 PAGE_FONT = "system-ui, 'Liberation Sans', Arial, sans-serif"
 #: Widths in inches of everything that stands in the page's text column.
 WIDTH = 10.0
-#: entries of a legend side by side, and where their labels are long
-LEGEND_COLUMNS, FEWER_COLUMNS = 4, 3
+#: entries of a legend side by side at most, and how wide they are together at most: the points of a figure that a phone
+#: shows unscrolled
+LEGEND_COLUMNS, LEGEND_WIDTH = 4, 415
+#: points that an entry of a legend takes beside its words, and that a letter takes
+LEGEND_KEY, LETTER = 40, 4.8
+#: rows of a legend that a figure's height has room for, and inches that a further one takes
+LEGEND_ROWS, LEGEND_ROW = 3, 0.19
 #: decades below which a logarithmic axis has evenly spaced numbers, and from which on powers of ten are enough
 NARROW, WIDE = 0.8, 2.2
-#: letters of a label in a legend: at most, and from which on it is long
-LABEL, LONG_LABEL = 44, 30
+#: letters of a label in a legend at most
+LABEL = 44
+
+#: markers of lines alone, which are drawn bolder
+THIN_MARKERS = "+x1234|_"
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -89,6 +97,7 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
         "color": chosen.light, "marker": chosen.marker, "linestyle": line_style(item.variant),
         "label": short(item.label, LABEL),
         "markerfacecolor": chosen.light if item.variant == 0 else "none",
+        "markeredgewidth": 1.7 if chosen.marker in THIN_MARKERS else 1.0,
     }  # fmt: skip
 
 
@@ -131,10 +140,13 @@ def _with_thousands(figure: Figure) -> None:
 
 
 def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:
-    """One legend for the whole figure, below it, where a narrow screen shows it too."""
+    """One legend for the whole figure, below it, so narrow that a phone shows it unscrolled; the figure grows by what
+    its rows take."""
     handles, labels = axis.get_legend_handles_labels()
-    if max(map(len, labels), default=0) > LONG_LABEL:
-        columns = min(columns, FEWER_COLUMNS)
+    wide = LEGEND_KEY + LETTER * max(map(len, labels), default=0)
+    columns = max(1, min(columns, int(LEGEND_WIDTH / wide)))
+    more = math.ceil(len(labels) / columns) - LEGEND_ROWS
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(0, more))
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.4, labelspacing=0.6)
 
 

@@ -19,13 +19,13 @@ def step_times(steps: Steps, methods: Methods) -> Drawing:
     """One panel per batch size."""
     sizes = sorted({row.batch_size for row in steps.rows})
     most = max(sum(row.batch_size == size for row in steps.rows) for size in sizes)
-    figure, axes = blank(1, len(sizes), height=1.2 + 0.3 * most)
+    figure, axes = blank(1, len(sizes), height=1.6 + 0.3 * most)
     for axis, size in zip(axes, sizes, strict=True):
         _bars(axis, [row for row in steps.rows if row.batch_size == size], methods)
         axis.set_title(f"Batch size {size}")
     named = dict(zip(*axes[0].get_legend_handles_labels()[::-1], strict=True))
     order = [name for name in (*PARTS, NOT_APART, FLOOR) if name in named]
-    figure.legend([named[name] for name in order], order, loc="outside right upper")
+    figure.legend([named[name] for name in order], order, loc="outside lower left", ncols=4)
     medians = "; ".join(f"{_label(row, methods)} (batch {row.batch_size}) {row.ms:.3g} ms" for row in steps.rows)
     return Drawing(
         key=f"{steps.key}-figure",
