@@ -23,6 +23,7 @@ from reports.other_measurements import Measurement, load_measurements
 from reports.papers import PAPERS
 from reports.papers.ksm_claims import CLAIMS
 from reports.records import Loaded, load
+from reports.statistics import forget_draws
 from reports.step_times import Steps, load_steps
 from reports.table_files import write_effects, write_grid, write_sheet
 from reports.tables import accuracy, cost, model_size, training_time
@@ -90,6 +91,7 @@ def _build(
     left_out = loaded.left_out + repeated + unread
     checked = [(panel, () if panel.synthetic else check_claims(panel, CLAIMS)) for panel in panels]
     glances = [_glance(panel, out) for panel in panels]  # first: the second process inherits the ranking that it makes
+    forget_draws()
     figures_of = draw(panels, out / FIGURES, FIGURES)
     beside = _beside(panels)
     shown = [

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from scipy.special import stdtrit
 
 LEVEL = 0.95
 RESAMPLES = 2_000
+#: bytes of random draws that are kept for the next bootstrap of as many numbers, at most
+MOST_KEPT = 2**26
 #: A paper's number is rounded to 0.1 point: half of that is no disagreement.
 PUBLISHED_ROUNDING = 0.05
 #: Below this many seeds a prediction interval says nothing, so a measured value neither agrees nor differs.
@@ -131,16 +133,30 @@ def bootstrap_interval(
 @lru_cache(maxsize=64)  # a ranking, its answers and the claims ask for many of the same differences
 def _bootstrap(numbers: bytes, resamples: int, random_seed: int) -> tuple[float, float]:
     sample = np.frombuffer(numbers)
-    generator = np.random.default_rng(random_seed)
-    means = np.empty(resamples)
-    chunk = max(1, 500_000 // len(sample))
-    smallest = np.min_scalar_type(len(sample))  # short random integers are drawn several times faster
-    for start in range(0, resamples, chunk):
-        stop = min(start + chunk, resamples)
-        drawn = generator.integers(len(sample), size=(stop - start, len(sample)), dtype=smallest)
-        means[start:stop] = np.take(sample, drawn).mean(axis=1)
+    few = len(sample) * resamples * np.min_scalar_type(len(sample)).itemsize <= MOST_KEPT
+    drawn = _kept(len(sample), resamples, random_seed) if few else _drawn(len(sample), resamples, random_seed)
+    means = np.concatenate([np.take(sample, places).mean(axis=1) for places in drawn])
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def _drawn(size: int, resamples: int, random_seed: int) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
+    """Which of ``size`` numbers each resample takes, unsigned integers (some resamples, size), chunk by chunk."""
+    generator = np.random.default_rng(random_seed)
+    chunk = max(1, 500_000 // size)
+    smallest = np.min_scalar_type(size)  # short random integers are drawn several times faster
+    for start in range(0, resamples, chunk):
+        yield generator.integers(size, size=(min(chunk, resamples - start), size), dtype=smallest)
+
+
+@lru_cache(maxsize=1)  # all methods of a panel have as many numbers, and drawing takes longer than the means
+def _kept(size: int, resamples: int, random_seed: int) -> tuple[NDArray[np.unsignedinteger[Any]], ...]:
+    return tuple(_drawn(size, resamples, random_seed))
+
+
+def forget_draws() -> None:
+    """Give back the memory of the random draws that were kept for the next bootstrap."""
+    _kept.cache_clear()
 
 
 def more_seeds_needed(difference: Difference, bound: float) -> int | None:
