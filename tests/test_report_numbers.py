@@ -6,8 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from report_records import record
 
 from reports.figures.canvas import Drawing, blank, from_where, legend, save, style, within_percent
+from reports.figures.training_cost import training_cost
+from reports.grouping import group
 from reports.naming import listed
 from reports.numbers import decimals_for, times
 
@@ -66,3 +69,12 @@ def test_a_legend_is_as_wide_as_a_phone_and_its_figure_grows_by_its_rows() -> No
         assert figure.get_figheight() == pytest.approx(height)
         figure.draw_without_rendering()
         assert figure.legends[0].get_window_extent().width * 72 / figure.dpi <= 415
+
+
+def test_published_times_of_methods_that_were_not_run_have_a_name(tmp_path: Path) -> None:
+    """KSM alone was run: the published lines of the others are told apart in the legend, too."""
+    (panel,), _ = group([record("ksm", seed, [0.5] * 5) for seed in (0, 1)])
+    (drawing,) = training_cost(panel)
+    (found,) = drawing.figure.legends
+    names = [text.get_text() for text in found.get_texts()]
+    assert names[0] == "KSM" and {"PackNet (paper)", "Piggyback (paper)", "CPG (paper)"} == set(names[1:])

@@ -62,12 +62,18 @@ def at_a_glance(panel: Panel) -> Drawing | None:
     return Drawing(
         key=f"{panel.slug}-at-a-glance",
         title="Accuracy against training time",
-        caption="Up and to the left is better; nothing beats the methods on the dashed line in both."
+        caption=_better(placed, front)
         + (f" The {MOST_DRAWN} most accurate." if len(ranked) > MOST_DRAWN else "")
         + (f" {'Line' if len(references) == 1 else 'Lines'}: {' and '.join(references)}." if references else ""),
         alt=f"{words}." + "".join(f" {name}: {height:.1f} percent." for name, height, _ in lines),
         figure=figure,
     )
+
+
+def _better(placed: Sequence[Ranked], front: Sequence[int]) -> str:
+    if len(front) > 1:
+        return "Up and to the left is better; nothing beats the methods on the dashed line in both."
+    return f"Up and to the left is better; {placed[front[0]].configuration.label} is ahead in both."
 
 
 def _lines(panel: Panel, ranked: Sequence[Ranked]) -> list[tuple[str, float, str]]:

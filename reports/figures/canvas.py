@@ -101,8 +101,10 @@ def drawn_as(item: Configuration) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
+def logarithmic(axes: Axes, which: str, *, fine: bool = False, coarse: bool = False) -> None:
     """Make ``which`` ("x" or "y") logarithmic; plain numbers at powers of ten, when ``fine`` at 2 and 5 too.
+
+    ``coarse``: there is room for few numbers, so on less than three decades at 3 instead.
 
     Where the axis spans so little that these would leave fewer than two numbers on it, it has finer ones. Call it when
     everything is drawn.
@@ -114,7 +116,8 @@ def logarithmic(axes: Axes, which: str, *, fine: bool = False) -> None:
     if decades < NARROW:
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     else:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine or decades < WIDE else (1.0,)))
+        between = (1.0, 3.0) if coarse else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=between if fine or decades < WIDE else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -139,10 +142,14 @@ def _with_thousands(figure: Figure) -> None:
                 axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", MINUS)))
 
 
-def legend(figure: Figure, axis: Axes, *, columns: int = LEGEND_COLUMNS) -> None:
-    """One legend for the whole figure, below it, so narrow that a phone shows it unscrolled; the figure grows by what
-    its rows take."""
-    handles, labels = axis.get_legend_handles_labels()
+def legend(figure: Figure, *axes: Axes, columns: int = LEGEND_COLUMNS) -> None:
+    """One legend of what ``axes`` show, below the figure, so narrow that a phone shows it unscrolled; the figure grows
+    by what its rows take."""
+    named: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    handles, labels = list(named.values()), list(named)
     wide = LEGEND_KEY + LETTER * max(map(len, labels), default=0)
     columns = max(1, min(columns, int(LEGEND_WIDTH / wide)))
     more = math.ceil(len(labels) / columns) - LEGEND_ROWS

@@ -21,8 +21,6 @@ FILLS = ("full", "none", "left", "top")
 SCHEDULE = "settings.schedule"
 #: sizes of a trial, of the chosen one, and of the ring around the protocol's own
 SMALL, LARGE, RING = 5.5, 8.5, 14
-#: rates that span less get labels between powers of ten
-FEW_LABELS = 12
 
 
 def sensitivity(panel: Panel) -> list[Drawing]:
@@ -78,9 +76,8 @@ def _draw(axis: Axes, search: Search, fills: dict[str, str]) -> None:
             axis.plot(
                 *place, marker="o", linestyle="none", fillstyle="none", color=INK.light, markersize=RING, zorder=2
             )
-    rates = [trial.rate for trial in search.trials]
-    logarithmic(axis, "x", fine=max(rates) < FEW_LABELS * min(rates))
     axis.margins(x=0.12, y=0.12)
+    logarithmic(axis, "x", coarse=True)
     axis.set_xlabel(short(key_title(search.axis)))
     axis.set_title(in_lines(search.facts.title), fontsize=8.5)
 

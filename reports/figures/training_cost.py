@@ -71,7 +71,7 @@ def _together(panel: Panel, hardware: Hardware, items: Sequence[Configuration], 
             axes[1].plot(range(len(heights)), heights, color=chosen.light, marker=chosen.marker, label=label or "_")
         axes[1].set_title(f"Published: {panel.paper.times_device}")
     _finish(panel, axes, across=len(axes))
-    legend(figure, axes[0])
+    legend(figure, *axes)
     return figure
 
 
