@@ -71,7 +71,7 @@ def test_a_legend_is_as_wide_as_a_phone_and_its_figure_grows_by_its_rows() -> No
         assert figure.legends[0].get_window_extent().width * 72 / figure.dpi <= 415
 
 
-def test_published_times_of_methods_that_were_not_run_have_a_name(tmp_path: Path) -> None:
+def test_published_times_of_methods_that_were_not_run_have_a_name() -> None:
     """KSM alone was run: the published lines of the others are told apart in the legend, too."""
     (panel,), _ = group([record("ksm", seed, [0.5] * 5) for seed in (0, 1)])
     (drawing,) = training_cost(panel)

@@ -145,11 +145,8 @@ def _with_thousands(figure: Figure) -> None:
 def legend(figure: Figure, *axes: Axes, columns: int = LEGEND_COLUMNS) -> None:
     """One legend of what ``axes`` show, below the figure, so narrow that a phone shows it unscrolled; the figure grows
     by what its rows take."""
-    named: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            named.setdefault(label, handle)
-    handles, labels = list(named.values()), list(named)
+    shown = [axis.get_legend_handles_labels() for axis in axes]
+    handles, labels = [handle for some, _ in shown for handle in some], [label for _, some in shown for label in some]
     wide = LEGEND_KEY + LETTER * max(map(len, labels), default=0)
     columns = max(1, min(columns, int(LEGEND_WIDTH / wide)))
     more = math.ceil(len(labels) / columns) - LEGEND_ROWS
