@@ -25,6 +25,7 @@ from benchmark.measure.clock import RUN, Stopwatch
 from benchmark.plan.spec import RunSpec
 from methods.engine.parts import OVERRIDE, overrides, tensors_of
 from methods.engine.state import EpochReport, Progress
+from methods.engine.streams import Streams
 from methods.registry import reference
 from results.atomic import write_json
 from results.reader import content_of
@@ -190,8 +191,10 @@ class References:
         """The strategy that trains a whole network on one task, from random or from pretrained weights."""
         card = reference(pretrained)
         extra = {"make_backbone": self.make_backbone} if card.needs.fresh_backbone else {}
+        with Streams(self.spec.seed).initialising(self.spec.initial_task - 1):  # pretrained weights may not be there
+            backbone = self.make_backbone()
         return card.load()(
-            backbone=self.make_backbone(),
+            backbone=backbone,
             settings=dataclasses.replace(self.spec.scratch, **self.spec.of_task(task.task.name, TASK_1_SETTINGS)),
             pretrained=pretrained,
             **extra,
