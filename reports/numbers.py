@@ -37,5 +37,7 @@ def duration(seconds: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """``0.044×``, ``1.31×``, ``21.7×``: two figures below one, three above."""
+    """``0.044×``, ``1.31×``, ``21.7×``: two figures below one, three above; ``1,234×``."""
+    if ratio >= 999.5:
+        return f"{ratio:,.0f}×"
     return f"{ratio:#.{2 if ratio < 1 else 3}g}".rstrip(".") + "×"

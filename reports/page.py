@@ -145,7 +145,8 @@ def render(
             **values,
         )
     )
-    return html.replace(" · ", "\N{NO-BREAK SPACE}· ")  # no line begins with the dot
+    parts = html.split(script)  # which has its hash in the policy, and stays as it is
+    return script.join(part.replace(" · ", "\N{NO-BREAK SPACE}· ") for part in parts)  # no line begins with the dot
 
 
 def security_policy(script: str) -> str:

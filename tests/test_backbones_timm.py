@@ -161,9 +161,10 @@ def test_the_small_imagenet_to_sketch_runs(
     for counts in ("23      690      673", "196    4,671    1,960", "102    2,040    6,149", "344    6,880    1,720"):
         assert counts in said
     results = tmp_path / "runs"
-    words = ["--epochs", "1", "--threads", "1", "--selection", "last", "--train-limit", "350", "--test-limit", "50"]
-    words += ["--executor", "local", "--results", str(results)]
-    assert main(["run", "--scenario", str(scenario), "--method", "head-only,piggyback", *words]) == 0
+    words = ["--epochs", "1", "--threads", "1", "--selection", "last", "--test-limit", "50", "--executor", "local"]
+    words += ["--results", str(results), "--scenario", str(scenario)]
+    assert main(["run", "--method", "piggyback", "--train-limit", "64", *words]) == 0
+    assert main(["run", "--method", "head-only", "--tasks", "1", "--train-limit", "350", *words]) == 0
     found = [json.loads(path.read_text()) for path in results.glob("*/result.json")]
     records = {record["spec"]["method"]: record for record in found}
     assert [row["classes"] for row in records["piggyback"]["tasks"]] == [23, 196, 102, 134, 344]

@@ -24,7 +24,8 @@ def test_times_and_sizes_have_three_figures_down_to_four_decimals(value: float, 
 
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.7, "0.70×"), (0.044, "0.044×"), (1.31, "1.31×"), (9.0, "9.00×"),
-                                             (21.7, "21.7×"), (130.2, "130×")])  # fmt: skip
+                                             (21.7, "21.7×"), (130.2, "130×"), (999.6, "1,000×"),
+                                             (1234, "1,234×")])  # fmt: skip
 def test_a_ratio_has_two_figures_below_one_and_three_above(ratio: float, text: str) -> None:
     assert times(ratio) == text
 

@@ -219,3 +219,15 @@ def test_what_cannot_be_merged_is_one_sentence(machines: Path, tmp_path: Path) -
             gather([source], target)
     assert results_folders(machines) == tuple(machines / f"m{number}" / "runs" for number in range(3))
     assert results_folders(tmp_path / "absent") == (tmp_path / "absent",)
+
+
+def test_a_run_whose_settings_are_none_is_merged_by_its_name(machines: Path, tmp_path: Path) -> None:
+    run = small_spec("piggyback", 2, 1, seeds=(0,)).run_id
+    shutil.copytree(machines / "m0" / "runs" / run, tmp_path / "runs" / run)
+    path = tmp_path / "runs" / run / "result.json"
+    value = read_json(path)
+    value.pop("sha256")
+    value["spec"]["mask"] = "soft"
+    write_json(path, sealed(value))
+    found = gather([tmp_path / "runs"], tmp_path / "merged")
+    assert found.copied == [run] or any(run in line for line in found.left_out)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from report_records import record
 
 from benchmark.errors import RequestError
 from benchmark.plan.planning import planned
@@ -25,7 +26,7 @@ from benchmark.scenarios.loader import load_scenario
 from benchmark.tuning import tuned_file
 from benchmark.tuning.ledger import Outcome
 from benchmark.tuning.proposals import Axis, axes, proposal
-from benchmark.tuning.search import _best, _lower_half, carry_out, search_of
+from benchmark.tuning.search import _best, _lower_half, _seconds, carry_out, search_of
 from methods.registry import METHODS
 from methods.space import usual_space
 from results.locations import trials_folder
@@ -357,3 +358,11 @@ def test_the_command_refuses(words: list[str], told: str, capsys: pytest.Capture
 def test_trials_lie_beside_the_runs() -> None:
     assert trials_folder(Path("results/runs")) == Path("results/tune")
     assert trials_folder(Path("elsewhere")) == Path("elsewhere/tune")
+
+
+@pytest.mark.parametrize(("reused", "seconds"), [(False, 40.0), (True, 100.0)])
+def test_a_trial_is_not_charged_for_the_network_that_all_start_from(reused: bool, seconds: float) -> None:
+    found = dataclasses.replace(
+        record("ksm", 0, [0.5]), wall_seconds=100.0, task1_network={"seconds": 60.0, "reused": reused}
+    )
+    assert _seconds(found) == seconds and _seconds(None) == 0.0

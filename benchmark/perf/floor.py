@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.measure.flops import counting_flops
 from benchmark.perf.contenders import Session
 from benchmark.perf.workload import Workload
 from methods.engine import batchnorm
@@ -86,7 +86,7 @@ def count_step(session: Session, workload: Workload) -> StepCount:
         return tensor
 
     batchnorm.set_modes(strategy.view, training=True, bn_trains=strategy.bn_trains)
-    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda item: item):
+    with counting_flops() as counter, torch.autograd.graph.saved_tensors_hooks(note, lambda item: item):
         tensors = strategy.training_tensors()
         strategy.view.activate(tensors, strategy.current[HEAD_WEIGHT], strategy.current[HEAD_BIAS])
         loss = torch.nn.functional.cross_entropy(strategy.view(inputs), labels)

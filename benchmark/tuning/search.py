@@ -186,10 +186,16 @@ def _lower_half(search: Search, method: str) -> list[int]:
 def _outcome(search: Search, trial: Trial, pruned: bool) -> Outcome:
     record = _record(search, trial.first if pruned else trial.spec)
     values = {axis.key: _value_at(trial.spec, axis.key) for axis in search.spaces[trial.method]}
-    seconds = record.wall_seconds if record is not None else None
-    return Outcome(
-        trial.number, values, _score(record), pruned, record.run_id if record else trial.spec.run_id, seconds or 0.0
-    )
+    run_id = record.run_id if record else trial.spec.run_id
+    return Outcome(trial.number, values, _score(record), pruned, run_id, _seconds(record))
+
+
+def _seconds(record: RunRecord | None) -> float:
+    """What a trial took, without the task-1 network that it may have trained for all runs of its seed."""
+    if record is None or record.wall_seconds is None:
+        return 0.0
+    shared = record.task1_network or {}
+    return max(0.0, record.wall_seconds - (0.0 if shared.get("reused", True) else shared["seconds"]))
 
 
 def _value_at(spec: RunSpec, key: str) -> Any:

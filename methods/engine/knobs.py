@@ -97,6 +97,8 @@ def filled(kind: type[Filled], values: Mapping[str, Any]) -> Filled:
     Raises:
         WrongValue: a value that its knob cannot take, or one that no knob has; the message names it.
     """
+    if not isinstance(values, Mapping):
+        raise WrongValue(f"{kind.__name__} must be settings by name, not {type(values).__name__}")
     hints, knobs = types_of(kind), knobs_of(kind)
     found = dict(done_before(kind))
     for name, value in values.items():

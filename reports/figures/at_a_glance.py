@@ -73,7 +73,7 @@ def at_a_glance(panel: Panel) -> Drawing | None:
 def _better(placed: Sequence[Ranked], front: Sequence[int]) -> str:
     if len(front) > 1:
         return "Up and to the left is better; nothing beats the methods on the dashed line in both."
-    return f"Up and to the left is better; {placed[front[0]].configuration.label} is ahead in both."
+    return f"Up and to the left is better; nothing beats {placed[front[0]].configuration.label} in either."
 
 
 def _lines(panel: Panel, ranked: Sequence[Ranked]) -> list[tuple[str, float, str]]:
