@@ -317,6 +317,7 @@ def test_every_knob_and_option_has_a_line_of_help() -> None:
 # ---------------------------------------------------------------------- where people use it
 
 
+@pytest.mark.exhaustive
 def test_the_notebook_runs(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: the extra 'test' brings it")
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: the extra 'test' brings it")

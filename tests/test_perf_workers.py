@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 WORDS = ("run", "--method", "ksm,packnet,finetune", "--tasks", "2", "--epochs", "2", "--train-limit", "64")
 
@@ -21,6 +23,7 @@ def _records(results: Path, *options: str) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in results.glob("*/result.json")}
 
 
+@pytest.mark.exhaustive
 def test_workers_give_the_results_of_one_by_one(tmp_path: Path) -> None:
     alone = _records(tmp_path / "alone" / "runs")
     together = _records(tmp_path / "together" / "runs", "--workers", "3")

@@ -36,6 +36,7 @@ def parquet_pair(folder: Path) -> dict[str, str]:
     return {split: str(folder / f"{split}.parquet") for split in ("train", "test")}
 
 
+@pytest.mark.exhaustive
 def test_three_real_domains_from_imagenet_weights(shared_data: Path, shared_weights: Path, tmp_path: Path) -> None:
     domains = shared_data / "multidomain"
     definition = {
@@ -92,6 +93,7 @@ def tree(root: Path) -> None:
                     Image.fromarray(pixels).save(folder / f"{index}.jpg")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_all_five_methods_run_on_a_small_imagenet2sketch_tree(tmp_path: Path) -> None:
     from safetensors.torch import save_file
