@@ -11,6 +11,7 @@ from markupsafe import Markup
 from reports.configuration import Configuration
 from reports.grouping import Panel
 from reports.hardware import Hardware
+from reports.numbers import GIGA
 from reports.style import line_style
 from reports.tables.cost import KILOJOULE
 from reports.tables.model_size import MIB
@@ -27,8 +28,6 @@ AXES: dict[str, tuple[str, str, bool]] = {
     "parameters": ("Trainable parameters", "numbers", True),
     "forgetting": ("Forgetting", "points", True),
 }
-#: operations in a GFLOP
-GIGA = 1e9
 #: with so few points there is nothing to choose
 FEWEST = 3
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 DASH = "–"
 MINUS = "−"
 
+#: operations in a GFLOP
+GIGA = 1e9
+
 
 def with_spread(mean: float, half_width: float | None, decimals: int) -> str:
     """``78.9 ± 0.4``, or ``78.9`` for a single seed and where all seeds agree to the last bit (sizes)."""

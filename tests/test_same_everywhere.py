@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Answer
+from real_slurm import cluster as cluster  # the fixture
 from small_runs import leftovers, numbers
-from test_slurm_jobs import cluster as cluster  # the fixture
 
 from benchmark.cli.main import main
 from results.reader import read_runs

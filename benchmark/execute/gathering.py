@@ -110,9 +110,8 @@ def _place(name: str, record: RunRecord, target: Path) -> RunFolder:
         ids = RunSpec.from_json(record.spec).ids
     except (TypeError, ValueError, KeyError):  # of a method that is not here
         ids = ()
-    others = [RunFolder(target / other) for other in ids if other != name]
-    finished = [place for place in others if place.read_finished() is not None]
-    return finished[0] if finished and name in ids else RunFolder(target / name)
+    others = [RunFolder(target / other) for other in ids if other != name] if name in ids else []
+    return next((place for place in others if place.read_finished() is not None), RunFolder(target / name))
 
 
 def _compare(run: Path, record: RunRecord, there: RunRecord, gathered: Gathered) -> None:

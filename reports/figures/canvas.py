@@ -118,7 +118,7 @@ def logarithmic(axes: Axes, which: str, *, fine: bool = False, coarse: bool = Fa
     else:
         between = (1.0, 3.0) if coarse else (1.0, 2.0, 5.0)
         axis.set_major_locator(LogLocator(subs=between if fine or decades < WIDE else (1.0,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(_plain))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -139,7 +139,12 @@ def _with_thousands(figure: Figure) -> None:
     for axes in figure.axes:
         for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
             if type(axis.get_major_formatter()) is ScalarFormatter and max(map(abs, limits)) >= 1000:
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", MINUS)))
+                axis.set_major_formatter(FuncFormatter(_plain))
+
+
+def _plain(value: float, _: int | None = None) -> str:
+    """A number at an axis: 0.0001, -1,000, with a true minus; 1e-05 keeps its hyphen."""
+    return f"{value:,.10g}" if value >= 0 else f"{MINUS}{-value:,.10g}"
 
 
 def legend(figure: Figure, *axes: Axes, columns: int = LEGEND_COLUMNS) -> None:

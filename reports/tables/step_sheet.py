@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.method_facts import Methods
-from reports.numbers import DASH
+from reports.numbers import DASH, GIGA
 from reports.papers.ksm_steps import why
 from reports.step_times import PARTS, StepRow, Steps
 from reports.tables.sheet import Entry, Heading, Line, Sheet, missing
@@ -61,7 +61,7 @@ def _entries(row: StepRow) -> tuple[Entry, ...]:
         _number(row.trained, 0),
         _number(row.peak_memory / 2**20 if row.peak_memory else None, 0),
         _number(row.floor_ms, 2),
-        _number(row.flops / 1e9 if row.flops else None, 3),
+        _number(row.flops / GIGA if row.flops else None, 3),
     )
 
 
